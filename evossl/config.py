@@ -1,0 +1,230 @@
+"""The search space: pydantic models of the YAML files, and errors that name the remedy.
+
+A default stands here and nowhere else; YAML overrides it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evossl.errors import UserError
+from evossl.naming import unknown
+from evossl.streams import Stream
+
+Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
+Weight = float | tuple[float, float]
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+IGNORES_HELP = """`ignores` is missing: what must the encoder not tell apart? No data can decide it.
+  ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
+  ignores: [crop, time]           ranks encoders by appearance: what it looks like, whatever happens
+Words: colour, crop, flip, time, speed, noise. Training views and the fitness both follow it.
+Add one of the two lines at the top of the space, or pass --ignores colour,crop,time."""
+
+
+class Model(BaseModel):
+    """Frozen; unknown keys fail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Clip(Model):
+    """What an encoder is shown: `frames` of `size` x `size`, from a stretch of `stretch` frames."""
+
+    frames: Positive = 8
+    size: Positive = 64
+    stretch: Positive = 32
+    mel_bands: Positive = 40
+
+
+class Cache(Model):
+    """What each node keeps of a video: its pixels at `fps` and `short_side`, 16 kHz mono sound."""
+
+    fps: Annotated[float, Field(gt=0)] = 12.0
+    short_side: Positive = 80
+    max_seconds: Annotated[float, Field(gt=0)] = 30.0
+    limit_gb: Annotated[float, Field(gt=0)] | None = None
+
+
+class Backbone(Model):
+    """The network of the image streams; the audio network follows its width."""
+
+    name: str = "r2plus1d"
+    depth: Literal[18, 50] = 50
+    width: Positive = 64
+
+
+class Optimiser(Model):
+    """AdamW or SGD with linear warm-up and cosine decay."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup: Share = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+
+
+class Training(Model):
+    """One trial's training."""
+
+    batch_size: Annotated[int, Field(ge=2)] = 16
+    accumulate: Positive = 1
+    ema: Share = 0.99
+    normalize: Literal["gradient", "none"] = "gradient"
+    prune_below: Share = 0.05
+
+
+class TaskChoice(Model):
+    """A task in the space: where it stands, and its weight: fixed (a number) or evolved (a pair)."""
+
+    places: tuple[str, ...] | None = None
+    weight: Weight = (0.0, 1.0)
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _in_range(self) -> "TaskChoice":
+        low, high = self.weight if isinstance(self.weight, tuple) else (self.weight, self.weight)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"weight {self.weight} must lie in [0, 1], low before high")
+        return self
+
+
+class Fitness(Model):
+    """The label-free score that evolution minimises, in nats; a path is a user's own function."""
+
+    name: str = "consistent_zipf"
+    clips: Positive = 512
+    clusters: Positive | None = None  # None: min(32, clips / 30)
+    exponent: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Sampler(Model):
+    """Who proposes weights."""
+
+    name: Literal["cmaes", "ga", "random", "tpe", "nsga2"] = "cmaes"
+    population: Positive | None = None
+
+
+class Budget(Model):
+    """How much is spent."""
+
+    trials: Positive = 32
+    steps: Positive = 500
+    final_steps: Positive = 2000
+    deadline_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+class Resources(Model):
+    """What one trial is given on a cluster."""
+
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    max_concurrent: Positive | None = None
+
+
+class SearchSpace(Model):
+    """A YAML file of `search_spaces/`. A published method is a space whose weights are all fixed."""
+
+    ignores: tuple[Ignore, ...]
+    about: str = ""
+    streams: tuple[Stream, ...] = (Stream.RGB,)
+    tasks: dict[str, TaskChoice]
+    backbone: Backbone = Backbone()
+    clip: Clip = Clip()
+    cache: Cache = Cache()
+    optimiser: Optimiser = Optimiser()
+    training: Training = Training()
+    fitness: Fitness = Fitness()
+    sampler: Sampler = Sampler()
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> "SearchSpace":
+        if Stream.RGB not in self.streams:
+            raise ValueError("streams must contain rgb: it is the encoder that leaves")
+        if all(choice.weight in (0, (0, 0)) for choice in self.tasks.values()):
+            raise ValueError("every weight is zero: nothing would be trained; give a task a weight")
+        return self
+
+
+def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> SearchSpace:
+    """Return the space of a shipped name ("elo") or a path to YAML.
+
+    Args:
+        source: a name of `evossl spaces`, or a file.
+        overrides: top-level keys that replace the file's.
+
+    Raises:
+        UserError: no such space, not YAML, an unknown key, a value out of range; with the remedy.
+    """
+    path = _space_path(source)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a space is a mapping of keys; `evossl spaces` lists examples")
+    return parse_space(raw | (overrides or {}), str(path))
+
+
+def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
+    """Return the validated space; `where` names it in errors."""
+    if "ignores" not in raw:
+        raise UserError(f"{where}: {IGNORES_HELP}")
+    try:
+        return SearchSpace.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _explain(problem: Any) -> str:
+    """One line for one pydantic error: the key, what is wrong, the nearest right word."""
+    *parents, last = problem["loc"] or ("space",)
+    key = ".".join(str(part) for part in problem["loc"]) or "space"
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"{'.'.join(map(str, parents)) or 'space'}: {unknown('key', str(last), _keys(parents))}"
+        )
+    if problem["type"] in ("enum", "literal_error"):
+        known = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        return f"{key}: {unknown('word', str(problem['input']), known)}"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _keys(parents: list[Any]) -> list[str]:
+    """The keys a mapping at this place of a space may have."""
+    model: Any = SearchSpace
+    for part in parents:
+        if part == "tasks":
+            return list(TaskChoice.model_fields)
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def spaces_folder() -> Path:
+    """Return the folder of the shipped spaces: in a wheel, or in the repository."""
+    packaged = Path(__file__).parent / "catalogue" / "search_spaces"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "search_spaces"
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Return the shipped spaces by name ("tiny", "methods/simclr")."""
+    root = spaces_folder()
+    files = sorted(root.rglob("*.yaml"))
+    return {file.relative_to(root).with_suffix("").as_posix(): file for file in files}
+
+
+def _space_path(source: str | Path) -> Path:
+    path, shipped = Path(source), shipped_spaces()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or path.parent.name:
+        raise UserError(f"--space {source}: no such file")
+    raise UserError(f"--space: {unknown('space', str(source), shipped)}")

@@ -1,0 +1,9 @@
+"""The two ways evossl fails on purpose: `cli` makes exit codes of them, a trial a `Failure`."""
+
+
+class UserError(ValueError):
+    """Wrong usage: the message names the file, key or word and the remedy (exit code 2)."""
+
+
+class RunError(RuntimeError):
+    """The work cannot be done here: no readable video, a full disk (exit code 1)."""

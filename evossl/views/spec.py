@@ -1,0 +1,178 @@
+"""View: a frozen recipe from clips to one stream's input, and `Applied`: what it did to each sample.
+
+A view says *what* is wanted and holds no pixels and no randomness: equal views are made once.
+
+Shapes: B clip, N piece or segment.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from torch import Tensor
+
+from evossl.streams import Stream
+
+Encoder = str | None
+"""Who sees a view: "student" (the stream's own encoder), "momentum" (its moving average),
+"teacher:PATH" (a frozen exported encoder) or None (pixels only, no forward)."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """Which frames: indices only.
+
+    A window of `window` frames x stride is placed in the stretch by the time draw (uniformly); the
+    view takes `frames` of it, `stride` apart, `offset` (in steps of the stride) after its start.
+    Views with equal `time_draw`, `window` and `stride` therefore stand in step, whatever their stream.
+
+    Attributes:
+        frames: frames taken; None is the space's `clip.frames`.
+        stride: frames of the cache per step; several are drawn from uniformly (`Applied.stride_B`).
+        offset: steps after the window's start (prediction: `offset=past`).
+        window: steps that the window spans; None is offset + frames.
+        reverse: probability of playing backwards (`Applied.reversed_B`).
+        segments: the taken frames are cut into this many equal segments, which `shuffle` permutes.
+        shuffle: probability of a permutation that is not the identity, uniform among those
+            (`Applied.shuffled_B`, `Applied.permutation_BN`). The reversed order is left out, so
+            that "shuffled" does not mean "backwards".
+        shift: probability of a window elsewhere in the stretch: at least half a window away from
+            the time draw's (`Applied.shifted_B`). A sample whose stretch is too short is not valid.
+    """
+
+    frames: int | None = None
+    stride: int | tuple[int, ...] = 1
+    offset: int = 0
+    window: int | None = None
+    reverse: float = 0.0
+    segments: int = 1
+    shuffle: float = 0.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Space:
+    """Which pixels.
+
+    Attributes:
+        kind: "strong": all that the space's `ignores` asks for (crop, flip, colour, noise);
+            "weak": resize, centre with a slight jitter, nothing else;
+            "clean": resize and centre crop, no randomness (features that are scored or exported).
+        scale: share of the frame's area, of a random crop with aspect 3/4 to 4/3; None is the
+            kind's own (strong with crop ignored: 0.3 to 1).
+        size: side in pixels; None is the space's `clip.size`.
+    """
+
+    kind: Literal["strong", "weak", "clean"] = "strong"
+    scale: tuple[float, float] | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Blank space-time blocks of the input (masked modelling, JEPA): `Applied.mask_BTHW`.
+
+    Attributes:
+        ratio: share of blocks that is blanked (set to the input's mean, zero).
+        patch: side of a block in pixels.
+        tube: the same blocks in every frame (VideoMAE), else fresh ones per 2 frames.
+    """
+
+    ratio: float
+    patch: int = 8
+    tube: bool = True
+
+
+STRONG = Space("strong")
+WEAK = Space("weak")
+CLEAN = Space("clean")
+
+
+@dataclass(frozen=True)
+class View:
+    """One stream's input for one encoder.
+
+    Attributes:
+        stream: the modality.
+        time: which frames.
+        space: which pixels; for sound only "strong" with `noise` ignored does something.
+        draw: sets both draws below when they are None.
+        time_draw: independent placements in time: equal draws, equal window, same stretch of time.
+        space_draw: independent crops and jitters: equal draws, same crop and jitter.
+        encoder: who sees it.
+        pieces: the recipe is drawn this many times (draws `draw*1000 + i`), or, with
+            `time.segments == pieces`, the segments come apart: pixels (B, N, C, T, H, W).
+        within: an outer view; the crop and the window lie inside its own.
+        mask: blocks that are blanked.
+        jitter_frames: colour jitter and a 1-pixel shift drawn for each frame, not each clip: closes
+            shortcuts of order tasks.
+    """
+
+    stream: Stream
+    time: Time = field(default_factory=Time)
+    space: Space = STRONG
+    draw: int = 0
+    time_draw: int | None = None
+    space_draw: int | None = None
+    encoder: Encoder = "student"
+    pieces: int = 1
+    within: "View | None" = None
+    mask: Mask | None = None
+    jitter_frames: bool = False
+
+    def __post_init__(self) -> None:
+        if self.time_draw is None:
+            object.__setattr__(self, "time_draw", self.draw)
+        if self.space_draw is None:
+            object.__setattr__(self, "space_draw", self.draw)
+        object.__setattr__(self, "draw", 0)  # both draws now say it: equal recipes compare equal
+
+    @property
+    def pixels(self) -> Self:
+        """The same recipe seen by nobody: the key under which its input is made once."""
+        return replace(self, encoder=None)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a view did to each sample: the labels of pretext tasks. On the device of the pixels.
+
+    Attributes:
+        start_B: int64, first frame (of the stretch) of the window.
+        stride_B: int64, frames of the cache per step.
+        reversed_B: bool. shuffled_B: bool. shifted_B: bool.
+        permutation_BN: int64, order of the `segments`: output segment j is input segment p[j].
+        crop_B4: float32, (top, left, height, width) of the crop in shares of the frame.
+        flipped_B: bool, mirrored left to right.
+        mask_BTHW: bool, True where blanked, in blocks; None without a mask.
+    """
+
+    start_B: Tensor
+    stride_B: Tensor
+    reversed_B: Tensor
+    shuffled_B: Tensor
+    shifted_B: Tensor
+    permutation_BN: Tensor
+    crop_B4: Tensor
+    flipped_B: Tensor
+    mask_BTHW: Tensor | None = None
+
+    def rows(self, index: Tensor) -> "Applied":
+        """Return what was done to the samples that `index` (bool mask or int64) selects."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Applied(**{n: None if v is None else v[index] for n, v in values.items()})
+
+
+@dataclass(frozen=True)
+class Made:
+    """A view's input, made.
+
+    Attributes:
+        pixels: float32, normalised. rgb, gray, flow (B, C, T, H, W), audio (B, 1, 1, F, T) with F mel
+            bands; (B, N, ...) for N > 1 pieces.
+        applied: what was done to each sample.
+        valid_B: bool; False where the sample has no sound or is too short for the recipe.
+    """
+
+    pixels: Tensor
+    applied: Applied
+    valid_B: Tensor
