@@ -78,7 +78,7 @@ class Training(Model):
 
 
 class TaskChoice(Model):
-    """A task in the space: where it stands, and its weight: fixed (a number) or evolved (a pair)."""
+    """A task of the space: where it stands; its weight, fixed (a number) or evolved (a pair)."""
 
     places: tuple[str, ...] | None = None
     weight: Weight = (0.0, 1.0)
@@ -126,7 +126,7 @@ class Resources(Model):
 
 
 class SearchSpace(Model):
-    """A YAML file of `search_spaces/`. A published method is a space whose weights are all fixed."""
+    """A YAML file of `search_spaces/`; a published method is one whose weights are all fixed."""
 
     ignores: tuple[Ignore, ...]
     about: str = ""

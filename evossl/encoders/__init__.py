@@ -1,0 +1,1 @@
+"""Networks with stage taps, heads, momentum."""

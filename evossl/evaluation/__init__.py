@@ -1,0 +1,1 @@
+"""What features are worth, with labels: the only code that reads them."""

@@ -1,0 +1,1 @@
+"""How good are features, without labels? Scores, guards, indicators."""

@@ -1,0 +1,1 @@
+"""Loss weights proposed and told: no tensor, no ray."""

@@ -1,0 +1,1 @@
+"""The multi-task step and the loop around it."""

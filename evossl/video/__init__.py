@@ -1,0 +1,1 @@
+"""From files to clips: index, decode, cache, synthetic videos."""

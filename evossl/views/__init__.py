@@ -1,0 +1,1 @@
+"""From clips to the inputs that views describe."""

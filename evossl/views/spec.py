@@ -1,4 +1,4 @@
-"""View: a frozen recipe from clips to one stream's input, and `Applied`: what it did to each sample.
+"""View: a frozen recipe from clips to one stream's input; `Applied`: what it did to each sample.
 
 A view says *what* is wanted and holds no pixels and no randomness: equal views are made once.
 
@@ -23,7 +23,7 @@ class Time:
 
     A window of `window` frames x stride is placed in the stretch by the time draw (uniformly); the
     view takes `frames` of it, `stride` apart, `offset` (in steps of the stride) after its start.
-    Views with equal `time_draw`, `window` and `stride` therefore stand in step, whatever their stream.
+    So views with equal `time_draw`, `window` and `stride` stand in step, whatever their stream.
 
     Attributes:
         frames: frames taken; None is the space's `clip.frames`.
@@ -158,8 +158,8 @@ class Applied:
 
     def rows(self, index: Tensor) -> "Applied":
         """Return what was done to the samples that `index` (bool mask or int64) selects."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Applied(**{n: None if v is None else v[index] for n, v in values.items()})
+        names = [name for name in self.__dataclass_fields__ if getattr(self, name) is not None]
+        return Applied(**{name: getattr(self, name)[index] for name in names})
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ class Made:
     """A view's input, made.
 
     Attributes:
-        pixels: float32, normalised. rgb, gray, flow (B, C, T, H, W), audio (B, 1, 1, F, T) with F mel
-            bands; (B, N, ...) for N > 1 pieces.
+        pixels: float32, normalised: (B, C, T, H, W), sound (B, 1, 1, F, T) with F mel bands;
+            (B, N, ...) for N > 1 pieces.
         applied: what was done to each sample.
         valid_B: bool; False where the sample has no sound or is too short for the recipe.
     """
