@@ -1,0 +1,33 @@
+"""ViewPlan: which inputs are made and which forwards run, once a trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evossl.task import Task
+from evossl.views.spec import View
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """What the active terms ask for, with equal recipes counted once.
+
+    Attributes:
+        asked: by term, then by the task's own name for it, the view.
+        forwards: the distinct views that an encoder sees.
+        inputs: the distinct recipes of pixels.
+    """
+
+    asked: Mapping[str, Mapping[str, View]]
+    forwards: tuple[View, ...]
+    inputs: tuple[View, ...]
+
+
+def plan_views(tasks: Mapping[str, Task]) -> ViewPlan:
+    """Return the plan of the tasks' views, by term."""
+    asked = {term: task.views() for term, task in tasks.items()}
+    distinct = dict.fromkeys(view for views in asked.values() for view in views.values())
+    return ViewPlan(
+        asked=asked,
+        forwards=tuple(view for view in distinct if view.encoder is not None),
+        inputs=tuple(dict.fromkeys(view.pixels for view in distinct)),
+    )

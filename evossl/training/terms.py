@@ -1,0 +1,121 @@
+"""From a search space to its terms, and from loss weights to the terms that are on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evossl.config import SearchSpace, TaskChoice
+from evossl.errors import UserError
+from evossl.naming import unknown
+from evossl.objective import check_weights, normalise
+from evossl.task import Task, Term, find_task
+
+
+def resolve_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple[Term, ...]:
+    """Return every term of the space, in the order of its tasks.
+
+    A task stands on all of its places whose streams the space has, or on those the space lists.
+
+    Raises:
+        UserError: unknown task or place, or a task that fits none of the space's streams.
+    """
+    return tuple(
+        term
+        for name, choice in space.tasks.items()
+        for term in _terms_of(name, choice, find_task(name, tasks), space)
+    )
+
+
+def _terms_of(
+    name: str, choice: TaskChoice, task: type[Task], space: SearchSpace
+) -> Sequence[Term]:
+    possible = [
+        Term(name, site.streams, site.directed, variant)
+        for site in task.places
+        for variant in (task.variants or (None,))
+    ]
+    here = {
+        term.name.removeprefix(f"{name}."): term
+        for term in possible
+        if set(term.streams) <= set(space.streams)
+    }
+    if choice.places is None:
+        if not here:
+            known = sorted({"+".join(site.streams) for site in task.places})
+            raise UserError(
+                f"tasks.{name}: none of its places ({', '.join(known)}) fits the space's streams "
+                f"({', '.join(space.streams)}); add a stream or take the task out"
+            )
+        return list(here.values())
+    for place in choice.places:
+        if place not in here:
+            raise UserError(f"tasks.{name}.places: {unknown('place', place, here)}")
+    return [here[place] for place in choice.places]
+
+
+@dataclass(frozen=True)
+class WeightBounds:
+    """Which weights evolve, between what, and which are fixed: plain data for the search."""
+
+    evolving: Mapping[str, tuple[float, float]]
+    fixed: Mapping[str, float]
+
+
+def weight_bounds(space: SearchSpace, terms: Sequence[Term]) -> WeightBounds:
+    """Return the bounds of each term's weight as the space says."""
+    evolving, fixed = {}, {}
+    for term in terms:
+        weight = space.tasks[term.task].weight
+        if isinstance(weight, tuple) and weight[0] < weight[1]:
+            evolving[term.name] = weight
+        else:
+            fixed[term.name] = weight[0] if isinstance(weight, tuple) else weight
+    return WeightBounds(evolving, fixed)
+
+
+def active_weights(
+    terms: Sequence[Term],
+    weights: Mapping[str, float],
+    tasks: Mapping[str, type[Task]],
+    prune_below: float,
+    rescale: bool = True,
+) -> dict[str, float]:
+    """Return the weights of the terms that are on, rescaled to sum 1.
+
+    Off are weights under `prune_below`, and a term whose teacher has no active task of its own (its
+    target would be a random network).
+
+    Args:
+        terms: of the space.
+        weights: lambda of every term, as proposed.
+        tasks: the catalogue.
+        prune_below: smallest weight that counts; zeros are always off.
+        rescale: False for the paper's raw sum.
+
+    Raises:
+        UserError: weights that are unknown, missing, outside [0, 1] or all zero; nothing left on.
+    """
+    known = {term.name: term for term in terms}
+    for name in weights.keys() - known.keys():
+        raise UserError(unknown("loss weight", name, known))
+    if missing := sorted(known.keys() - weights.keys()):
+        raise UserError(f"no loss weight for {', '.join(missing)}: give each term one (0 is off)")
+    check_weights(weights)
+    kept = {n: w for n, w in weights.items() if w > 0 and w >= prune_below}
+    trained = {
+        stream
+        for name in kept
+        for stream in known[name].streams
+        if tasks[known[name].task].needs_trained is None
+    }
+
+    def has_teacher(term: Term) -> bool:
+        index = tasks[term.task].needs_trained
+        return index is None or term.streams[index] in trained
+
+    on = {name: kept[name] for name in known if name in kept and has_teacher(known[name])}
+    if not on:
+        raise UserError(
+            f"no term is left on: every weight is under prune_below={prune_below} or is a "
+            "distillation whose teacher has no task of its own"
+        )
+    return normalise(on) if rescale else on
