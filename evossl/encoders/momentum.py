@@ -1,0 +1,42 @@
+"""Momentum encoders: followers of an online network by exponential moving average.
+
+He, Fan, Wu, Xie, Girshick, Momentum Contrast, CVPR 2020, eq. 2.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def make_momentum(encoder: Module) -> Module:
+    """Return a frozen copy in train mode: its BatchNorm normalises by the batch, as the student's.
+
+    In eval mode it would normalise by running statistics that lag behind the weights, and student
+    and target would differ by more than their weights.
+    """
+    return deepcopy(encoder).requires_grad_(False).train()
+
+
+@torch.no_grad()
+def ema_update(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
+    """Move each follower: weight <- decay * weight + (1 - decay) * online weight; buffers copied.
+
+    Buffers are BatchNorm's running statistics and counts, already averages over steps: averaged
+    once more they would lag behind the weights (and a count has no average). A follower in train
+    mode does not read them; copied, a follower at decay 0 is the online network whole.
+
+    Args:
+        pairs: (online, follower), of the same architecture.
+        decay: in [0, 1]; 0 copies, 1 keeps.
+    """
+    for online, follower in pairs:
+        weights, averages = list(online.parameters()), list(follower.parameters())
+        torch._foreach_lerp_(averages, weights, 1.0 - decay)
+        buffers, copies = list(online.buffers()), list(follower.buffers())
+        if copies:
+            torch._foreach_copy_(copies, buffers)
