@@ -6,6 +6,7 @@ Shapes: B clip, C channel, T time, H height, W width, D embedding.
 from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil, log2
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +15,14 @@ Shape = tuple[int, int, int, int]
 
 DECODER_WIDTH = 32  # channels of a decoder's first map; half of it after each doubling
 DECODER_LEAST = 8
+
+
+class Size(NamedTuple):
+    """Extent of a map."""
+
+    time: int
+    height: int
+    width: int
 
 
 def mlp(sizes: Sequence[int], norm: bool = True, last_norm: bool = False) -> nn.Sequential:
@@ -36,10 +45,11 @@ def mlp(sizes: Sequence[int], norm: bool = True, last_norm: bool = False) -> nn.
 
 
 class ClipDecoder(nn.Module):
-    """From a stage's map to pixels, cheaply: doublings by nearest neighbour, each with a convolution.
+    """From a stage's map to pixels: doublings, a convolution each; then patches of 2 x 2.
 
-    Few channels, fewer towards full size: the encoder is what is to be trained, and a strong
-    decoder would solve the task in its stead. Flat inputs (sound: T or depth 1) get flat kernels.
+    Cheap and weak on purpose: the encoder is what is to be trained. The full size is never
+    convolved: the last layer gives the four pixels of each place of a map of half the size
+    (sub-pixel convolution: Shi et al., CVPR 2016). Flat inputs (sound) get flat kernels.
 
     Args:
         map_shape: (C, T, H, W) of the map; sound (C, 1, F, T).
@@ -48,47 +58,45 @@ class ClipDecoder(nn.Module):
 
     def __init__(self, map_shape: Shape, out_shape: Shape) -> None:
         super().__init__()
-        sizes = _growth(map_shape[1:], out_shape[1:])
-        widths = [max(DECODER_WIDTH >> i, DECODER_LEAST) for i in range(len(sizes) + 1)]
-        self.squeeze = nn.Sequential(
-            nn.Conv3d(map_shape[0], widths[0], 1, bias=False),
-            nn.BatchNorm3d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
-        self.sizes = sizes
+        self.out_shape = out_shape
+        channels, frames, height, width = out_shape
+        half = Size(frames, ceil(height / 2), ceil(width / 2))
+        self.sizes = _growth(Size(*map_shape[1:]), half)
+        widths = [max(DECODER_WIDTH >> i, DECODER_LEAST) for i in range(len(self.sizes) + 1)]
+        self.squeeze = _block(map_shape[0], widths[0], Size(1, 1, 1))
         self.grow = nn.ModuleList(
-            _grow(dim_in, dim_out, size)
-            for (dim_in, dim_out), size in zip(pairwise(widths), sizes, strict=True)
+            _block(dim_in, dim_out, Size(*(3 if extent > 1 else 1 for extent in size)))
+            for (dim_in, dim_out), size in zip(pairwise(widths), self.sizes, strict=True)
         )
-        self.pixels = nn.Conv3d(widths[-1], out_shape[0], 1)
+        self.patches = nn.Conv3d(widths[-1], channels * 4, 1)
 
     def forward(self, map_BCTHW: Tensor) -> Tensor:
         """Return pixels (B, *out_shape), not bounded."""
         x_BCTHW = self.squeeze(map_BCTHW)
         for size, grow in zip(self.sizes, self.grow, strict=True):
             x_BCTHW = grow(F.interpolate(x_BCTHW, size=size))
-        out: Tensor = self.pixels(x_BCTHW)
-        return out
+        x_BTCHW = F.pixel_shuffle(self.patches(x_BCTHW).transpose(1, 2), 2)
+        _, _, height, width = self.out_shape
+        return x_BTCHW[..., :height, :width].transpose(1, 2)
 
 
-def _growth(start: Sequence[int], end: Sequence[int]) -> list[tuple[int, ...]]:
+def _growth(start: Size, end: Size) -> list[Size]:
     """Sizes after `start`, up to `end`, at most doubling; a dimension that grows less starts later.
 
-    >>> _growth((2, 1, 1), (4, 4, 4))
+    >>> [tuple(size) for size in _growth(Size(2, 1, 1), Size(4, 4, 4))]
     [(2, 2, 2), (4, 4, 4)]
     """
     steps = max(ceil(log2(max(b / a for a, b in zip(start, end, strict=True)))), 0)
     left = [2 ** (steps - 1 - step) for step in range(steps)]
     return [
-        tuple(min(max(a, ceil(b / n)), b) for a, b in zip(start, end, strict=True)) for n in left
+        Size(*(min(max(a, ceil(b / n)), b) for a, b in zip(start, end, strict=True))) for n in left
     ]
 
 
-def _grow(dim_in: int, dim_out: int, size: Sequence[int]) -> nn.Sequential:
-    kernel = tuple(3 if extent > 1 else 1 for extent in size)
-    padding = tuple(k // 2 for k in kernel)
+def _block(dim_in: int, dim_out: int, kernel: Size) -> nn.Sequential:
+    padding = Size(*(extent // 2 for extent in kernel))
     return nn.Sequential(
-        nn.Conv3d(dim_in, dim_out, kernel, padding=padding, bias=False),  # type: ignore[arg-type]
+        nn.Conv3d(dim_in, dim_out, kernel, padding=padding, bias=False),
         nn.BatchNorm3d(dim_out),
         nn.ReLU(inplace=True),
     )

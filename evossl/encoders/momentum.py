@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -35,7 +35,8 @@ def ema_update(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> No
         decay: in [0, 1]; 0 copies, 1 keeps.
     """
     for online, follower in pairs:
-        weights, averages = list(online.parameters()), list(follower.parameters())
+        weights: list[Tensor] = list(online.parameters())
+        averages: list[Tensor] = list(follower.parameters())
         torch._foreach_lerp_(averages, weights, 1.0 - decay)
         buffers, copies = list(online.buffers()), list(follower.buffers())
         if copies:

@@ -39,7 +39,7 @@ def _bottlenecks(channels: int, width: int) -> Stages:
     stem, *stages, _head = network.blocks
     for part in network.modules():
         if isinstance(part, nn.Conv3d):  # numpy.int64 strides: torch.export and ONNX refuse them
-            part.stride = tuple(int(step) for step in part.stride)  # type: ignore[assignment]
+            part.stride = tuple(int(step) for step in part.stride)
     return Stages(stem, stages)
 
 
