@@ -32,3 +32,9 @@ def learning_rate(step: int, num_steps: int, choice: Optimiser) -> float:
         return choice.lr * (step + 1) / warmup
     progress = (step - warmup) / max(1, num_steps - warmup)
     return choice.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group of parameters the learning rate `lr`."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr

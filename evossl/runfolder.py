@@ -1,0 +1,159 @@
+"""The run folder: where everything of a run lies, and `run.yaml`, which says what it is.
+
+run.yaml  manifest.parquet  study.journal  trials.parquet  trials/<n>/  winner/  report.html
+"""
+
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evossl import __version__
+from evossl.config import SearchSpace, parse_space
+from evossl.errors import UserError
+from evossl.files import write_atomically
+
+PACKAGES = ("torch", "torchvision", "torchaudio", "pytorchvideo", "ray", "optuna", "cmaes", "numpy")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What `run.yaml` holds: enough to run it again.
+
+    Attributes:
+        space: resolved, as plain data. seed: of everything. data: as given. command: as typed.
+        cache: folder of the clip cache. tasks_folder: a user's own tasks, or None.
+        device: as asked for, or None. scales: gradient scale of every term, once measured.
+        created: UTC, ISO 8601. versions: of Python, evossl, its libraries. git: hash, or None.
+    """
+
+    space: dict[str, Any]
+    seed: int
+    data: str
+    command: str
+    cache: str
+    tasks_folder: str | None = None
+    device: str | None = None
+    scales: dict[str, float] = field(default_factory=dict)
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    git: str | None = None
+
+    def parsed_space(self) -> SearchSpace:
+        """Return the space as a model."""
+        return parse_space(self.space, "run.yaml")
+
+    def with_scales(self, scales: dict[str, float]) -> "RunInfo":
+        """Return the same run, scales measured."""
+        return replace(self, scales=scales)
+
+
+def stamp(info: RunInfo) -> RunInfo:
+    """Return `info` with the time, the versions and the git hash of now."""
+    return replace(
+        info,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+        git=_git_hash(),
+    )
+
+
+def write_run(folder: Path, info: RunInfo) -> None:
+    """Write `run.yaml`, atomically.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    text = yaml.safe_dump(asdict(info), sort_keys=False, allow_unicode=True)
+    write_atomically(folder / "run.yaml", lambda beside: _write(beside, text))
+
+
+def read_run(folder: Path) -> RunInfo:
+    """Return what `run.yaml` says.
+
+    Raises:
+        UserError: not a run folder, or a `run.yaml` of another version.
+    """
+    path = folder / "run.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a run folder: it has no run.yaml")
+    try:
+        return RunInfo(**yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
+    """Begin a run in `folder`, or take up the one that is there.
+
+    Returns:
+        The run's info: with `resume`, the stored one, command and versions as they were.
+
+    Raises:
+        UserError: the folder holds something and `resume` is not given; the stored run has another
+            space, seed or data (says what differs; nothing is touched).
+    """
+    if not (folder / "run.yaml").is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(f"--out {folder}: holds other files; give a new folder")
+        info = stamp(info)
+        write_run(folder, info)
+        return info
+    if not resume:
+        raise UserError(f"--out {folder}: a run is there already; add --resume to go on with it")
+    stored = read_run(folder)
+    if differences := _differences(stored, info):
+        listing = "\n  ".join(differences)
+        raise UserError(
+            f"--resume {folder}: this is another run than the one there; nothing was touched:\n"
+            f"  {listing}\nGive the same again, or a new --out."
+        )
+    return stored
+
+
+def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
+    """What a resume changes that it must not; the budget may grow."""
+    rows = []
+    for name in ("seed", "data", "tasks_folder"):
+        old, new = getattr(stored, name), getattr(given, name)
+        if old != new:
+            rows.append(f"{name}: {old} there, {new} given")
+    for key in sorted((stored.space.keys() | given.space.keys()) - {"budget", "resources"}):
+        old, new = stored.space.get(key), given.space.get(key)
+        if old != new:
+            rows.append(f"space.{key}: {old} there, {new} given")
+    old_steps = stored.space["budget"]["steps"]
+    new_steps = given.space["budget"]["steps"]
+    if old_steps != new_steps:
+        rows.append(f"steps: {old_steps} there, {new_steps} given")
+    return rows
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "evossl": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_hash() -> str | None:
+    """The commit of an evossl that runs from a checkout."""
+    where = Path(__file__).parent
+    asked = ["git", "-C", str(where), "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

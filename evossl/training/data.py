@@ -1,0 +1,88 @@
+"""The data of a run: which videos are trained on and which are only scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from evossl.config import SearchSpace
+from evossl.errors import UserError
+from evossl.seeds import derive_seed
+from evossl.video.cache import ClipCache
+from evossl.video.index import Video, load_index
+from evossl.video.loader import ClipLoader
+
+SCORED_SHARE = 1 / 3
+MIN_VIDEOS = 24  # 16 to train on, 8 to score: below, no clustering means anything
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the videos: trained on, and held out for the fitness."""
+
+    train: tuple[int, ...]
+    scored: tuple[int, ...]
+
+
+def split_videos(videos: Sequence[Video], max_scored: int) -> Split:
+    """Hold out a third of the videos, at most `max_scored`; a group is never on both sides.
+
+    A function of the groups' names alone, so that every process and every resume splits alike.
+
+    Raises:
+        UserError: too few videos, or all in one group.
+    """
+    if len(videos) < MIN_VIDEOS:
+        raise UserError(f"{len(videos)} readable videos; a run needs at least {MIN_VIDEOS}")
+    groups: dict[str, list[int]] = {}
+    for row, video in enumerate(videos):
+        groups.setdefault(video.group, []).append(row)
+    wanted = min(max_scored, round(len(videos) * SCORED_SHARE))
+    train: list[int] = []
+    scored: list[int] = []
+    for group in sorted(groups, key=lambda name: (derive_seed("split", name), name)):
+        (scored if len(scored) < wanted else train).extend(groups[group])
+    if len(train) < MIN_VIDEOS - MIN_VIDEOS // 3:
+        raise UserError(
+            f"{len(groups)} groups of videos: too few to hold some out; give the manifest a finer "
+            "`group` column"
+        )
+    return Split(tuple(sorted(train)), tuple(sorted(scored)))
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a process needs of the data: loaders over the trained and over the scored videos."""
+
+    train: ClipLoader
+    scored: ClipLoader
+    train_videos: tuple[Video, ...]
+    scored_videos: tuple[Video, ...]
+
+
+@lru_cache(maxsize=4)
+def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunData:
+    """Open a run's videos; kept open, so that a warm worker's next trial starts at once.
+
+    Args:
+        manifest: of the index.
+        cache: folder of the clip cache.
+        space_json: the space as JSON (hashable, where the model is not).
+        seed: of the order of the training clips.
+    """
+    space = SearchSpace.model_validate_json(space_json)
+    videos = load_index(manifest).videos
+    split = split_videos(videos, space.fitness.clips)
+    store = ClipCache(cache, space.cache)
+    chosen = [tuple(videos[row] for row in rows) for rows in (split.train, split.scored)]
+    loaders = [
+        ClipLoader(
+            store,
+            part,
+            stretch=space.clip.stretch,
+            batch_size=min(space.training.batch_size, len(part)),
+            seed=seed,
+        )
+        for part in chosen
+    ]
+    return RunData(*loaders, *chosen)

@@ -1,0 +1,204 @@
+"""The training loop: a step fits a screen."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from evossl.config import SearchSpace
+from evossl.errors import RunError
+from evossl.objective import combine
+from evossl.streams import ClipBatch
+from evossl.training import history
+from evossl.training.checkpoint import load_checkpoint, save_checkpoint
+from evossl.training.history import StepReport
+from evossl.training.model import MultiTaskModel, StepLosses
+from evossl.training.optim import build_optimiser, learning_rate, set_learning_rate
+from evossl.video.loader import ClipLoader
+
+
+class TrainingFailedError(RunError):
+    """The training itself went wrong (not finite, past its deadline): a trial's `Failure`."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training lasts, and how often it speaks and saves.
+
+    Attributes:
+        steps: optimiser steps.
+        log_every: steps between two reports; the first and the last are always given.
+        save_every: steps between two checkpoints; None saves only at the end.
+        deadline_seconds: of wall time, for this training.
+    """
+
+    steps: int
+    log_every: int = 10
+    save_every: int | None = None
+    deadline_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """The numbers of the objective: lambda of the active terms and g of every term."""
+
+    weights: Mapping[str, float]
+    scales: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """One optimiser step: the last micro-batch's losses, and the norm before clipping."""
+
+    result: StepLosses
+    total: Tensor
+    weighted: Mapping[str, Tensor]
+    grad_norm: Tensor
+    skipped: Counter[str]
+
+
+def train_step(
+    model: MultiTaskModel,
+    batches: Iterator[ClipBatch],
+    optimiser: torch.optim.Optimizer,
+    space: SearchSpace,
+    weighing: Weighing,
+    step: int,
+    progress: float,
+) -> StepOutcome:
+    """Take `accumulate` batches, one backward each, and one optimiser step.
+
+    Raises:
+        TrainingFailedError: a loss or gradient is not finite; names the term.
+    """
+    device = next(model.parameters()).device
+    accumulate = space.training.accumulate
+    skipped: Counter[str] = Counter()
+    optimiser.zero_grad()
+    for part in range(accumulate):
+        clips = next(batches).to(device)
+        with _autocast(device):
+            result = model.losses(clips, step * accumulate + part, progress)
+        total, weighted = combine(result.losses, weighing.weights, weighing.scales)
+        (total / accumulate).backward()  # type: ignore[no-untyped-call]
+        skipped.update(result.skipped)
+    for term in model.terms:
+        model.task(term.name).after_backward(progress)
+    norm = clip_grad_norm_(model.trained(), space.optimiser.clip_norm or float("inf"))
+    if not torch.isfinite(norm):
+        raise TrainingFailedError(_not_finite(step, result))
+    optimiser.step()
+    model.after_step(result.seen, space.training.ema)
+    return StepOutcome(result, total, weighted, norm, skipped)
+
+
+def train(
+    model: MultiTaskModel,
+    loader: ClipLoader,
+    space: SearchSpace,
+    weighing: Weighing,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_report: Callable[[StepReport], None] | None = None,
+) -> None:
+    """Train `model` on its own device; write `history.jsonl` and `checkpoint/` in `folder`.
+
+    Args:
+        model: of the active terms.
+        loader: gives the batch of each step, a pure function of the step.
+        space: optimiser and training choices.
+        weighing: weights and scales.
+        schedule: steps, reports, checkpoints, deadline.
+        folder: of the trial.
+        resume: go on from `folder/checkpoint` if there is one: same losses, bit for bit on a CPU.
+        on_report: called with every report; may raise to stop the training.
+
+    Raises:
+        TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline.
+        RunError: the disk is full.
+    """
+    optimiser = build_optimiser(model.trained(), space.optimiser)
+    checkpoint, log = folder / "checkpoint", folder / "history.jsonl"
+    start = 0
+    if resume and checkpoint.is_dir():
+        start = int(load_checkpoint(checkpoint, model, optimiser)["step"])
+    history.cut(log, start)
+    meter = _Meter(loader, start, space.training.accumulate * space.training.batch_size)
+    accumulate = space.training.accumulate
+    batches = loader.prefetch(start * accumulate, schedule.steps * accumulate)
+    model.train()
+    with contextlib.closing(batches):
+        for step in range(start, schedule.steps):
+            lr = learning_rate(step, schedule.steps, space.optimiser)
+            set_learning_rate(optimiser, lr)
+            progress = step / schedule.steps
+            outcome = train_step(model, batches, optimiser, space, weighing, step, progress)
+            done = step + 1
+            meter.skipped.update(outcome.skipped)
+            if done % schedule.log_every == 0 or done in (start + 1, schedule.steps):
+                report = meter.report(done, lr, outcome)
+                history.append(log, report)
+                if on_report:
+                    on_report(report)
+            if done == schedule.steps or (schedule.save_every and done % schedule.save_every == 0):
+                save_checkpoint(checkpoint, model, optimiser, {"step": done})
+            elif schedule.deadline_seconds and meter.seconds > schedule.deadline_seconds:
+                raise TrainingFailedError(
+                    f"past its deadline of {schedule.deadline_seconds:g} s "
+                    f"at step {done} of {schedule.steps}"
+                )
+
+
+class _Meter:
+    """Clips, seconds and waiting since a training began or was resumed."""
+
+    def __init__(self, loader: ClipLoader, start: int, clips_per_step: int) -> None:
+        self.skipped: Counter[str] = Counter()
+        self._loader = loader
+        self._start = start
+        self._clips_per_step = clips_per_step
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def report(self, done: int, lr: float, outcome: StepOutcome) -> StepReport:
+        seconds = max(self.seconds, 1e-9)
+        return StepReport(
+            step=done,
+            total=float(outcome.total),
+            lr=lr,
+            grad_norm=float(outcome.grad_norm),
+            seconds=seconds,
+            clips_per_second=(done - self._start) * self._clips_per_step / seconds,
+            data_wait=self._loader.wait_seconds / seconds,
+            loss=_floats(outcome.result.losses),
+            weighted=_floats(outcome.weighted),
+            skipped=dict(self.skipped),
+        )
+
+
+def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Bfloat16 on a GPU; the CPU stays in float32, where bits are reproducible."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(value.detach()) for name, value in values.items()}
+
+
+def _not_finite(step: int, result: StepLosses) -> str:
+    culprit = history.first_not_finite(_floats(result.losses))
+    what = f"the loss of {culprit}" if culprit else "the gradient"
+    return f"{what} is not finite at step {step + 1}"

@@ -1,0 +1,202 @@
+"""MultiTaskModel: one encoder a stream, one head set a term, every view made and seen once.
+
+Shapes: B clip, V valid clip.
+"""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from evossl.config import SearchSpace
+from evossl.encoders import Encoder, build_encoder, ema_update
+from evossl.export import load_encoder
+from evossl.seeds import derive_seed
+from evossl.streams import ClipBatch, EncoderShape, Features, Stream
+from evossl.task import Seen, SeenView, Task, Term, zero_loss
+from evossl.training.plan import ViewPlan, plan_views
+from evossl.views.make import ViewSettings, input_shape, make
+from evossl.views.spec import CLEAN, Made, View
+
+MIN_VALID = 2  # BatchNorm and every contrast need two samples
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """What one batch gives: each term's loss, what it was shown, and which terms saw too little.
+
+    `skipped` terms had fewer than 2 valid samples; their loss is a zero that reaches their heads.
+    """
+
+    losses: Mapping[str, Tensor]
+    seen: Mapping[str, Seen]
+    skipped: frozenset[str]
+
+
+class MultiTaskModel(nn.Module):
+    """The encoders and heads that the given terms need, and no others.
+
+    Initial weights are a function of (seed, stream) and (seed, term): the same whatever else is on.
+
+    Args:
+        terms: the active ones.
+        tasks: the catalogue.
+        space: streams, backbone, clip, ignores.
+        seed: of weights and of views.
+    """
+
+    def __init__(
+        self,
+        terms: tuple[Term, ...],
+        tasks: Mapping[str, type[Task]],
+        space: SearchSpace,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.terms = terms
+        self.seed = seed
+        self.settings = ViewSettings.of(space)
+        needed = dict.fromkeys(s for term in terms for s in term.streams)
+        streams = [s for s in Stream if s in needed or s is Stream.RGB]
+        self.encoders = nn.ModuleDict({s: build_encoder(s, space.backbone, seed) for s in streams})
+        shapes = {s: self._shape(s, space.cache.fps) for s in streams}
+        built = {t.name: _build_task(tasks[t.task], t, shapes, space, seed) for t in terms}
+        self.heads = nn.ModuleDict({_key(name): task for name, task in built.items()})
+        self.plan: ViewPlan = plan_views(built)
+        followed = {v.stream for v in self.plan.forwards if v.encoder == "momentum"}
+        self.momentum = nn.ModuleDict(
+            {s: deepcopy(self.encoders[s]).requires_grad_(False) for s in sorted(followed)}
+        )
+        self._teachers = _load_teachers(self.plan)
+
+    def _shape(self, stream: Stream, fps: float) -> EncoderShape:
+        shape = input_shape(View(stream, space=CLEAN), self.settings, fps)
+        return self.encoder(stream).shape(shape)
+
+    def encoder(self, stream: Stream) -> Encoder:
+        """The stream's own encoder."""
+        return cast(Encoder, self.encoders[stream])
+
+    def task(self, name: str) -> Task:
+        """The task (and heads) of a term."""
+        return cast(Task, self.heads[_key(name)])
+
+    def losses(self, clips: ClipBatch, step: int, progress: float) -> StepLosses:
+        """Make every distinct input once, run every distinct forward once, grade all terms.
+
+        Args:
+            clips: a batch on the model's device.
+            step: keys the views' randomness and the tasks' generators, with the seed.
+            progress: share of the training done, in [0, 1].
+        """
+        made = make(self.plan.inputs, clips, self.settings, seed=self.seed, step=step)
+        valid = {view: m.valid_B.cpu() for view, m in made.items()}
+        for term in self.terms:
+            self.task(term.name).before_forward(progress)
+        features = {
+            v: self._forward(v, made[v.pixels], valid[v.pixels]) for v in self.plan.forwards
+        }
+        losses, seen, skipped = {}, {}, set()
+        for term in self.terms:
+            task = self.task(term.name)
+            shown = self._show(term.name, made, valid, features, clips, step, progress)
+            if shown is None:
+                losses[term.name] = zero_loss(task, clips.frames_BLHWC.device)
+                skipped.add(term.name)
+            else:
+                losses[term.name] = task.loss(shown)
+                seen[term.name] = shown
+        return StepLosses(losses, seen, frozenset(skipped))
+
+    def _forward(self, view: View, made: Made, valid_B: Tensor) -> Features | None:
+        """Features of the valid samples, or None if there are too few."""
+        if int(valid_B.sum()) < MIN_VALID:
+            return None
+        pixels = made.pixels if bool(valid_B.all()) else made.pixels[valid_B.to(made.pixels.device)]
+        if view.encoder == "student":
+            return _float(self.encoders[view.stream](pixels))
+        with torch.no_grad():
+            if view.encoder == "momentum":
+                return _float(self.momentum[view.stream](pixels))
+            assert view.encoder is not None
+            teacher = self._teachers[view.encoder]
+            return Features(teacher(pixels).float(), {})
+
+    def _show(
+        self,
+        name: str,
+        made: Mapping[View, Made],
+        valid: Mapping[View, Tensor],
+        features: Mapping[View, Features | None],
+        clips: ClipBatch,
+        step: int,
+        progress: float,
+    ) -> Seen | None:
+        """What a term's task sees: the samples that are valid in all of its views."""
+        asked = self.plan.asked[name]
+        valid_B = torch.stack([valid[view.pixels] for view in asked.values()]).all(dim=0)
+        if int(valid_B.sum()) < MIN_VALID:
+            return None
+        views = {
+            key: _rows(made[view.pixels], features.get(view), valid[view.pixels], valid_B)
+            for key, view in asked.items()
+        }
+        generator = Generator().manual_seed(derive_seed(self.seed, step, name))
+        index_V = valid_B.nonzero().squeeze(1).to(clips.video_id_B.device)
+        return Seen(views, clips.video_id_B[index_V], valid_B, progress, generator)
+
+    def after_step(self, seen: Mapping[str, Seen], decay: float) -> None:
+        """Let the momentum encoders and heads follow, and the tasks update their state."""
+        pairs = [(self.encoders[stream], slow) for stream, slow in self.momentum.items()]
+        pairs += [pair for term in self.terms for pair in self.task(term.name).followers]
+        with torch.no_grad():
+            ema_update(pairs, decay)
+            for name, shown in seen.items():
+                self.task(name).after_step(shown)
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """The parameters that are trained: encoders and heads."""
+        return (p for p in self.parameters() if p.requires_grad)
+
+
+def _rows(made: Made, features: Features | None, own_B: Tensor, joint_B: Tensor) -> SeenView:
+    """One view of the jointly valid samples; features hold only the view's own valid ones."""
+    if features is not None and not bool(joint_B[own_B].all()):
+        features = features.rows(joint_B[own_B].to(features.embedding_BD.device))
+    if bool(joint_B.all()):
+        return SeenView(made.pixels, made.applied, features)
+    index = joint_B.to(made.pixels.device)
+    return SeenView(made.pixels[index], made.applied.rows(index), features)
+
+
+def _float(features: Features) -> Features:
+    """Heads and losses are in float32, whatever autocast did to the encoder."""
+    maps = {stage: map_.float() for stage, map_ in features.maps.items()}
+    return Features(features.embedding_BD.float(), maps)
+
+
+def _build_task(
+    task: type[Task],
+    term: Term,
+    shapes: Mapping[Stream, EncoderShape],
+    space: SearchSpace,
+    seed: int,
+) -> Task:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "head", term.name))
+        return task(term.place(shapes), **space.tasks[term.task].options)
+
+
+def _load_teachers(plan: ViewPlan) -> dict[str, nn.Module]:
+    names = {v.encoder for v in plan.forwards if v.encoder and v.encoder.startswith("teacher:")}
+    return {
+        n: load_encoder(n.removeprefix("teacher:")).requires_grad_(False) for n in sorted(names)
+    }
+
+
+def _key(term: str) -> str:
+    """A term's name as a key of nn.ModuleDict, which takes no dots."""
+    return term.replace(".", "/")
