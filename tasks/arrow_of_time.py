@@ -1,0 +1,31 @@
+"""Arrow of time: is this clip played backwards, or forwards?
+
+ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
+CVPR 2020). After Wei, Lim, Zisserman, Freeman, Learning and Using the Arrow of Time, CVPR 2018.
+
+On every stream; for sound the log-mel is reversed.
+"""
+
+from torch import Tensor, nn
+
+from evossl.losses.classification import yes_or_no
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.spec import WEAK, Time, View
+
+
+class ArrowOfTime(Task):
+    """A linear answer to clips of which half are played backwards."""
+
+    places = each(*Stream)
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.head = nn.Linear(place.width, 1)
+
+    def views(self) -> dict[str, View]:
+        return {"clip": View(self.place.stream, time=Time(reverse=0.5), space=WEAK)}
+
+    def loss(self, seen: Seen) -> Tensor:
+        clip = seen["clip"]
+        return yes_or_no(self.head(clip.embedding_BD).squeeze(-1), clip.applied.reversed_B)

@@ -1,0 +1,91 @@
+"""Cross-modal transfer: another stream's clip from this one's last map.
+
+ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
+CVPR 2020). After Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016 (gray to RGB).
+
+On every ordered pair of streams but RGB to grayscale, which is a fixed sum of the channels.
+
+Shapes: B clip, C channel, T time, H height, W width, F mel band.
+"""
+
+from torch import Tensor, nn
+
+from evossl.encoders.heads import ClipDecoder
+from evossl.losses.distance import squared_error
+from evossl.losses.maps import time_series
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, arrows
+from evossl.views.spec import WEAK, View
+
+SEED_CHANNELS = 32
+IMAGE_SHRINK = 16  # an image's seed is this much smaller than the image
+SOUND_SHRINK = 8  # sound's seed has this much fewer mel bands
+
+
+class Bridge(nn.Module):
+    """Lifts each time step of a map to a small plane, between sound and images.
+
+    A mel band is no row of an image, so only time is carried over: the map is averaged over the
+    other axes, and a linear layer gives each step a plane of the target's kind.
+
+    Args:
+        source: its stream.
+        map_shape: (C, T, H, W) of the source's map; sound (C, 1, F, T).
+        out_shape: (C, T, H, W) of the target; sound (1, 1, F, T).
+    """
+
+    def __init__(
+        self,
+        source: Stream,
+        map_shape: tuple[int, int, int, int],
+        out_shape: tuple[int, int, int, int],
+    ) -> None:
+        super().__init__()
+        self.source = source
+        channels, num_frames, _, num_mel_steps = map_shape
+        _, _, height, width = out_shape
+        if source is Stream.AUDIO:
+            plane = max(1, height // IMAGE_SHRINK), max(1, width // IMAGE_SHRINK)
+            self.shape = (SEED_CHANNELS, num_mel_steps, *plane)
+            self.lift = nn.Linear(channels, SEED_CHANNELS * plane[0] * plane[1])
+        else:
+            num_bands = max(1, height // SOUND_SHRINK)
+            self.shape = (SEED_CHANNELS, 1, num_bands, num_frames)
+            self.lift = nn.Linear(channels, SEED_CHANNELS * num_bands)
+
+    def forward(self, map_BCTHW: Tensor) -> Tensor:
+        """Return the seed (B, *self.shape)."""
+        series_BCT = time_series(map_BCTHW, self.source)
+        lifted_BTX: Tensor = self.lift(series_BCT.transpose(1, 2))
+        if self.source is Stream.AUDIO:
+            seed_BTCHW = lifted_BTX.unflatten(2, (SEED_CHANNELS, *self.shape[2:]))
+            return seed_BTCHW.transpose(1, 2)
+        seed_BTCF = lifted_BTX.unflatten(2, (SEED_CHANNELS, self.shape[2]))
+        return seed_BTCF.permute(0, 2, 3, 1).unsqueeze(2)
+
+
+class CrossModalTransfer(Task):
+    """Mean squared error in the target stream's normalised pixels; equal stretch and crop."""
+
+    places = tuple(s for s in arrows(*Stream) if s.streams != (Stream.RGB, Stream.GRAY))
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        source, target = place.streams
+        maps, wanted = place.shapes[source].maps, place.shapes[target].input
+        self.last = list(maps)[-1]
+        if Stream.AUDIO in place.streams:
+            bridge = Bridge(source, maps[self.last], wanted)
+            self.decoder: nn.Module = nn.Sequential(bridge, ClipDecoder(bridge.shape, wanted))
+        else:
+            self.decoder = ClipDecoder(maps[self.last], wanted)
+
+    def views(self) -> dict[str, View]:
+        source, target = self.place.streams
+        return {
+            "source": View(source, space=WEAK),
+            "target": View(target, space=WEAK, encoder=None),
+        }
+
+    def loss(self, seen: Seen) -> Tensor:
+        return squared_error(self.decoder(seen["source"].maps[self.last]), seen["target"].pixels)

@@ -1,0 +1,33 @@
+"""Reconstruction: the input of an encoder from its last stage's map.
+
+ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
+CVPR 2020) puts it on every modality, and so do we: RGB, grayscale, flow and log-mel sound. After
+Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 2006.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.heads import ClipDecoder
+from evossl.losses.distance import squared_error
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.spec import WEAK, View
+
+
+class Reconstruction(Task):
+    """Mean squared error in normalised pixels: the target is what the encoder was given."""
+
+    places = each(*Stream)
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        shape = place.shapes[place.stream]
+        self.last = list(shape.maps)[-1]
+        self.decoder = ClipDecoder(shape.maps[self.last], shape.input)
+
+    def views(self) -> dict[str, View]:
+        return {"clip": View(self.place.stream, space=WEAK)}
+
+    def loss(self, seen: Seen) -> Tensor:
+        clip = seen["clip"]
+        return squared_error(self.decoder(clip.maps[self.last]), clip.pixels)

@@ -1,0 +1,41 @@
+"""SimCLR: two strong views of one clip among those of all other clips.
+
+Chen, Kornblith, Norouzi, Hinton, A Simple Framework for Contrastive Learning of Visual
+Representations, ICML 2020. For video: Qian et al., Spatiotemporal Contrastive Video Representation
+Learning, CVPR 2021, whose temperature of 0.1 is the default.
+
+On every stream.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.heads import mlp
+from evossl.losses.contrastive import nt_xent
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.spec import STRONG, View
+
+PROJECTED = 128
+
+
+class SimCLR(Task):
+    """NT-Xent over the 2B projections of two draws.
+
+    Args:
+        place: one stream.
+        temperature: of the cosines.
+    """
+
+    places = each(*Stream)
+
+    def __init__(self, place: Place, temperature: float = 0.1) -> None:
+        super().__init__(place)
+        self.temperature = temperature
+        self.project = mlp([place.width, place.width, PROJECTED])
+
+    def views(self) -> dict[str, View]:
+        return {str(draw): View(self.place.stream, space=STRONG, draw=draw) for draw in (0, 1)}
+
+    def loss(self, seen: Seen) -> Tensor:
+        x_BD, y_BD = (self.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+        return nt_xent(x_BD, y_BD, self.temperature)
