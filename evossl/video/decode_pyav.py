@@ -1,0 +1,63 @@
+"""The decoder that runs everywhere: PyAV, one pass, one thread.
+
+Shapes: T frame kept, H height, W width, C channel.
+"""
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from evossl.video.container import (
+    DecodeError,
+    Layout,
+    layout_of,
+    open_video,
+    timed_frames,
+    why_unreadable,
+)
+from evossl.video.sampling import centre_crop, kept_size, may_be_nearest, nearest
+
+
+class PyAVDecoder:
+    """See `evossl.video.decode.Decoder`."""
+
+    name = "pyav"
+
+    def frames(
+        self, path: str, fps: float, short_side: int, max_seconds: float
+    ) -> NDArray[np.uint8]:
+        """Return frame_THWC; see `evossl.video.decode.Decoder.frames`."""
+        times: list[float] = []
+        kept: dict[int, NDArray[np.uint8]] = {}
+        held: VideoFrame | None = None  # the last frame: taken or not, the next one's time tells
+        layout: Layout | None = None
+        with open_video(path) as (container, stream):
+            for time, frame in timed_frames(container, stream):
+                layout = layout or layout_of(frame, stream)
+                times.append(time)
+                if held is not None and self._is_taken(times, fps):
+                    kept[len(times) - 2] = shown(held, layout, short_side)
+                held = frame
+                if time - times[0] >= max_seconds:
+                    break
+            if held is None or layout is None:
+                raise DecodeError(why_unreadable(path))
+            kept[len(times) - 1] = shown(held, layout, short_side)
+        index_T = nearest(np.array(times), fps, max_seconds)
+        return np.stack([kept[index] for index in index_T])
+
+    @staticmethod
+    def _is_taken(times: list[float], fps: float) -> bool:
+        if len(times) == 2:
+            return True
+        before, time, after = (t - times[0] for t in times[-3:])
+        return may_be_nearest(before, time, after, fps)
+
+
+def shown(frame: VideoFrame, layout: Layout, short_side: int) -> NDArray[np.uint8]:
+    """Return frame_HWC, RGB, as displayed: scaled (antialiased bilinear), turned, cropped."""
+    width, height = kept_size(layout.width, layout.height, short_side)
+    if layout.is_sideways:
+        width, height = height, width
+    scaled = frame.reformat(width, height, "rgb24", interpolation="BILINEAR").to_ndarray()
+    return np.ascontiguousarray(centre_crop(np.rot90(scaled, layout.quarter_turns)))
