@@ -98,7 +98,10 @@ class Fitness(Model):
     name: str = "consistent_zipf"
     clips: Positive = 512
     clusters: Positive | None = None  # None: min(32, clips / 30)
-    exponent: Annotated[float, Field(ge=0)] = 1.0
+    exponent: Annotated[float, Field(ge=0)] = 1.0  # s of Zipf's law; 0 is the uniform prior
+    sigma: Annotated[float, Field(gt=0)] = 0.5**0.5  # of soft shares: 2 sigma^2 = 1 as in the paper
+    preprocess: Literal["standard", "raw", "l2"] | None = None  # None: raw for zipf, else standard
+    labels_by: Literal["knn", "kmeans"] = "knn"  # what `labels` measures
 
 
 class Sampler(Model):

@@ -1,0 +1,105 @@
+"""k-means whose result does not depend on the order of clips or features.
+
+k-means++ (Arthur and Vassilvitskii, SODA 2007), several restarts at once, then Lloyd. The draws of
+k-means++ are inverted through a cumulative sum over rows in an order made of the rows themselves
+(a sum over features of even powers), so permuting clips or features, or the sign of one, permutes
+the result and nothing else, up to float rounding.
+
+Shapes: N clip, D feature, K cluster, R restart, M sampled row.
+"""
+
+import torch
+from torch import Tensor
+
+RESTARTS = 4
+SAMPLE = 4096  # rows on which restarts compete; the best is then polished on all
+WARM_UP = 4  # Lloyd iterations before restarts are compared
+ITERATIONS = 100
+STILL = 1e-3  # share of rows that may still change cluster when Lloyd stops
+
+
+def num_clusters(num_clips: int) -> int:
+    """Return k = min(32, N / 30), at least 2: with N/k under 30 agreement is mostly noise."""
+    return max(2, min(32, num_clips // 30))
+
+
+def canonical_order(x_ND: Tensor) -> Tensor:
+    """Return an order of the rows that does not depend on how rows or features are ordered."""
+    square_ND = x_ND.double().square_()
+    key_N = square_ND.sum(dim=1)
+    key_N += square_ND.square_().sum(dim=1)  # tells rows of one norm apart
+    return key_N.argsort(stable=True)
+
+
+def spread(num_rows: int, limit: int) -> Tensor:
+    """Return at most `limit` indices, evenly spread over `num_rows`."""
+    if num_rows <= limit:
+        return torch.arange(num_rows)
+    return torch.arange(limit) * num_rows // limit
+
+
+def kmeans(x_ND: Tensor, num_clusters: int, seed: int, *, fit_rows: int | None = None) -> Tensor:
+    """Return centroid_KD, float32.
+
+    Args:
+        x_ND: float32.
+        num_clusters: K; clusters beyond the number of distinct rows stay empty.
+        seed: of k-means++.
+        fit_rows: fit on at most so many rows, evenly spread over the canonical order.
+    """
+    x_ND = x_ND[canonical_order(x_ND)]
+    if fit_rows is not None:
+        x_ND = x_ND[spread(len(x_ND), fit_rows)]
+    sample_MD = x_ND[spread(len(x_ND), SAMPLE)]
+    generator = torch.Generator().manual_seed(seed)
+    start_RKD = _plus_plus(sample_MD, num_clusters, generator)
+    warm = [_lloyd(sample_MD, centroid_KD, WARM_UP) for centroid_KD in start_RKD]
+    best = min(range(RESTARTS), key=lambda r: inertia(sample_MD, warm[r]))
+    return _lloyd(x_ND, warm[best], ITERATIONS)
+
+
+def assign(x_ND: Tensor, centroid_KD: Tensor) -> Tensor:
+    """Return label_N, int64: the nearest centroid of each row."""
+    half_K = centroid_KD.square().sum(dim=1).mul_(0.5)
+    return torch.addmm(half_K, x_ND, centroid_KD.T, alpha=-1).argmin(dim=1)
+
+
+def inertia(x_ND: Tensor, centroid_KD: Tensor) -> float:
+    """Return the sum over rows of the squared distance to the nearest centroid."""
+    return float(squared_distances(x_ND, centroid_KD).min(dim=1).values.double().sum())
+
+
+def squared_distances(x_ND: Tensor, centroid_KD: Tensor) -> Tensor:
+    """Return ||x - c||^2, (N, K); what float32 cannot tell from 0 is 0."""
+    square_N1 = x_ND.square().sum(dim=1, keepdim=True)
+    square_K = centroid_KD.square().sum(dim=1)
+    distance_NK = torch.addmm(square_N1 + square_K, x_ND, centroid_KD.T, alpha=-2)
+    return torch.where(distance_NK > 1e-6 * (square_N1 + square_K), distance_NK, 0.0)
+
+
+def _plus_plus(x_ND: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+    """Return centroid_RKD: for each restart, rows drawn by their squared distance to the drawn."""
+    uniform_KR = torch.rand(num_clusters, RESTARTS, generator=generator, dtype=torch.float64)
+    pick_R = (uniform_KR[0] * len(x_ND)).long()
+    drawn = [x_ND[pick_R]]
+    nearest_NR = squared_distances(x_ND, drawn[0])
+    for uniform_R in uniform_KR[1:]:
+        cumulative_RN = nearest_NR.T.double().cumsum(dim=1)
+        target_R1 = uniform_R[:, None] * cumulative_RN[:, -1:]
+        pick_R1 = torch.searchsorted(cumulative_RN, target_R1, right=True)
+        drawn.append(x_ND[pick_R1.squeeze(1).clamp_(max=len(x_ND) - 1)])
+        torch.minimum(nearest_NR, squared_distances(x_ND, drawn[-1]), out=nearest_NR)
+    return torch.stack(drawn, dim=1)
+
+
+def _lloyd(x_ND: Tensor, centroid_KD: Tensor, iterations: int) -> Tensor:
+    """Return the centroids after Lloyd's iterations; an empty cluster keeps its centroid."""
+    label_N = assign(x_ND, centroid_KD)
+    for _ in range(iterations):
+        size_K1 = torch.bincount(label_N, minlength=len(centroid_KD))[:, None]
+        sum_KD = torch.zeros_like(centroid_KD).index_add_(0, label_N, x_ND)
+        centroid_KD = torch.where(size_K1 > 0, sum_KD / size_K1.clamp(min=1), centroid_KD)
+        before_N, label_N = label_N, assign(x_ND, centroid_KD)
+        if int((label_N != before_N).sum()) <= STILL * len(x_ND):
+            break
+    return centroid_KD

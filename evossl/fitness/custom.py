@@ -1,0 +1,70 @@
+"""A user's own fitness: `file.py:function`, or `file.py` with a function named `fitness`."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from evossl.errors import UserError
+from evossl.fitness.features import ScoringFeatures
+from evossl.naming import unknown
+
+FitnessFunction = Callable[[ScoringFeatures], float]
+
+MISTAKES = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+def is_path(name: str) -> bool:
+    """Say whether a fitness's name means a file."""
+    return ".py" in name or "/" in name
+
+
+def load_function(name: str) -> FitnessFunction:
+    """Return the function that `file.py:function` names.
+
+    Raises:
+        UserError: no such file, it cannot be loaded, it has no such function.
+    """
+    path, _, function = name.partition(".py")
+    file, function = Path(f"{path}.py"), function.removeprefix(":") or "fitness"
+    if not file.is_file():
+        raise UserError(f"fitness {name}: no file {file}; write file.py:function")
+    spec = importlib.util.spec_from_file_location(f"evossl_fitness.{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except MISTAKES as error:
+        raise UserError(f"fitness {file}: cannot be loaded: {error!r}") from error
+    found = {key: value for key, value in vars(module).items() if callable(value)}
+    if function not in found:
+        raise UserError(f"fitness {file}: {unknown('function', function, found)}")
+    chosen: FitnessFunction = found[function]
+    return chosen
+
+
+def call(name: str, features: ScoringFeatures) -> float:
+    """Return what the user's function says of the features, not yet checked to be finite.
+
+    Raises:
+        UserError: it cannot be loaded, it fails, it does not return a number.
+    """
+    function = load_function(name)
+    try:
+        return float(function(features))
+    except MISTAKES as error:
+        raise UserError(
+            f"fitness {name}: failed: {error!r}; it takes ScoringFeatures and "
+            "returns a number, lower is better"
+        ) from error

@@ -1,0 +1,207 @@
+"""score: features of held-out clips in, one fitness in nats and every indicator out; never NaN.
+
+One k-means, fitted on the clean clips, gives both halves of `consistent_zipf`: the sizes of its
+clusters and the assignment of both views by nearest centroid. Clusters of the views' own would let
+one clustering win on sizes and another on agreement, and the clean clips are what is exported.
+
+Shapes: N clip, D feature, K cluster.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from evossl import config
+from evossl.errors import UserError
+from evossl.fitness import custom, indicators
+from evossl.fitness.agreement import adjusted_mutual_information, mean_reciprocal_rank
+from evossl.fitness.clusters import assign, canonical_order, kmeans, num_clusters, spread
+from evossl.fitness.features import ScoringFeatures
+from evossl.fitness.guards import why_not
+from evossl.fitness.labels import label_fitness
+from evossl.fitness.standardise import Preprocess, preprocess
+from evossl.fitness.zipf import (
+    effective_clusters,
+    hard_shares,
+    soft_shares,
+    zipf_divergence,
+    zipf_pmf,
+)
+from evossl.naming import unknown
+
+__all__ = ["NAMES", "Score", "ScoringFeatures", "check_fitness", "check_size", "score"]
+
+NAMES = ("consistent_zipf", "zipf", "zipf_hard", "labels")
+MIN_CLIPS = 8
+MIN_AGREEMENT = 1e-3  # AMI under which agreement no longer counts: chance gives about 0
+PAIR_ROWS = 2048  # clips of the indicators that look at pairs of clips, and of LiDAR
+SIDE_ROWS = 4096  # clips that indicators' own clusterings are fitted on
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a fitness says of an encoder.
+
+    Attributes:
+        fitness: nats, lower is better; None when a guard refused the features.
+        reason: why there is no fitness, in words; None when there is one.
+        indicators: finite numbers by name; one that has no value is left out.
+        clusters_N: int64, the cluster of each clean clip; None when there is no clustering.
+        shares_K: float64, sorted descending, the shares that were graded.
+        zipf_K: float64, what Zipf's law would give.
+    """
+
+    fitness: float | None
+    reason: str | None
+    indicators: dict[str, float]
+    clusters_N: Tensor | None
+    shares_K: Tensor | None
+    zipf_K: Tensor | None
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One k-means of the clean clips; `views` are the other sets, preprocessed alike."""
+
+    clean_ND: Tensor
+    views: list[Tensor]
+    centroid_KD: Tensor
+    label_N: Tensor
+
+    def shares(self) -> Tensor:
+        """Return p_K of hard assignment."""
+        return hard_shares(self.label_N, len(self.centroid_KD))
+
+    def agreement(self) -> float:
+        """Return the AMI of the clusters of the two views."""
+        first_N, second_N = (assign(x_ND, self.centroid_KD) for x_ND in self.views[:2])
+        return adjusted_mutual_information(first_N, second_N)
+
+
+def check_fitness(settings: config.Fitness) -> None:
+    """Refuse a fitness that cannot be computed, before anything is trained.
+
+    Raises:
+        UserError: unknown name, a path that cannot be loaded, fewer clips than clusters need.
+    """
+    if custom.is_path(settings.name):
+        custom.load_function(settings.name)
+    elif settings.name not in NAMES:
+        raise UserError(f"{unknown('fitness', settings.name, NAMES)}, or a path: file.py:function")
+    check_size(settings.clips, settings)
+
+
+def check_size(num_clips: int, settings: config.Fitness) -> int:
+    """Return K for so many held-out clips.
+
+    Raises:
+        UserError: fewer than 8 clips, fewer than 2 a cluster, or fewer than 2 clusters.
+    """
+    k = settings.clusters or num_clusters(num_clips)
+    if k < 2:
+        raise UserError("fitness.clusters: 1 cluster says nothing; take at least 2")
+    least = max(MIN_CLIPS, 2 * k)
+    if num_clips < least:
+        raise UserError(
+            f"fitness: {num_clips} held-out clips are too few for {k} clusters (at least {least}); "
+            "give more videos or lower fitness.clusters"
+        )
+    return k
+
+
+def score(features: ScoringFeatures, settings: config.Fitness, seed: int) -> Score:
+    """Return the fitness of features, and every indicator.
+
+    Permuting clips or features, and, while features are standardised, scaling or shifting any of
+    them short of collapse, changes nothing but rounding.
+
+    Args:
+        features: of at least 8 clips, 2 a cluster.
+        settings: which fitness, with its options.
+        seed: of k-means.
+
+    Raises:
+        UserError: unknown fitness, a user's function that fails, too few clips or labels.
+    """
+    start = time.perf_counter()
+    check_fitness(settings.model_copy(update={"clips": len(features)}))
+    k = check_size(len(features), settings)
+    reason = why_not(features)
+    if reason is not None:
+        return Score(None, reason, {}, None, None, None)
+    kind = settings.preprocess or ("raw" if settings.name == "zipf" else "standard")
+    main = _cluster(features, kind, k, seed)
+    shares_K = main.shares()
+    if settings.name == "zipf":
+        shares_K = soft_shares(main.clean_ND, main.centroid_KD, settings.sigma)
+    fitness = _fitness(features, settings, main, shares_K, seed)
+    found = _indicators(features, settings, {kind: main}, k, seed)
+    found["seconds"] = time.perf_counter() - start
+    found = {name: value for name, value in found.items() if math.isfinite(value)}
+    zipf_K = zipf_pmf(k, settings.exponent)
+    if not math.isfinite(fitness):
+        return Score(None, f"fitness is {fitness}", found, main.label_N, shares_K, zipf_K)
+    return Score(fitness, None, found, main.label_N, shares_K, zipf_K)
+
+
+def _cluster(
+    features: ScoringFeatures, kind: Preprocess, k: int, seed: int, fit_rows: int | None = None
+) -> Clustering:
+    others = [x_ND for _, x_ND in features.named()[1:]]
+    clean_ND, *views = preprocess(kind, features.clean_ND, others)
+    centroid_KD = kmeans(clean_ND, k, seed, fit_rows=fit_rows)
+    return Clustering(clean_ND, views, centroid_KD, assign(clean_ND, centroid_KD))
+
+
+def _fitness(
+    features: ScoringFeatures,
+    settings: config.Fitness,
+    main: Clustering,
+    shares_K: Tensor,
+    seed: int,
+) -> float:
+    divergence = zipf_divergence(shares_K, settings.exponent)
+    match settings.name:
+        case "consistent_zipf":
+            return divergence - math.log(max(main.agreement(), MIN_AGREEMENT))
+        case "zipf" | "zipf_hard":
+            return divergence
+        case "labels":
+            return label_fitness(main.clean_ND, features.labels_N, settings.labels_by, seed)
+        case path:
+            return custom.call(path, features)
+
+
+def _indicators(
+    features: ScoringFeatures,
+    settings: config.Fitness,
+    known: dict[Preprocess, Clustering],
+    k: int,
+    seed: int,
+) -> dict[str, float]:
+    kinds: tuple[Preprocess, ...] = ("standard", "raw", "l2")
+    by = {kind: known.get(kind) or _cluster(features, kind, k, seed, SIDE_ROWS) for kind in kinds}
+    standard, raw = by["standard"], by["raw"]
+    exponent = settings.exponent
+    soft_K = soft_shares(raw.clean_ND, raw.centroid_KD, settings.sigma)
+    few_M = canonical_order(standard.clean_ND)[spread(len(features), PAIR_ROWS)]
+    few = features.rows(few_M)
+    found = {
+        "kl_hard": zipf_divergence(standard.shares(), exponent),
+        "kl_soft": zipf_divergence(soft_K, exponent),
+        "kl_l2": zipf_divergence(by["l2"].shares(), exponent),
+        "effective_clusters": effective_clusters(standard.shares()),
+        "ami_views": standard.agreement(),
+        "mrr": mean_reciprocal_rank(standard.views[0][few_M], standard.views[1][few_M]),
+        "rankme": indicators.rankme(features.clean_ND),
+        "alpha_req": indicators.alpha_req(features.clean_ND),
+        "lidar": indicators.lidar(few.first_ND, few.second_ND),
+        "alignment": indicators.alignment(features.first_ND, features.second_ND),
+        "uniformity": indicators.uniformity(few.clean_ND),
+    }
+    if features.shuffled_ND is not None:
+        shuffled_N = assign(standard.views[2], standard.centroid_KD)
+        found["ami_shuffled"] = adjusted_mutual_information(standard.label_N, shuffled_N)
+    return found
