@@ -86,15 +86,23 @@ def read_table(file: Path) -> dict[str, list[str | None]]:
         if file.suffix == ".parquet":
             columns = parquet.read_table(file).to_pydict()
         else:
-            with file.open(newline="", encoding="utf-8-sig") as lines:
-                rows = list(csv.DictReader(lines, strict=True))
-            columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+            columns = _read_csv(file)
     except (pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not a CSV or Parquet table: {error}") from error
     return {
         str(name): [None if cell in (None, "") else str(cell) for cell in cells]
         for name, cells in columns.items()
     }
+
+
+def _read_csv(file: Path) -> dict[str, list[str]]:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines, strict=True)
+        rows = list(reader)
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise csv.Error(f"row {number} has more cells than the header")
+    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
 
 
 def labels_from(file: Path, column: str, paths: Sequence[str]) -> list[str | None]:

@@ -23,22 +23,26 @@ def linear(sides: Sides, seed: int = 0) -> dict[str, Metric]:
 
 
 def choose_strength(train_NR: Floats, sides: Sides) -> float:
-    """Return the C with most hits in 3-fold validation by group of train; ties: the smaller C.
+    """Return the C with most hits in validation inside train; ties: the smaller C.
 
     With fewer than 2 groups in train there is nothing to validate on: C = 0.01.
     """
-    num_folds = min(INNER_FOLDS, len(np.unique(sides.group_N)))
-    if num_folds < 2:
+    if len(np.unique(sides.group_N)) < 2:
         return 0.01
-    hits = np.zeros(len(STRENGTHS))
-    inner = GroupKFold(num_folds)
+    return STRENGTHS[int(validation_hits(train_NR, sides).argmax())]
+
+
+def validation_hits(train_NR: Floats, sides: Sides) -> Ints:
+    """Return, for each C, how many train clips are right in 3-fold validation by group."""
+    hits = np.zeros(len(STRENGTHS), dtype=np.int64)
+    inner = GroupKFold(min(INNER_FOLDS, len(np.unique(sides.group_N))))
     for fit_idx, held_idx in inner.split(train_NR, sides.train_N, sides.group_N):
         if len(np.unique(sides.train_N[fit_idx])) < 2:
             continue
         for i, strength in enumerate(STRENGTHS):
             model = _fit(train_NR[fit_idx], sides.train_N[fit_idx], strength)
             hits[i] += (model.predict(train_NR[held_idx]) == sides.train_N[held_idx]).sum()
-    return STRENGTHS[int(hits.argmax())]
+    return hits
 
 
 def _fit(x_NR: Floats, class_N: Ints, strength: float) -> LogisticRegression:

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from evossl.evaluation.intervals import over_clips, over_folds
+from evossl.evaluation.score import difference, judge, mean_over, summarise
+from evossl.evaluation.splits import Fold
+
+
+def test_the_corrected_interval_by_hand() -> None:
+    """5 values with s = 0.1: t(4, 97.5 %) = 2.776445 (tables), variance (1/5 + 1/4) 0.01."""
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) * 0.1 / np.sqrt(2.5) + 0.5
+    low, high = over_folds(values.tolist())
+    half = 2.776445 * np.sqrt(0.45 * 0.01)
+    assert low == pytest.approx(0.5 - half, abs=1e-6)
+    assert high == pytest.approx(0.5 + half, abs=1e-6)
+
+
+def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(60):
+        hit_N = rng.random(80) < 0.7
+        low, high = over_clips(
+            lambda rows, hit_N=hit_N: float(hit_N[rows].mean()), np.arange(80), seed
+        )
+        covered += low <= 0.7 <= high
+    assert covered >= 51  # binomial(60, 0.95): fewer has probability under 0.001
+
+
+def test_clips_of_one_group_count_as_one() -> None:
+    hit_N = np.repeat([0.0, 1.0, 1.0, 0.0], 25)
+    metric = lambda rows: float(hit_N[rows].mean())  # noqa: E731
+    together = over_clips(metric, np.repeat(np.arange(4), 25), 0)
+    apart = over_clips(metric, np.arange(100), 0)
+    assert np.ptp(together) > 3 * np.ptp(apart)
+
+
+def constant(value: float):
+    return lambda part, seed: {"accuracy": lambda rows: value + 0.1 * float(part.test_M[0])}
+
+
+def test_seeds_are_averaged_and_differences_paired_fold_by_fold() -> None:
+    class_N = np.array([0, 1, 0, 1])
+    made = [Fold(np.array([1, 3]), np.array([0, 2])), Fold(np.array([0, 2]), np.array([1, 3]))]
+    parts = [judge(constant(v), np.eye(4), class_N, class_N, made, 0) for v in (0.2, 0.4, 0.6)]
+    mean = summarise(mean_over(parts[:2]), made, class_N, 0)
+    assert mean["accuracy"] == pytest.approx(0.35)
+    gain = summarise(difference(parts[2], parts[0]), made, class_N, 0, lowest=-1.0)
+    assert gain["accuracy"] == pytest.approx(0.4)
+    assert gain["accuracy_interval"] == pytest.approx([0.4, 0.4])  # no spread: it is paired
+
+
+def test_an_interval_stays_where_the_metric_can_be() -> None:
+    class_N = np.array([0, 1, 0, 1])
+    made = [Fold(np.array([1, 3]), np.array([0, 2])), Fold(np.array([0, 2]), np.array([1, 3]))]
+    judged = judge(constant(0.9), np.eye(4), class_N, class_N, made, 0)
+    low, high = summarise(judged, made, class_N, 0)["accuracy_interval"]
+    assert 0.0 <= low < high == 1.0
+    assert summarise(judged, made, class_N, 0, lowest=-1.0)["accuracy_interval"][0] < 0
