@@ -1,0 +1,65 @@
+"""The genotype: which loss weights evolve, within which bounds, and which are fixed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evossl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """The loss weights of a search, by their terms' names ("distill.flow->rgb.stage3").
+
+    Attributes:
+        bounds: (low, high) of each evolving weight, 0 <= low < high <= 1.
+        fixed: the value of each weight that does not evolve, in [0, 1].
+
+    Raises:
+        UserError: a weight outside [0, 1], bounds that are not low before high, a name in both.
+    """
+
+    bounds: Mapping[str, tuple[float, float]]
+    fixed: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.bounds.items():
+            if not 0 <= low < high <= 1:
+                raise UserError(
+                    f"weight {name}: bounds ({low}, {high}) must lie in [0, 1], low before high; "
+                    "write one number to fix it"
+                )
+            if name in self.fixed:
+                raise UserError(f"weight {name}: it cannot both evolve and be fixed")
+        for name, value in self.fixed.items():
+            if not 0 <= value <= 1:
+                raise UserError(f"weight {name}: {value} must lie in [0, 1]")
+
+    @classmethod
+    def of(cls, weights: Mapping[str, float | tuple[float, float]]) -> "Genotype":
+        """Return the genotype of weights as a space gives them: a number, or a pair of bounds.
+
+        A pair of equal bounds is a fixed weight.
+        """
+        pairs = {n: w if isinstance(w, tuple) else (w, w) for n, w in weights.items()}
+        return cls(
+            bounds={
+                n: (float(low), float(high)) for n, (low, high) in pairs.items() if low != high
+            },
+            fixed={n: float(low) for n, (low, high) in pairs.items() if low == high},
+        )
+
+    @property
+    def evolves(self) -> bool:
+        """Whether any weight is left to search over; if not, trial 0 is the whole search."""
+        return bool(self.bounds)
+
+    def equal_weights(self) -> dict[str, float]:
+        """Return trial 0: evolving weights at 0.5, clipped into their bounds; fixed as fixed."""
+        return self.complete(
+            {n: min(max(0.5, low), high) for n, (low, high) in self.bounds.items()}
+        )
+
+    def complete(self, evolving: Mapping[str, float]) -> dict[str, float]:
+        """Return all weights, sorted by name, given the evolving ones."""
+        assert evolving.keys() == self.bounds.keys()
+        return dict(sorted({**self.fixed, **evolving}.items()))

@@ -1,0 +1,118 @@
+"""What evossl writes into optuna's journal: what the search is, and what became of a trial."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.study import StudyDirection
+
+from evossl import config
+from evossl.errors import RunError
+from evossl.search.genotype import Genotype
+from evossl.search.journal import JOURNAL, open_storage
+
+Told = Literal["complete", "failed", "pruned"]
+Description = tuple[Genotype, config.Sampler, int]
+
+_DESCRIPTION = "evossl"
+
+
+def begin(folder: Path, genotype: Genotype, sampler: config.Sampler, seed: int) -> None:
+    """Write a journal without trials; after a kill in the middle there is none.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    draft = folder / f".{JOURNAL}"
+    try:
+        draft.unlink(missing_ok=True)
+        storage = open_storage(draft)
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE], study_name="evossl")
+        description = {
+            "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
+            "fixed": dict(genotype.fixed),
+            "sampler": sampler.model_dump(),
+            "seed": seed,
+        }
+        storage.set_study_user_attr(study_id, _DESCRIPTION, description)
+        draft.replace(folder / JOURNAL)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error})") from error
+
+
+def describe(folder: Path, attributes: Mapping[str, Any]) -> Description:
+    """Return genotype, sampler and seed from the study's attributes.
+
+    Raises:
+        RunError: the journal is not one of evossl's.
+    """
+    found = attributes.get(_DESCRIPTION)
+    if found is None:
+        raise RunError(f"{folder / JOURNAL}: not a journal that evossl began")
+    bounds = {name: (low, high) for name, (low, high) in found["bounds"].items()}
+    genotype = Genotype(bounds, found["fixed"])
+    return genotype, config.Sampler.model_validate(found["sampler"]), found["seed"]
+
+
+def differences(there: Description, here: Description) -> list[str]:
+    """Return what differs between two searches, a sentence each; empty for the same."""
+    known, asked = _flat(there), _flat(here)
+    return [
+        f"{key} is {known.get(key, 'absent')} there, {asked.get(key, 'absent')} here"
+        for key in sorted(known.keys() | asked.keys())
+        if known.get(key) != asked.get(key)
+    ]
+
+
+def _flat(description: Description) -> dict[str, str]:
+    genotype, sampler, seed = description
+    weights = {f"weight {n}": f"evolved in {list(pair)}" for n, pair in genotype.bounds.items()}
+    weights |= {f"weight {n}": f"fixed at {value}" for n, value in genotype.fixed.items()}
+    choice = {f"sampler.{key}": json.dumps(value) for key, value in sampler.model_dump().items()}
+    return {"seed": str(seed), **choice, **weights}
+
+
+def result(
+    status: Told,
+    fitness: float | None,
+    reason: str | None,
+    seconds: float,
+    indicators: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return a told trial as the journal holds it; without a finite fitness it is `failed`."""
+    if status != "failed" and (fitness is None or not math.isfinite(fitness)):
+        reason = f"{status} with fitness {fitness}" + (f": {reason}" if reason else "")
+        status = "failed"
+    return {
+        "status": status,
+        "fitness": None if status == "failed" or fitness is None else float(fitness),
+        "reason": reason,
+        "seconds": float(seconds),
+        "indicators": finite(indicators),
+    }
+
+
+def finite(indicators: Mapping[str, float]) -> dict[str, float]:
+    """Return the finite ones as plain floats: NaN is no JSON."""
+    return {name: float(value) for name, value in indicators.items() if math.isfinite(value)}
+
+
+def standing(status: Told, fitness: float | None) -> float:
+    """Return what samplers are told: complete < pruned < failed, each by fitness, never NaN.
+
+    Samplers use the order only. A pruned trial's score is its rung's, of fewer steps, and it lost
+    to others there: it stands behind every complete trial.
+    """
+    if status == "failed" or fitness is None:
+        return math.inf
+    if status == "pruned":
+        return 1e100 * (2 + fitness / (1 + abs(fitness)))  # monotone, in (1e100, 3e100)
+    return min(max(fitness, -1e99), 1e99)
+
+
+def study_of_finished() -> optuna.Study:
+    """Return an empty study in memory for finished trials in order of completion."""
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

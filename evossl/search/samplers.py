@@ -1,0 +1,128 @@
+"""Who proposes weights: every sampler as a function of (seed, number, finished trials in order)."""
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from evossl import config
+from evossl.errors import UserError
+from evossl.search.cmaes_sampler import CmaEsSampler
+from evossl.search.genetic_sampler import GeneticSampler
+
+Propose = Callable[[optuna.Study, int], dict[str, float]]
+_MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2}
+_NSGA2_POPULATION = 20
+
+
+class CompletionNSGAII(NSGAIISampler):
+    """NSGA-II whose generations are the finished trials in order, a population at a time.
+
+    optuna's counts a trial to the generation in which it was asked for; one that finishes after
+    the next generation's parents were chosen never breeds. Here every finished trial does.
+    """
+
+    def __init__(self, population: int, seed: int) -> None:
+        super().__init__(population_size=population, seed=seed)
+        self._size = population
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """Return the generation that is being proposed."""
+        return len(study.get_trials(deepcopy=False)) // self._size
+
+    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Return the finished trials of that generation."""
+        start = generation * self._size
+        return study.get_trials(deepcopy=False)[start : start + self._size]
+
+
+def check_sampler(choice: config.Sampler) -> None:
+    """Refuse a population that the sampler cannot have.
+
+    Raises:
+        UserError: it names the key and the remedy.
+    """
+    if choice.population is None:
+        return
+    least = _MIN_POPULATION.get(choice.name)
+    if least is None:
+        raise UserError(f"sampler.population: {choice.name} has no population; remove the key")
+    if choice.population < least:
+        raise UserError(
+            f"sampler.population: {choice.name} needs at least {least}, not {choice.population}"
+        )
+
+
+def make_proposer(
+    choice: config.Sampler, seed: int, bounds: Mapping[str, tuple[float, float]]
+) -> Propose:
+    """Return the function from (finished trials in order, next number) to its evolving weights."""
+    space: dict[str, BaseDistribution] = {
+        name: FloatDistribution(low, high) for name, (low, high) in bounds.items()
+    }
+    fresh = _sampler_for(choice, seed, space)
+
+    def propose(finished: optuna.Study, number: int) -> dict[str, float]:
+        sampler, trial = fresh(number), _trial_to_be(number)
+        together = sampler.infer_relative_search_space(finished, trial)
+        weights = sampler.sample_relative(finished, trial, together)
+        for name, kind in space.items():
+            if name not in weights:
+                weights[name] = sampler.sample_independent(finished, trial, name, kind)
+        return {name: float(weights[name]) for name in space}
+
+    return propose
+
+
+def _sampler_for(
+    choice: config.Sampler, seed: int, space: Mapping[str, BaseDistribution]
+) -> Callable[[int], BaseSampler]:
+    """Return the function from a trial's number to its sampler.
+
+    optuna's own keep a random state that a resumed search would not have: they are made anew,
+    seeded by (seed, number), for every trial.
+    """
+
+    def derived(number: int) -> int:
+        return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+    if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_weights:
+        cmaes = CmaEsSampler(seed, space, choice.population)
+        return lambda _: cmaes
+    if choice.name in ("cmaes", "ga"):  # CMA-ES has no meaning for a single weight
+        genetic = GeneticSampler(seed, space)
+        if choice.name == "ga" and choice.population:
+            genetic = GeneticSampler(seed, space, choice.population)
+        return lambda _: genetic
+    if choice.name == "random":
+        return lambda number: RandomSampler(seed=derived(number))
+    if choice.name == "tpe":
+        return lambda number: TPESampler(seed=derived(number))
+    population = choice.population or _NSGA2_POPULATION
+    return lambda number: CompletionNSGAII(population, seed=derived(number))
+
+
+def _trial_to_be(number: int) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        trial_id=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=None,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def quiet_optuna() -> None:
+    """Silence optuna's log lines and warnings of experimental parts."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
