@@ -57,11 +57,11 @@ class Bridge(nn.Module):
         """Return the seed (B, *self.shape)."""
         series_BCT = time_series(map_BCTHW, self.source)
         lifted_BTX: Tensor = self.lift(series_BCT.transpose(1, 2))
+        num_clips, num_steps, _ = lifted_BTX.shape
+        by_step = lifted_BTX.reshape(num_clips, num_steps, SEED_CHANNELS, self.shape[2], -1)
         if self.source is Stream.AUDIO:
-            seed_BTCHW = lifted_BTX.unflatten(2, (SEED_CHANNELS, *self.shape[2:]))
-            return seed_BTCHW.transpose(1, 2)
-        seed_BTCF = lifted_BTX.unflatten(2, (SEED_CHANNELS, self.shape[2]))
-        return seed_BTCF.permute(0, 2, 3, 1).unsqueeze(2)
+            return by_step.transpose(1, 2)  # (B, T, C, H, W) to (B, C, T, H, W)
+        return by_step.permute(0, 2, 4, 3, 1)  # (B, T, C, F, 1) to (B, C, 1, F, T)
 
 
 class CrossModalTransfer(Task):

@@ -1,0 +1,199 @@
+"""What every task of the catalogue promises, on each of its places. New files are tested at once."""
+
+import ast
+import random
+import re
+import sys
+from pathlib import Path
+
+import made_by_hand as hand
+import numpy as np
+import pytest
+import torch
+from made_by_hand import Case
+from torch import Tensor
+
+from evossl.config import Clip
+from evossl.streams import Stream
+from evossl.task import Seen, Task, Term, catalogue_root, heads, load_catalogue
+
+FILES = sorted((catalogue_root() / "tasks").glob("[!_]*.py"))
+MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.views.spec")
+MAY_IMPORT += ("evossl.encoders", "torch", "collections.abc", "math", "typing")
+TERMS = list(hand.all_terms())
+BATCH_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+@pytest.fixture(params=TERMS, ids=lambda term: term.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    return hand.build(request.param)
+
+
+def graded(case: Case, num: int = 6, scale: float = 1.0) -> tuple[Seen, Tensor]:
+    seen = hand.show(case.views, num=num, scale=scale)
+    return seen, case.task.loss(seen)
+
+
+def state(task: Task) -> dict[str, Tensor]:
+    kept = task.state_dict().items()
+    return {k: v.clone() for k, v in kept if not k.endswith(BATCH_STATISTICS)}
+
+
+def is_student(case: Case, name: str) -> bool:
+    """A view whose features the task is to train: not those of a teacher or a moving average."""
+    view, index = case.views[name], case.task.needs_trained
+    is_teacher = index is not None and view.stream is case.term.streams[index]
+    return view.encoder == "student" and not is_teacher
+
+
+@by_file
+def test_a_file_is_named_as_its_task_and_its_docstring_names_a_paper(file: Path) -> None:
+    task = load_catalogue()[file.stem]
+    module = sys.modules[task.__module__]
+    assert task.__module__ == f"evossl_tasks.{file.stem}"
+    assert task.__name__.lower() == file.stem.replace("_", "")
+    assert re.search(r"[A-Z]\w+ (19|20)\d\d\b", module.__doc__ or ""), "venue and year of a paper"
+    assert task.__doc__
+
+
+@by_file
+def test_a_task_imports_only_what_a_task_may_know(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported += [
+        a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names
+    ]
+    outside = [n for n in imported if not any(n == m or n.startswith(f"{m}.") for m in MAY_IMPORT)]
+    assert not outside
+
+
+def test_weights_have_names_of_their_own_that_tune_can_hold() -> None:
+    names = [term.name for term in TERMS]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if "/" in name]
+
+
+def test_views_are_hashable_stand_on_the_place_and_at_least_one_is_trained(case: Case) -> None:
+    assert case.views == case.task.views()
+    assert len(set(case.views.values())) >= 1
+    assert {view.stream for view in case.views.values()} == set(case.term.streams)
+    assert any(is_student(case, name) for name in case.views)
+
+
+def test_views_fit_the_default_stretch(case: Case) -> None:
+    clip = Clip()
+    for view in case.views.values():
+        time = view.time
+        frames = time.frames or clip.frames
+        window = time.window or time.offset + frames
+        stride = max(time.stride) if isinstance(time.stride, tuple) else time.stride
+        shifted = window // 2 if time.shift else 0
+        assert time.offset + frames <= window
+        assert (window + shifted) * stride <= clip.stretch
+        assert frames % time.segments == 0
+
+
+def test_the_loss_is_a_finite_scalar_whose_gradient_reaches_heads_and_features(case: Case) -> None:
+    seen, loss = graded(case)
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    loss.backward()
+    for name, weight in case.task.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+    assert not list(heads(case.task)) or any(p.grad.abs().sum() > 0 for p in heads(case.task))
+    for name in (name for name in case.views if is_student(case, name)):
+        got = [leaf.grad for leaf in hand.leaves(seen[name].features) if leaf.grad is not None]
+        assert any(grad.abs().sum() > 0 for grad in got), name
+
+
+def test_no_gradient_reaches_what_is_not_trained(case: Case) -> None:
+    seen, loss = graded(case)
+    loss.backward()
+    for name, view in case.views.items():
+        if view.encoder is not None and not is_student(case, name):
+            assert all(leaf.grad is None for leaf in hand.leaves(seen[name].features)), name
+
+
+def test_two_clips_are_enough(case: Case) -> None:
+    _, loss = graded(case, num=2)
+    assert torch.isfinite(loss)
+
+
+def test_features_that_are_all_zero_give_a_finite_loss_and_gradient(case: Case) -> None:
+    seen, loss = graded(case, scale=0.0)
+    assert torch.isfinite(loss)
+    loss.backward()
+    grads = [
+        leaf.grad for v in seen.views.values() if v.features for leaf in hand.leaves(v.features)
+    ]
+    assert all(torch.isfinite(grad).all() for grad in grads if grad is not None)
+
+
+def test_the_loss_is_a_function_of_what_is_seen_and_draws_nothing(case: Case) -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    _, first = graded(case)
+    _, again = graded(case)
+    assert torch.equal(first, again)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+    assert (before[2] == np.random.get_state()[1]).all()
+
+
+def test_the_loss_changes_no_state_and_nothing_it_was_shown(case: Case) -> None:
+    seen, before = hand.show(case.views), state(case.task)
+    copy = hand.show(case.views)
+    case.task.loss(seen)
+    after = state(case.task)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    for name, view in seen.views.items():
+        assert torch.equal(view.pixels, copy[name].pixels)
+        if view.features is not None:
+            pairs = zip(hand.leaves(view.features), hand.leaves(copy[name].features), strict=True)
+            assert all(torch.equal(mine, theirs) for mine, theirs in pairs)
+
+
+def test_the_order_of_the_clips_in_a_batch_does_not_matter(case: Case) -> None:
+    seen, loss = graded(case)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(case.task.loss(hand.permuted(seen, order)), loss)
+
+
+def test_hooks_run_before_and_after_a_step(case: Case) -> None:
+    case.task.before_forward(0.5)
+    seen, loss = graded(case)
+    loss.backward()
+    case.task.after_backward(0.5)
+    with torch.no_grad():
+        case.task.after_step(seen)
+    assert torch.isfinite(case.task.loss(hand.show(case.views, seed=1)))
+
+
+def test_initial_weights_are_drawn_under_the_callers_seed(case: Case) -> None:
+    same, other = hand.build(case.term), hand.build(case.term, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(heads(case.task), heads(same.task), strict=True))
+    both = list(zip(heads(case.task), heads(other.task), strict=True))
+    assert not both or any(not torch.equal(a, b) for a, b in both)
+
+
+def test_tasks_share_the_views_that_their_docstrings_say_they_share() -> None:
+    """On RGB, all places of the first tasks need six forwards: see docs/faithfulness.md."""
+    first = ("reconstruction", "cross_modal_transfer", "distill", "multimodal_alignment")
+    first += ("multimodal_contrast", "simclr", "order_binary", "arrow_of_time", "video_prediction")
+    views = {
+        view
+        for term in TERMS
+        if term.task in first
+        for view in hand.build(term).views.values()
+        if view.stream is Stream.RGB and view.encoder == "student"
+    }
+    assert len(views) == 6
+
+
+def test_a_term_builds_the_place_it_is_named_after() -> None:
+    term = Term("distill", (Stream.FLOW, Stream.RGB), directed=True, variant="stage3")
+    assert term in TERMS
+    assert term.name == "distill.flow->rgb.stage3"

@@ -1,0 +1,144 @@
+"""What a task is shown, made by hand: features of declared shapes as leaves, labels at random.
+
+Shapes: B clip, D embedding, N segment.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from evossl.streams import EncoderShape, Features, Stream
+from evossl.task import Seen, SeenView, Task, Term, load_catalogue
+from evossl.views.spec import Applied, View
+
+FRAMES, SIZE, BANDS, MEL_STEPS = 8, 32, 40, 66
+
+# Stages as R(2+1)D's: widths double, extents halve. Sound's widths differ, its time is finer.
+SHAPES: Mapping[Stream, EncoderShape] = {
+    **{
+        stream: EncoderShape(
+            width=24,
+            maps={
+                "stage1": (4, 8, 16, 16),
+                "stage2": (8, 4, 8, 8),
+                "stage3": (16, 2, 4, 4),
+                "stage4": (24, 1, 2, 2),
+            },
+            input=(stream.channels, FRAMES, SIZE, SIZE),
+        )
+        for stream in (Stream.RGB, Stream.GRAY, Stream.FLOW)
+    },
+    Stream.AUDIO: EncoderShape(
+        width=20,
+        maps={
+            "stage1": (4, 1, 20, 33),
+            "stage2": (6, 1, 10, 17),
+            "stage3": (12, 1, 5, 9),
+            "stage4": (20, 1, 3, 5),
+        },
+        input=(1, 1, BANDS, MEL_STEPS),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A term and its task, built."""
+
+    term: Term
+    task: Task
+    views: Mapping[str, View]
+
+
+def all_terms() -> Iterator[Term]:
+    """Every task on every place at every variant."""
+    for name, task in load_catalogue().items():
+        for site in task.places:
+            for variant in task.variants or (None,):
+                yield Term(name, site.streams, site.directed, variant)
+
+
+def build(term: Term, seed: int = 0, **options: object) -> Case:
+    """The task of a term, initial weights under a seed as the trainer draws them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        task = load_catalogue()[term.task](term.place(SHAPES), **options)
+    return Case(term, task, task.views())
+
+
+def input_shape(view: View) -> tuple[int, int, int, int]:
+    """(C, T, H, W) of a view's pixels."""
+    channels, frames, height, width = SHAPES[view.stream].input
+    if view.stream is Stream.AUDIO:
+        return channels, frames, height, width
+    return channels, view.time.frames or frames, height, width
+
+
+def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
+    """Labels at random: about half reversed, shuffled and shifted."""
+
+    def coin() -> Tensor:
+        return torch.rand(num, generator=generator) < 0.5
+
+    orders = [torch.randperm(segments, generator=generator) for _ in range(num)]
+    return Applied(
+        start_B=torch.randint(0, 20, (num,), generator=generator),
+        stride_B=torch.ones(num, dtype=torch.int64),
+        reversed_B=coin(),
+        shuffled_B=coin(),
+        shifted_B=coin(),
+        permutation_BN=torch.stack(orders),
+        crop_B4=torch.rand(num, 4, generator=generator),
+        flipped_B=coin(),
+    )
+
+
+def features(stream: Stream, num: int, generator: Generator, scale: float = 1.0) -> Features:
+    """Leaves of the stream's shapes that ask for gradients."""
+    shape = SHAPES[stream]
+
+    def leaf(*size: int) -> Tensor:
+        return (scale * torch.randn(size, generator=generator)).requires_grad_()
+
+    maps = {stage: leaf(num, *size) for stage, size in shape.maps.items()}
+    return Features(leaf(num, shape.width), maps)
+
+
+def show(views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 1.0) -> Seen:
+    """Pixels, features and labels at random; equal recipes get equal pixels."""
+    generator = Generator().manual_seed(seed)
+    pixels: dict[View, Tensor] = {}
+    shown = {}
+    for name, view in views.items():
+        if view.pixels not in pixels:
+            pixels[view.pixels] = torch.randn(num, *input_shape(view), generator=generator)
+        seen_by = None if view.encoder is None else features(view.stream, num, generator, scale)
+        shown[name] = SeenView(pixels[view.pixels], applied(num, generator), seen_by)
+    return Seen(
+        shown,
+        video_id_B=torch.arange(num),
+        valid_B=torch.ones(num, dtype=torch.bool),
+        progress=0.5,
+        generator=Generator().manual_seed(seed),
+    )
+
+
+def permuted(seen: Seen, order: Tensor) -> Seen:
+    """The same samples in another order."""
+    views = {
+        name: SeenView(
+            view.pixels[order],
+            view.applied.rows(order),
+            None if view.features is None else view.features.rows(order),
+        )
+        for name, view in seen.views.items()
+    }
+    generator = Generator().manual_seed(seen.generator.initial_seed())
+    return Seen(views, seen.video_id_B[order], seen.valid_B, seen.progress, generator)
+
+
+def leaves(features: Features) -> list[Tensor]:
+    """The embedding and the maps."""
+    return [features.embedding_BD, *features.maps.values()]
