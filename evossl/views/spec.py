@@ -129,7 +129,8 @@ class View:
     @property
     def pixels(self) -> Self:
         """The same recipe seen by nobody: the key under which its input is made once."""
-        return replace(self, encoder=None)
+        outer = None if self.within is None else self.within.pixels
+        return replace(self, encoder=None, within=outer)
 
 
 @dataclass(frozen=True)

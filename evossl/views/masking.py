@@ -1,0 +1,39 @@
+"""Masks of space-time blocks (VideoMAE, Tong et al., NeurIPS 2022, section 3.2).
+
+Shapes: B clip, C channel, T frame, H height, W width; mask_BTHW is in blocks.
+"""
+
+from math import ceil
+
+from torch import Tensor
+
+from evossl.views.draws import Draws
+from evossl.views.spec import Mask
+
+BLOCK_FRAMES = 2  # frames of a block, as in VideoMAE
+
+
+def mask_shape(mask: Mask, input_shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
+    """Return the blocks (T, H, W) of an input (C, T, H, W); H and W are multiples of the patch."""
+    _, frames, height, width = input_shape
+    return ceil(frames / BLOCK_FRAMES), height // mask.patch, width // mask.patch
+
+
+def draw_mask(
+    mask: Mask, input_shape: tuple[int, int, int, int], batch: int, draws: Draws, draw: int
+) -> Tensor:
+    """Return mask_BTHW: exactly round(ratio * H * W) blocks of each slice in time, at random."""
+    times, high, wide = mask_shape(mask, input_shape)
+    drawn = 1 if mask.tube else times
+    u = draws.uniform(draw, "mask", batch, drawn, high * wide)
+    rank = u.argsort(dim=2).argsort(dim=2)
+    blocked = (rank < round(mask.ratio * high * wide)).view(batch, drawn, high, wide)
+    return blocked.expand(batch, times, high, wide)
+
+
+def blank(x_BCTHW: Tensor, mask_BTHW: Tensor, patch: int) -> Tensor:
+    """Return x with the masked blocks set to zero, the mean of a normalised input."""
+    frames = x_BCTHW.shape[2]
+    pixels = mask_BTHW.repeat_interleave(BLOCK_FRAMES, dim=1)[:, :frames]
+    pixels = pixels.repeat_interleave(patch, dim=2).repeat_interleave(patch, dim=3)
+    return x_BCTHW.masked_fill(pixels[:, None], 0.0)

@@ -1,0 +1,102 @@
+"""What a view needs and gives, known without making it.
+
+Shapes: C channel, T frame or log-mel column, H height, W width, F mel band.
+"""
+
+from evossl.errors import UserError
+from evossl.streams import Stream
+from evossl.views.sampling import room_for, strides, taken_frames, window_steps
+from evossl.views.settings import ViewSettings
+from evossl.views.sound import columns_per_frame
+from evossl.views.spec import View
+
+MOST_SEGMENTS = 20  # 20! is the last factorial that fits 64 bits
+
+
+def segments_come_apart(view: View) -> bool:
+    """Return whether the view's pieces are the segments of one clip, not clips drawn apart."""
+    return view.pieces > 1 and view.time.segments == view.pieces
+
+
+def input_shape(view: View, settings: ViewSettings, fps: float) -> tuple[int, int, int, int]:
+    """Return (C, T, H, W) of the view's input, sound (1, 1, F, T); of one piece if it has pieces.
+
+    Args:
+        view: the recipe.
+        settings: of the space.
+        fps: frames a second of the stretch (`cache.fps`).
+    """
+    frames = taken_frames(view, settings)
+    if segments_come_apart(view):
+        frames //= view.pieces
+    if view.stream == Stream.AUDIO:
+        return 1, 1, settings.mel_bands, frames * columns_per_frame(fps)
+    size = settings.size if view.space.size is None else view.space.size
+    return view.stream.channels, frames, size, size
+
+
+def required_frames(view: View, settings: ViewSettings) -> int:
+    """Return the fewest frames of stretch with which a sample can be valid.
+
+    With strides drawn or a shift, a sample that drew a longer stride may need more.
+    """
+    if view.within is not None:
+        return required_frames(view.within, settings)
+    span = window_steps(view, settings) * strides(view, settings)[0]
+    return room_for(span, shift=view.time.shift > 0)
+
+
+def check_fits(view: View, settings: ViewSettings, stretch: int, fps: float, name: str) -> None:
+    """Check that `view` can be made of a stretch of `stretch` frames.
+
+    Args:
+        view: the recipe.
+        settings: of the space.
+        stretch: `clip.stretch`.
+        fps: `cache.fps`.
+        name: of the view in errors: "order.rgb: view 'clip'".
+
+    Raises:
+        UserError: the stretch can never hold it, or its parts do not divide; says what would.
+    """
+    frames, time = taken_frames(view, settings), view.time
+    needed = required_frames(view, settings)
+    if needed > stretch:
+        raise UserError(
+            f"{name} needs {needed} frames of a stretch, clip.stretch is {stretch}: "
+            f"raise clip.stretch to {needed} or lower clip.frames ({settings.frames})"
+        )
+    if frames % time.segments or time.segments > MOST_SEGMENTS:
+        raise UserError(
+            f"{name} cuts {frames} frames into {time.segments} segments: "
+            f"choose clip.frames divisible by {time.segments} (at most {MOST_SEGMENTS} segments)"
+        )
+    if window_steps(view, settings) < time.offset + frames:
+        raise UserError(
+            f"{name} takes {frames} frames from step {time.offset} of a window of {time.window}: "
+            f"raise its window or lower clip.frames"
+        )
+    _check_inside(view, settings, name)
+    _check_pixels(view, settings, fps, name)
+
+
+def _check_inside(view: View, settings: ViewSettings, name: str) -> None:
+    if view.within is None:
+        return
+    inner = window_steps(view, settings) * strides(view, settings)[0]
+    inner = room_for(inner, shift=view.time.shift > 0)
+    outer = window_steps(view.within, settings) * strides(view.within, settings)[0]
+    if inner > outer:
+        raise UserError(f"{name} needs {inner} frames, its outer view has {outer}: shorten it")
+
+
+def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> None:
+    channels_frames_sides = input_shape(view, settings, fps)
+    if view.stream == Stream.FLOW and channels_frames_sides[1] < 2:
+        raise UserError(f"{name} has one frame a piece: flow needs two; raise clip.frames")
+    if view.mask is not None and any(side % view.mask.patch for side in channels_frames_sides[2:]):
+        sides = " x ".join(str(side) for side in channels_frames_sides[2:])
+        raise UserError(
+            f"{name} blanks blocks of {view.mask.patch} in {sides}: choose clip.size and "
+            f"clip.mel_bands that the block divides"
+        )
