@@ -52,5 +52,6 @@ class GeneticSampler(BoxSampler):
 
 
 def _tournament(contestants: list[Scored], rng: np.random.Generator) -> Scored:
-    drawn = rng.choice(len(contestants), size=min(TOURNAMENT, len(contestants)), replace=False)
-    return min([contestants[i] for i in drawn], key=lambda one: one.value)
+    drawn = rng.permutation(len(contestants))[:TOURNAMENT]
+    winner: Scored = min((contestants[i] for i in drawn), key=lambda one: one.value)
+    return winner

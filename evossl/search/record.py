@@ -4,17 +4,16 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import optuna
 from optuna.study import StudyDirection
 
 from evossl import config
 from evossl.errors import RunError
+from evossl.search.finished import Told
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, open_storage
 
-Told = Literal["complete", "failed", "pruned"]
 Description = tuple[Genotype, config.Sampler, int]
 
 _DESCRIPTION = "evossl"
@@ -98,21 +97,3 @@ def result(
 def finite(indicators: Mapping[str, float]) -> dict[str, float]:
     """Return the finite ones as plain floats: NaN is no JSON."""
     return {name: float(value) for name, value in indicators.items() if math.isfinite(value)}
-
-
-def standing(status: Told, fitness: float | None) -> float:
-    """Return what samplers are told: complete < pruned < failed, each by fitness, never NaN.
-
-    Samplers use the order only. A pruned trial's score is its rung's, of fewer steps, and it lost
-    to others there: it stands behind every complete trial.
-    """
-    if status == "failed" or fitness is None:
-        return math.inf
-    if status == "pruned":
-        return 1e100 * (2 + fitness / (1 + abs(fitness)))  # monotone, in (1e100, 3e100)
-    return min(max(fitness, -1e99), 1e99)
-
-
-def study_of_finished() -> optuna.Study:
-    """Return an empty study in memory for finished trials in order of completion."""
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -101,9 +101,16 @@ def _sampler_for(
     if choice.name == "random":
         return lambda number: RandomSampler(seed=derived(number))
     if choice.name == "tpe":
-        return lambda number: TPESampler(seed=derived(number))
+        return lambda number: _tpe(derived(number))
     population = choice.population or _NSGA2_POPULATION
     return lambda number: CompletionNSGAII(population, seed=derived(number))
+
+
+def _tpe(seed: int) -> TPESampler:
+    # constant_liar would look at running trials, which a sampler is not shown
+    return TPESampler(
+        seed=seed, multivariate=True, constant_liar=False, warn_independent_sampling=False
+    )
 
 
 def _trial_to_be(number: int) -> FrozenTrial:

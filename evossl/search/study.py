@@ -18,9 +18,9 @@ from optuna.trial import TrialState, create_trial
 from evossl import config
 from evossl.errors import RunError, UserError
 from evossl.search import record
+from evossl.search.finished import Finished, Told
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, DriverLock, open_storage
-from evossl.search.record import Told
 from evossl.search.samplers import check_sampler, make_proposer, quiet_optuna
 from evossl.search.table import TrialRow
 
@@ -58,8 +58,7 @@ class Study:
         self.genotype, self.sampler, self.seed = record.describe(folder, attributes)
         self._kinds = {n: FloatDistribution(*pair) for n, pair in self.genotype.bounds.items()}
         self._propose = make_proposer(self.sampler, self.seed, self.genotype.bounds)
-        self._finished = record.study_of_finished()
-        self._num_finished = 0
+        self._finished = Finished(self.genotype.bounds)
         self._rows: list[TrialRow] = []
         self._controls: list[TrialRow] = []
         self._to_run_again: list[int] = []
@@ -168,7 +167,7 @@ class Study:
         if number and not self.genotype.evolves:
             raise UserError(NOTHING_EVOLVES)
         if number:
-            evolving = self._propose(self._finished, number)
+            evolving = self._propose(self._finished.study(), number)
         else:
             equal = self.genotype.equal_weights()
             evolving = {name: equal[name] for name in self.genotype.bounds}
@@ -202,7 +201,7 @@ class Study:
         """
         self._check_running(number)
         told = record.result(status, fitness, reason, seconds, indicators)
-        told["order"] = self._num_finished
+        told["order"] = len(self._finished)
         trial_id = self._trial_id(number)
         # The result is one line and counts from then on: `_load` finishes a trial that has one.
         self._storage.set_trial_user_attr(trial_id, _RESULT, told)
@@ -276,14 +275,7 @@ class Study:
         """Show a told trial to samplers and in the table."""
         row = self._rows[number]
         evolving = {name: row.weights[name] for name in self._kinds}
-        self._finished.add_trial(
-            create_trial(
-                params=evolving,
-                distributions=dict(self._kinds),
-                value=record.standing(told["status"], told["fitness"]),
-            )
-        )
-        self._num_finished += 1
+        self._finished.add(evolving, told["status"], told["fitness"])
         shown = {k: told[k] for k in ("status", "fitness", "reason", "seconds", "indicators")}
         self._rows[number] = replace(row, **shown)
 

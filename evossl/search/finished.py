@@ -1,0 +1,60 @@
+"""What samplers see: the finished trials in order of completion, and nothing else."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
+from optuna.trial import create_trial
+
+Told = Literal["complete", "failed", "pruned"]
+
+_NAME = "finished"
+
+
+class Finished:
+    """A study in memory that only ever grows; its trials' numbers are their order of completion.
+
+    Args:
+        bounds: (low, high) of each evolving weight.
+    """
+
+    def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
+        self._kinds = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
+        self._storage = InMemoryStorage()
+        self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _NAME)
+        self._num = 0
+
+    def __len__(self) -> int:
+        return self._num
+
+    def add(self, evolving: Mapping[str, float], status: Told, fitness: float | None) -> None:
+        """Append a trial that has been told."""
+        trial = create_trial(
+            params=dict(evolving),
+            distributions=dict(self._kinds),
+            value=standing(status, fitness),
+        )
+        self._storage.create_new_trial(self._study_id, template_trial=trial)
+        self._num += 1
+
+    def study(self) -> optuna.Study:
+        """Return the trials as a study. A new one for each proposal: optuna's caches its trials."""
+        uniform = optuna.samplers.RandomSampler(seed=0)  # never asked
+        return optuna.load_study(study_name=_NAME, storage=self._storage, sampler=uniform)
+
+
+def standing(status: Told, fitness: float | None) -> float:
+    """Return what samplers are told: complete < pruned < failed, each by fitness, never NaN.
+
+    Samplers use the order only. A pruned trial's score is its rung's, of fewer steps, and it lost
+    to others there: it stands behind every complete trial.
+    """
+    if status == "failed" or fitness is None:
+        return math.inf
+    if status == "pruned":
+        return 1e100 * (2 + fitness / (1 + abs(fitness)))  # monotone, in (1e100, 3e100)
+    return min(max(fitness, -1e99), 1e99)
