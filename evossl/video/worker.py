@@ -1,8 +1,8 @@
 """A worker process: decodes one file after another, so that a hang or a crash costs one file.
 
 `evossl.video.pool` starts it, `python -m evossl.video.worker MODULE:FUNCTION DEADLINE`. Jobs come
-as JSON lines on stdin, answers leave as JSON lines on the first stdout; what decoders print is thrown
-away. It is a plain subprocess and not `multiprocessing`, whose spawn imports the caller's
+as JSON lines on stdin, answers leave as JSON lines on the first stdout; what decoders print is
+thrown away. It is a plain subprocess and not `multiprocessing`, whose spawn imports the caller's
 main module again (torch, a notebook, an unguarded script). No torch here: a start takes a blink.
 """
 

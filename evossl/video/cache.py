@@ -1,0 +1,253 @@
+"""The clip cache: a node decodes a video once; every trial on it maps the same pages.
+
+Shapes: T frame of the video at the cache's rate, L frame of a stretch, H height, W width,
+C channel, S audio sample.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evossl.config import Cache
+from evossl.errors import RunError
+from evossl.streams import AUDIO_RATE
+from evossl.video.cache_files import FORMAT, Entry, Room, entry_path, fault_path, open_entry
+from evossl.video.cache_worker import CACHE
+from evossl.video.decode import DecodeError, default_decoder
+from evossl.video.index import Video
+from evossl.video.pool import Job, Outcome, WorkerPool
+from evossl.video.probing import run_jobs
+
+MAX_OPEN = 128  # mapped videos kept open; each costs a file descriptor
+_ATTEMPTS = 5  # at mapping a video that others evict as soon as it is stored
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """What became of the videos.
+
+    Attributes:
+        readable: those that decode; beyond the limit, those that the index believes.
+        set_aside: (path, reason) of the others.
+    """
+
+    readable: list[Video]
+    set_aside: list[tuple[str, str]]
+
+
+def default_cache_folder() -> Path:
+    """Return $EVOSSL_CACHE, else ~/.cache/evossl."""
+    return Path(os.environ.get("EVOSSL_CACHE") or "~/.cache/evossl").expanduser()
+
+
+class ClipCache:
+    """Decoded videos in a folder, at one rate and size. Threads and processes may share it.
+
+    Args:
+        folder: the cache's; any number of settings live in it side by side.
+        settings: rate, size, length and limit. With a limit, what has not been read for longest
+            is evicted and decoded anew when it is asked for.
+        workers: processes that decode what is missing when it is asked for.
+        deadline: seconds that a video may take then.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Cache, *, workers: int = 1, deadline: float = 60.0
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        limit = None if settings.limit_gb is None else int(settings.limit_gb * 1e9)
+        self._room = Room(folder, limit)
+        self._decoder = default_decoder().name
+        self._open: OrderedDict[str, Entry] = OrderedDict()
+        self._pool = WorkerPool(CACHE, workers=workers, deadline=deadline)
+        self._lock = threading.RLock()
+
+    def key(self, video: Video) -> str:
+        """Return the hash of all that changes the pixels: file, rate, size, length, decoder."""
+        rate, side, seconds = self._recipe
+        identity = [video.path, video.bytes, video.mtime_ns, rate, side, seconds]
+        text = json.dumps([*identity, self._decoder, FORMAT])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def fill(
+        self,
+        videos: Sequence[Video],
+        *,
+        workers: int = 2,
+        deadline: float = 60.0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FillReport:
+        """Decode what is not in the cache yet, until it is full.
+
+        Args:
+            videos: readable ones of an index.
+            workers: processes that decode.
+            deadline: seconds that a video may take before it is set aside.
+            progress: called with (videos done, videos in all).
+
+        Raises:
+            RunError: the disk is full (what was there is whole), or no video is readable.
+        """
+        self._room.sweep()
+        absent = [i for i, video in enumerate(videos) if not self._has(video)]
+        faults = {i: fault for i in absent if (fault := self._fault(videos[i]))}
+        missing = [i for i in absent if i not in faults]
+        shift = os.getpid() * 7919 % max(len(missing), 1)  # processes that race start apart
+        done = len(videos) - len(missing)
+        pool = WorkerPool(CACHE, workers=workers, deadline=deadline)
+        try:
+            for outcome in self._decode(pool, videos, missing[shift:] + missing[:shift], False):
+                if outcome.reason is not None:
+                    faults[outcome.number] = outcome.reason
+                elif outcome.value == {"stored": False}:
+                    break
+                done += 1
+                if progress is not None:
+                    progress(done, len(videos))
+        finally:
+            pool.close()
+        if progress is not None:
+            progress(len(videos), len(videos))
+        return _report(videos, faults)
+
+    def prepare(self, videos: Sequence[Video]) -> dict[str, str]:
+        """Decode those that are not in the cache, side by side; return {path: reason} of failures.
+
+        Raises:
+            RunError: the disk is full.
+            UserError: the limit is less than one video.
+        """
+        with self._lock:
+            absent = {video: i for i, video in enumerate(videos) if not self._has(video)}
+            if not absent:
+                return {}
+            self._room.sweep()
+            faults = {video.path: fault for video in absent if (fault := self._fault(video))}
+            missing = [i for video, i in absent.items() if video.path not in faults]
+            for outcome in self._decode(self._pool, videos, missing, True):
+                if outcome.reason is not None:
+                    faults[videos[outcome.number].path] = outcome.reason
+            return faults
+
+    def num_frames(self, video: Video) -> int:
+        """Return T, the frames of the video at the cache's rate (at least 1).
+
+        Raises:
+            DecodeError: the video was not in the cache and cannot be decoded.
+        """
+        return len(self._entry(video).frame_THWC)
+
+    def read(
+        self, video: Video, start: int, count: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Return a stretch of a video, decoding the video if it is not in the cache.
+
+        Args:
+            video: of an index.
+            start: first frame, in [0, T).
+            count: frames wanted; the video's end gives fewer.
+
+        Returns:
+            frame_LHWC, uint8, a read-only view of the mapped file; and sound_S, float32 in
+            [-1, 1], of the same seconds, or None where sound covers less than half of them.
+
+        Raises:
+            DecodeError: the video was not in the cache and cannot be decoded.
+        """
+        entry = self._entry(video)
+        assert 0 <= start < len(entry.frame_THWC), (start, entry.frame_THWC.shape)
+        frame_LHWC = entry.frame_THWC[start : start + count]
+        if entry.sound_S is None:
+            return frame_LHWC, None
+        begin = round(start / self.settings.fps * AUDIO_RATE)
+        length = round(len(frame_LHWC) / self.settings.fps * AUDIO_RATE)
+        heard_S = entry.sound_S[begin : begin + length]
+        if 2 * len(heard_S) < length:
+            return frame_LHWC, None
+        sound_S = np.zeros(length, np.float32)
+        sound_S[: len(heard_S)] = heard_S / np.float32(np.iinfo(np.int16).max)
+        return frame_LHWC, sound_S
+
+    def close(self) -> None:
+        """End the decoding processes and let go of the mapped files."""
+        with self._lock:
+            self._pool.close()
+            self._open.clear()
+
+    @property
+    def _recipe(self) -> tuple[float, int, float]:
+        return (self.settings.fps, self.settings.short_side, self.settings.max_seconds)
+
+    def _entry(self, video: Video) -> Entry:
+        key = self.key(video)
+        path = entry_path(self.folder, key)
+        with self._lock:
+            for _ in range(_ATTEMPTS):
+                entry = self._open.pop(key, None) or open_entry(path)
+                if entry is not None:
+                    return self._keep(key, path, entry)
+                fault = self.prepare([video]).get(video.path)
+                if fault is not None:
+                    raise DecodeError(fault)
+        raise RunError(
+            f"{path}: evicted {_ATTEMPTS} times before it could be read; raise cache.limit_gb"
+        )
+
+    def _keep(self, key: str, path: Path, entry: Entry) -> Entry:
+        """Make it the most recently used one, here and for eviction."""
+        self._open[key] = entry
+        if len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)
+        if self._room.limit is not None:
+            now = time.time_ns()
+            with suppress(OSError):  # evicted by another process; the mapped pages stay
+                os.utime(path, ns=(now, now))
+        return entry
+
+    def _has(self, video: Video) -> bool:
+        key = self.key(video)
+        return key in self._open or entry_path(self.folder, key).exists()
+
+    def _fault(self, video: Video) -> str | None:
+        """Why an earlier attempt could not decode the video, or None."""
+        try:
+            return fault_path(self.folder, self.key(video)).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def _decode(
+        self, pool: WorkerPool, videos: Sequence[Video], chosen: Sequence[int], evict: bool
+    ) -> Iterator[Outcome]:
+        fps, short_side, max_seconds = self._recipe
+        common: dict[str, Any] = {
+            "folder": str(self.folder.absolute()),
+            "decoder": self._decoder,
+            "fps": fps,
+            "short_side": short_side,
+            "max_seconds": max_seconds,
+            "limit": self._room.limit,
+            "evict": evict,
+        }
+        jobs = [Job(i, videos[i].path, {"key": self.key(videos[i]), **common}) for i in chosen]
+        return run_jobs(pool, jobs)
+
+
+def _report(videos: Sequence[Video], faults: dict[int, str]) -> FillReport:
+    readable = [video for i, video in enumerate(videos) if i not in faults]
+    set_aside = [(videos[i].path, faults[i]) for i in sorted(faults)]
+    if not readable:
+        reason = f": {set_aside[0][0]}: {set_aside[0][1]}" if set_aside else ""
+        raise RunError(f"none of {len(videos)} videos can be decoded{reason}")
+    return FillReport(readable, set_aside)

@@ -1,0 +1,218 @@
+"""A cached video on disk: one file, mapped into memory, whole or absent; and the room for them.
+
+Layout: a page of JSON (shape of the frames, number of sound samples), frame_THWC uint8, sound_S
+int16 at 16 kHz. Files are written under a temporary name that already has their full size, so that
+whoever adds up the folder counts what is under way. Their writers hold a lock (flock) on them:
+what is not locked is left over from a dead process and is removed.
+
+Shapes: T frame, H height, W width, C channel, S audio sample.
+"""
+
+import fcntl
+import json
+import mmap
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evossl.errors import RunError, UserError
+
+FORMAT = 1
+SLACK = 0.1  # share of a full cache that is emptied at once: eviction looks at every file
+_PAGE = 4096
+_TEMPORARY = ".writing-"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cached video, mapped.
+
+    Attributes:
+        frame_THWC: uint8, read-only.
+        sound_S: int16 at `AUDIO_RATE`, read-only; None without a sound track.
+    """
+
+    frame_THWC: NDArray[np.uint8]
+    sound_S: NDArray[np.int16] | None
+
+
+def entry_path(folder: Path, key: str) -> Path:
+    """Where the video of that key lies."""
+    return folder / key[:2] / f"{key}.clip"
+
+
+def fault_path(folder: Path, key: str) -> Path:
+    """Where it is noted that the video of that key cannot be decoded, and why."""
+    return folder / key[:2] / f"{key}.fault"
+
+
+def open_entry(path: Path) -> Entry | None:
+    """Return the mapped video, or None if it is absent; a damaged file is removed.
+
+    Raises:
+        RunError: the file is there and cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _parse(data)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be opened: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError):  # empty, cut, or another program's
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _parse(data: mmap.mmap) -> Entry:
+    head = json.loads(data[:_PAGE])
+    shape, samples = tuple(head["shape"]), head["samples"]
+    num_bytes = int(np.prod(shape))
+    if head["format"] != FORMAT or len(data) != _PAGE + num_bytes + 2 * (samples or 0):
+        raise ValueError("not as long as it says")
+    frame_THWC = np.frombuffer(data, np.uint8, num_bytes, _PAGE).reshape(shape)
+    if samples is None:
+        return Entry(frame_THWC, None)
+    return Entry(frame_THWC, np.frombuffer(data, np.int16, samples, _PAGE + num_bytes))
+
+
+def pack(
+    frame_THWC: NDArray[np.uint8], sound_S: NDArray[np.float32] | None
+) -> list[bytes | memoryview]:
+    """Return the bytes of an entry, in pieces."""
+    samples = None if sound_S is None else len(sound_S)
+    head = json.dumps({"format": FORMAT, "shape": frame_THWC.shape, "samples": samples})
+    parts: list[bytes | memoryview] = [head.encode().ljust(_PAGE)]
+    parts.append(np.ascontiguousarray(frame_THWC).data.cast("B"))
+    if sound_S is not None and samples:
+        sound = np.round(np.clip(sound_S, -1, 1) * np.iinfo(np.int16).max)
+        parts.append(sound.astype(np.int16).data.cast("B"))
+    return parts
+
+
+@dataclass(frozen=True)
+class Room:
+    """The cache's folder and how large it may become. Several processes may share it.
+
+    Attributes:
+        folder: the cache's.
+        limit: bytes that its files together never pass, or None.
+    """
+
+    folder: Path
+    limit: int | None
+
+    def store(self, target: Path, parts: Sequence[bytes | memoryview], *, evict: bool) -> bool:
+        """Write a file whole or not at all; return False if the limit leaves no room.
+
+        Args:
+            target: its place in the folder.
+            parts: its content.
+            evict: make room by removing what has not been used for longest.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written.
+            UserError: the limit is smaller than this one file.
+        """
+        size = sum(len(part) for part in parts)
+        if self.limit is not None and size > self.limit:
+            raise UserError(
+                f"cache.limit_gb: {self.limit / 1e9:g} is less than one video needs "
+                f"({size / 1e9:.3g} GB); raise it, or lower cache.short_side or cache.max_seconds"
+            )
+        temporary = self.folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        try:
+            file = self._begin(temporary, size, evict)
+            if file is None:
+                return False
+            with file:
+                file.writelines(parts)
+                file.flush()
+                target.parent.mkdir(exist_ok=True)
+                temporary.replace(target)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
+        return True
+
+    def sweep(self) -> None:
+        """Make the folder if it is not there; remove what dead processes have left half written.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._remove_leftovers()
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
+
+    def _begin(self, temporary: Path, size: int, evict: bool) -> BinaryIO | None:
+        """Return a new, locked file of the full size, or None if there is no room for it."""
+        with self._locked() as ledger:
+            if not self._admit(ledger, size, evict):
+                return None
+            file = temporary.open("xb")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(size)
+            return file
+
+    def _admit(self, ledger: BinaryIO, size: int, evict: bool) -> bool:
+        """Enter `size` in the ledger: a sum never too low, so that few writes scan the folder."""
+        if self.limit is None:
+            ledger.truncate(0)  # unknown to whoever has a limit: it will scan
+            return True
+        noted = ledger.read()
+        total = int(noted) if noted.isdigit() else self.limit
+        if total + size > self.limit:
+            total = self._scan(size, evict)
+        if total + size > self.limit:
+            return False
+        ledger.seek(0)
+        ledger.truncate()
+        ledger.write(b"%d" % (total + size))
+        return True
+
+    def _scan(self, size: int, evict: bool) -> int:
+        """Return the bytes in the folder, after eviction where it is allowed and needed."""
+        assert self.limit is not None
+        self._remove_leftovers()
+        total = sum(file.stat().st_size for file in self.folder.glob(f"{_TEMPORARY}*"))
+        files = []
+        for path in self.folder.glob("??/*"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                files.append((status.st_mtime_ns, status.st_size, path))
+                total += status.st_size
+        if not evict or total + size <= self.limit:
+            return total
+        for _, num_bytes, path in sorted(files):
+            if total + size <= max((1 - SLACK) * self.limit, size):
+                break
+            path.unlink(missing_ok=True)
+            total -= num_bytes
+        return total
+
+    def _remove_leftovers(self) -> None:
+        for path in self.folder.glob(f"{_TEMPORARY}*"):
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[BinaryIO]:
+        """Hold the folder's lock; yield its file, which is the ledger."""
+        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        with os.fdopen(handle, "r+b") as ledger:
+            fcntl.flock(ledger, fcntl.LOCK_EX)
+            yield ledger
+            ledger.flush()

@@ -1,0 +1,185 @@
+"""Batches of clips: a pure function of (seed, step), so that a resumed run needs no loader state.
+
+Shapes: B clip, L frame of a stretch, H height, W width, C channel, S audio sample.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evossl.errors import RunError
+from evossl.streams import AUDIO_RATE, ClipBatch
+from evossl.video.cache import ClipCache
+from evossl.video.index import Video
+
+AHEAD = 2  # batches that wait, made, for the consumer
+_REPLACEMENTS = 8  # for one sample, when its video fails after all
+_EPOCH, _START, _DRAW, _REPLACE = range(4)  # streams of random numbers
+
+
+class ClipLoader:
+    """Stretches of cached videos, in batches.
+
+    Args:
+        cache: where the pixels are.
+        videos: readable ones; `video_id_B` counts them.
+        stretch: L, frames at the cache's rate; shorter videos are padded by their last frame.
+        batch_size: B.
+        seed: of the order and of where stretches start.
+
+    Attributes:
+        wait_seconds: time that consumers of `prefetch` have waited for data.
+        failed: {path: reason} of videos that failed when they were read; others took their place.
+    """
+
+    def __init__(
+        self, cache: ClipCache, videos: Sequence[Video], *, stretch: int, batch_size: int, seed: int
+    ) -> None:
+        assert videos, "a loader needs videos"
+        assert stretch >= 1
+        assert batch_size >= 1
+        self.wait_seconds = 0.0
+        self.failed: dict[str, str] = {}
+        self._cache = cache
+        self._videos = list(videos)
+        self._stretch = stretch
+        self._batch_size = batch_size
+        self._seed = seed
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def batch(self, step: int) -> ClipBatch:
+        """Return the batch of a training step.
+
+        Videos come in a fresh random order each epoch, without replacement; an epoch's last,
+        incomplete batch is completed from the next epoch. A stretch starts anywhere in its video.
+
+        Raises:
+            RunError: too many videos cannot be decoded, or the disk is full.
+        """
+        first = step * self._batch_size
+        epochs = [divmod(i, len(self._videos)) for i in range(first, first + self._batch_size)]
+        rows = [int(self._order(epoch)[place]) for epoch, place in epochs]
+        rows = self._replace_failing(rows, step)
+        starts = [
+            self._start(row, np.random.default_rng([self._seed, _START, step, slot]))
+            for slot, row in enumerate(rows)
+        ]
+        return self._gather(rows, starts)
+
+    def clips(self, indices: Sequence[int], draw: int) -> ClipBatch:
+        """Return stretches of given videos, for scoring.
+
+        Args:
+            indices: rows of `videos`.
+            draw: 0 is the centre of each video; others are random starts, the same for a video
+                whatever the other indices.
+
+        Raises:
+            DecodeError: a video cannot be decoded.
+        """
+        self._cache.prepare([self._videos[row] for row in indices])
+        starts = []
+        for row in indices:
+            rng = np.random.default_rng([self._seed, _DRAW, draw, row])
+            starts.append(self._start(row, rng) if draw else self._last_start(row) // 2)
+        return self._gather(indices, starts)
+
+    def prefetch(self, start: int, stop: int) -> Iterator[ClipBatch]:
+        """Yield `batch(start)` to `batch(stop - 1)`, made ahead by one background thread.
+
+        What the thread raises is raised here. Closing the iterator ends the thread.
+        """
+        made: queue.Queue[ClipBatch | BaseException] = queue.Queue(AHEAD)
+        closed = threading.Event()
+
+        def hand_over(item: ClipBatch | BaseException) -> bool:
+            while not closed.is_set():
+                try:
+                    made.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+                return True
+            return False
+
+        def work() -> None:
+            try:
+                for step in range(start, stop):
+                    if not hand_over(self.batch(step)):
+                        return
+            except BaseException as error:  # the thread's outermost frame: raised by the consumer
+                hand_over(error)
+
+        thread = threading.Thread(target=work, name="evossl-prefetch", daemon=True)
+        thread.start()
+        try:
+            for _ in range(start, stop):
+                since = time.perf_counter()
+                item = made.get()
+                self.wait_seconds += time.perf_counter() - since
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            closed.set()
+            thread.join()
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self._seed, _EPOCH, epoch]).permutation(len(self._videos))
+
+    def _last_start(self, row: int) -> int:
+        """The last frame at which a whole stretch starts; 0 in a shorter video."""
+        return max(self._cache.num_frames(self._videos[row]) - self._stretch, 0)
+
+    def _start(self, row: int, rng: np.random.Generator) -> int:
+        return int(rng.integers(self._last_start(row) + 1))
+
+    def _replace_failing(self, rows: list[int], step: int) -> list[int]:
+        """Put other videos, drawn by (seed, step, slot), in the place of those that fail."""
+        for attempt in range(_REPLACEMENTS):
+            faults = self._cache.prepare([self._videos[row] for row in rows])
+            if not faults:
+                return rows
+            self.failed |= faults
+            rows = [
+                self._other(step, slot, attempt) if self._videos[row].path in faults else row
+                for slot, row in enumerate(rows)
+            ]
+        path, reason = next(iter(faults.items()))
+        raise RunError(f"{_REPLACEMENTS} videos in a row cannot be decoded: {path}: {reason}")
+
+    def _other(self, step: int, slot: int, attempt: int) -> int:
+        rng = np.random.default_rng([self._seed, _REPLACE, step, slot, attempt])
+        return int(rng.integers(len(self._videos)))
+
+    def _gather(self, rows: Sequence[int], starts: Sequence[int]) -> ClipBatch:
+        """Copy the stretches out of the cache, each once."""
+        stretch, fps = self._stretch, self._cache.settings.fps
+        clips = [
+            self._cache.read(self._videos[row], start, stretch)
+            for row, start in zip(rows, starts, strict=True)
+        ]
+        size_B2 = np.array([frames.shape[1:3] for frames, _ in clips])
+        height, width = size_B2.max(axis=0)
+        frames_BLHWC = np.zeros((len(rows), stretch, height, width, 3), np.uint8)
+        waveform_BS = np.zeros((len(rows), round(stretch / fps * AUDIO_RATE)), np.float32)
+        for b, (frames, sound) in enumerate(clips):
+            length, height, width, _ = frames.shape
+            frames_BLHWC[b, :length, :height, :width] = frames
+            frames_BLHWC[b, length:, :height, :width] = frames[-1]
+            if sound is not None:
+                waveform_BS[b, : len(sound)] = sound
+        return ClipBatch(
+            frames_BLHWC=torch.from_numpy(frames_BLHWC),
+            num_frames_B=torch.tensor([len(frames) for frames, _ in clips]),
+            size_B2=torch.from_numpy(size_B2.astype(np.int64)),
+            waveform_BS=torch.from_numpy(waveform_BS),
+            has_audio_B=torch.tensor([sound is not None for _, sound in clips]),
+            video_id_B=torch.tensor(rows, dtype=torch.int64),
+            fps=fps,
+        )
