@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 
 from evossl.search.box_sampler import BoxSampler, Scored, Unit
 
-INITIAL_SIGMA = 0.25  # of the unit box, around its centre
+INITIAL_SIGMA = 0.2  # of the unit box, around its centre
 
 
 class CmaEsSampler(BoxSampler):
@@ -61,6 +61,7 @@ class CmaEsSampler(BoxSampler):
             mean=np.full(num_weights, 0.5),
             sigma=INITIAL_SIGMA,
             bounds=np.tile([0.0, 1.0], (num_weights, 1)),
+            n_max_resampling=0,  # clip at once: a weight of exactly 0 must be reachable
             population_size=self._population,
             seed=0,  # every ask reseeds
         )

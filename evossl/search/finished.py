@@ -23,6 +23,7 @@ class Finished:
     """
 
     def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # else a line for every study and trial
         self._kinds = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
         self._storage = InMemoryStorage()
         self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _NAME)

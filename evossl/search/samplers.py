@@ -107,10 +107,10 @@ def _sampler_for(
 
 
 def _tpe(seed: int) -> TPESampler:
-    # constant_liar would look at running trials, which a sampler is not shown
-    return TPESampler(
-        seed=seed, multivariate=True, constant_liar=False, warn_independent_sampling=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # constant_liar looks at running trials, which a sampler is not shown
+        return TPESampler(seed=seed, multivariate=True, constant_liar=False)
 
 
 def _trial_to_be(number: int) -> FrozenTrial:
@@ -127,9 +127,3 @@ def _trial_to_be(number: int) -> FrozenTrial:
         system_attrs={},
         intermediate_values={},
     )
-
-
-def quiet_optuna() -> None:
-    """Silence optuna's log lines and warnings of experimental parts."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

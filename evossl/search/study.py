@@ -21,7 +21,7 @@ from evossl.search import record
 from evossl.search.finished import Finished, Told
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, DriverLock, open_storage
-from evossl.search.samplers import check_sampler, make_proposer, quiet_optuna
+from evossl.search.samplers import check_sampler, make_proposer
 from evossl.search.table import TrialRow
 
 EQUAL_WEIGHTS = "equal weights"
@@ -78,7 +78,6 @@ class Study:
         check_sampler(sampler)
         if seed < 0:
             raise UserError(f"--seed {seed}: a seed is 0 or more")
-        quiet_optuna()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,7 +103,6 @@ class Study:
             UserError: there is none, or another process drives it.
             RunError: its journal is damaged before its last line.
         """
-        quiet_optuna()
         if not (folder / JOURNAL).is_file():
             raise UserError(f"{folder}: no search to resume ({JOURNAL} is not there)")
         lock = DriverLock(folder)

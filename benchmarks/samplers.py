@@ -1,0 +1,160 @@
+"""Simulated searches: what each sampler finds with trials in flight, and what resume costs.
+
+A rotated noisy quadratic stands for the fitness, log-normal durations for the trials' times.
+
+    python benchmarks/samplers.py [--weights 30] [--trials 800] [--seeds 5]
+
+Shapes: D weight.
+"""
+
+import argparse
+import heapq
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evossl import config
+from evossl.search.finished import Finished
+from evossl.search.genotype import Genotype
+from evossl.search.samplers import make_proposer
+from evossl.search.study import Study
+
+Vector = NDArray[np.float64]
+T = TypeVar("T")
+SAMPLERS = ("cmaes", "ga", "random", "tpe", "nsga2")
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """f(w) = |A^(1/2) R (w - w*)|^2: R a random rotation, A = diag, condition number 100."""
+
+    scale_D: Vector
+    rotation_DD: Vector
+    optimum_D: Vector
+    noise_sd: float
+
+    @classmethod
+    def draw(
+        cls, num_weights: int, seed: int, noise_sd: float = 0.3, zeros: float = 0.0
+    ) -> "Quadratic":
+        """Return a problem; a share `zeros` of the best weights lies on the border, at 0."""
+        rng = np.random.default_rng([seed, num_weights])
+        rotation_DD, _ = np.linalg.qr(rng.normal(size=(num_weights, num_weights)))
+        optimum_D = rng.uniform(0.1, 0.9, num_weights)
+        optimum_D[: round(zeros * num_weights)] = 0.0
+        return cls(np.geomspace(1.0, 100.0, num_weights), rotation_DD, optimum_D, noise_sd)
+
+    def true_value(self, weights_D: Vector) -> float:
+        """f(w), without noise; 0 at the optimum."""
+        return float(self.scale_D @ (self.rotation_DD @ (weights_D - self.optimum_D)) ** 2)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """True value of the trial with the best noisy score, and when the last trial ended."""
+
+    best_value: float
+    weights_D: Vector
+    makespan: float
+
+
+def simulate(
+    sampler: config.Sampler, problem: Quadratic, seed: int, num_trials: int, num_workers: int
+) -> Outcome:
+    """Run a search in simulated time, `num_workers` trials at once."""
+    num_weights = len(problem.optimum_D)
+    bounds = {f"task{i:02d}.rgb": (0.0, 1.0) for i in range(num_weights)}
+    propose, finished = make_proposer(sampler, seed, bounds), Finished(bounds)
+    rng = np.random.default_rng([seed, 1])
+    in_flight: list[tuple[float, int, dict[str, float]]] = []
+    best, number, now = (np.inf, np.empty(0)), 0, 0.0
+    while number < num_trials or in_flight:
+        while number < num_trials and len(in_flight) < num_workers:
+            weights = propose(finished.study(), number) if number else dict.fromkeys(bounds, 0.5)
+            heapq.heappush(in_flight, (now + rng.lognormal(0.0, 0.5), number, weights))
+            number += 1
+        now, _, weights = heapq.heappop(in_flight)
+        weights_D = np.array(list(weights.values()))
+        score = problem.true_value(weights_D) + problem.noise_sd * rng.normal()
+        finished.add(weights, "complete", score)
+        if score < best[0]:
+            best = (score, weights_D)
+    return Outcome(problem.true_value(best[1]), best[1], now)
+
+
+def _resume_seconds(num_trials: int, num_weights: int) -> tuple[float, float, float]:
+    """Seconds an ask and tell over the last 200 trials, to reopen, and for the next ask."""
+    genotype = Genotype({f"task{i:02d}.rgb": (0.0, 1.0) for i in range(num_weights)}, {})
+    problem = Quadratic.draw(num_weights, 0)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run"
+        with Study.create(folder, genotype, config.Sampler(), 0) as study:
+            for i in range(num_trials):
+                if i == num_trials - 200:
+                    start = time.perf_counter()
+                proposal = study.ask()
+                value = problem.true_value(np.array(list(proposal.weights.values())))
+                study.tell(
+                    proposal.number,
+                    status="complete",
+                    fitness=value,
+                    reason=None,
+                    seconds=1.0,
+                    indicators={"kl": value},
+                )
+            each = (time.perf_counter() - start) / 200
+        reopened, study = _timed(lambda: Study.open(folder))
+        with study:
+            first_ask, _ = _timed(study.ask)
+    return each, reopened, first_ask
+
+
+def _timed(do: Callable[[], T]) -> tuple[float, T]:
+    start = time.perf_counter()
+    done = do()
+    return time.perf_counter() - start, done
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=800)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32, 128])
+    parser.add_argument("--samplers", nargs="+", default=SAMPLERS, choices=SAMPLERS)
+    parser.add_argument("--zeros", type=float, default=0.0, help="share of best weights at 0")
+    parser.add_argument("--resume", type=int, default=10_000, help="trials; 0: not measured")
+    args = parser.parse_args()
+    print(f"{args.weights} weights, {args.trials} trials, median of {args.seeds} seeds")
+    for name in args.samplers:
+        for num_workers in args.workers:
+            outcomes = [
+                simulate(
+                    config.Sampler(name=name),
+                    Quadratic.draw(args.weights, seed, zeros=args.zeros),
+                    seed,
+                    args.trials,
+                    num_workers,
+                )
+                for seed in range(args.seeds)
+            ]
+            value = np.median([outcome.best_value for outcome in outcomes])
+            span = np.median([outcome.makespan for outcome in outcomes])
+            print(f"{name:8} {num_workers:4} workers  best {value:8.3f}  time {span:8.1f}")
+    if args.resume:
+        each, reopened, ask = _resume_seconds(args.resume, args.weights)
+        print(
+            f"{args.resume} trials: ask and tell {each * 1000:.1f} ms, "
+            f"reopen {reopened:.1f} s, its first ask {ask:.2f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
