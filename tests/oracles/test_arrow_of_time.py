@@ -1,0 +1,46 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import naive
+import pytest
+import torch
+
+from evossl.streams import Stream
+from evossl.task import Term
+
+SURE = 4.0  # log-odds
+streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUDIO])
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_the_loss_is_the_binary_cross_entropy_of_backwards(stream: Stream) -> None:
+    case = hand.build(Term("arrow_of_time", (stream,)))
+    seen = hand.show(case.views)
+    clip, head = seen["clip"], case.task.head
+    logit_B = clip.embedding_BD.double() @ head.weight[0].double() + head.bias.double()
+    expected = naive.binary_cross_entropy(logit_B, clip.applied.reversed_B)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@streams
+def test_yes_means_that_the_pixels_run_backwards(stream: Stream) -> None:
+    """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
+    case = real.built("arrow_of_time", stream)
+    real.answer_is_first_feature(case.task.head)
+    seen = real.see(case.views, real.moving_bar())
+    clock_BT = real.clock_BT(seen["clip"], stream)
+    backwards_B = clock_BT[:, 0] > clock_BT[:, -1]
+    assert 0 < backwards_B.sum() < len(backwards_B)
+    embedding_BD = torch.zeros(len(backwards_B), case.task.place.width)
+    embedding_BD[:, 0] = torch.where(backwards_B, SURE, -SURE)
+    loss = case.task.loss(real.told(seen, "clip", embedding_BD))
+    assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
+
+
+@streams
+def test_no_view_is_shuffled_or_shifted(stream: Stream) -> None:
+    case = real.built("arrow_of_time", stream)
+    seen = real.see(case.views, real.moving_bar())
+    steps_BT = real.clock_BT(seen["clip"], stream).diff(dim=1)
+    assert ((steps_BT > 0).all(dim=1) | (steps_BT < 0).all(dim=1)).all()

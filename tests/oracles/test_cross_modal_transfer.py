@@ -1,0 +1,56 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import pytest
+import torch
+from naive import mean_squared_error
+
+from evossl.streams import Stream
+from evossl.task import Term, load_catalogue
+
+PLACES = [site.streams for site in load_catalogue()["cross_modal_transfer"].places]
+places = pytest.mark.parametrize("streams", PLACES, ids="->".join)
+
+
+@places
+def test_the_loss_is_the_mean_squared_error_in_the_other_stream(
+    streams: tuple[Stream, Stream],
+) -> None:
+    source, target = streams
+    case = hand.build(Term("cross_modal_transfer", streams, directed=True))
+    seen = hand.show(case.views)
+    assert seen["source"].pixels.shape[1:] == hand.SHAPES[source].input
+    assert seen["target"].pixels.shape[1:] == hand.SHAPES[target].input
+    decoded = case.task.decoder(seen["source"].maps["stage4"])
+    expected = mean_squared_error(decoded, seen["target"].pixels)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@places
+def test_source_and_target_are_of_one_moment_and_one_crop(streams: tuple[Stream, Stream]) -> None:
+    case = real.built("cross_modal_transfer", *streams, directed=True)
+    seen = real.see(case.views, real.moving_bar())
+    source, target = seen["source"].applied, seen["target"].applied
+    assert torch.equal(source.start_B, target.start_B)
+    assert torch.equal(source.crop_B4, target.crop_B4)
+
+
+@pytest.mark.parametrize("source", [Stream.AUDIO, Stream.RGB])
+def test_time_survives_the_bridge_between_sound_and_images(source: Stream) -> None:
+    """A change at one step of the map moves that step of the seed and no other."""
+    target = Stream.RGB if source is Stream.AUDIO else Stream.AUDIO
+    stage = "stage2"  # has several steps of time
+    task = hand.build(Term("cross_modal_transfer", (source, target), directed=True)).task
+    bridge_of = type(task.decoder[0])
+    map_shape, out_shape = hand.SHAPES[source].maps[stage], hand.SHAPES[target].input
+    bridge = bridge_of(source, map_shape, out_shape)
+    map_axis, seed_axis = (4, 2) if source is Stream.AUDIO else (2, 4)
+    before = torch.zeros(2, *map_shape)
+    after = before.clone()
+    after.select(map_axis, 1).fill_(1.0)
+    moved = (bridge(after) - bridge(before)).abs()
+    assert moved.shape[1:] == bridge.shape
+    others = [step for step in range(moved.shape[seed_axis]) if step != 1]
+    assert moved.select(seed_axis, 1).sum() > 0
+    assert moved.index_select(seed_axis, torch.tensor(others)).sum() == 0

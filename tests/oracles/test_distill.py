@@ -1,0 +1,95 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+TEACHERS = [Stream.GRAY, Stream.FLOW, Stream.AUDIO]
+stages = pytest.mark.parametrize("stage", STAGES)
+teachers = pytest.mark.parametrize("teacher", TEACHERS)
+
+
+def term(teacher: Stream, stage: str) -> Term:
+    return Term("distill", (teacher, Stream.RGB), directed=True, variant=stage)
+
+
+def array(x: Tensor) -> NDArray[np.float64]:
+    return x.detach().double().numpy()
+
+
+def expected_loss(case: hand.Case, seen: Seen, stage: str) -> float:
+    """The mean squared difference, with the pooling of sound written as loops."""
+    student, teacher = (array(seen[name].maps[stage]) for name in ("student", "teacher"))
+    if isinstance(case.task.project, nn.Conv3d):
+        weight, bias = array(case.task.project.weight)[:, :, 0, 0, 0], case.task.project.bias
+        student = np.einsum("oc,bcthw->bothw", weight, student)
+        student += array(bias)[None, :, None, None, None]
+    if case.term.streams[0] is not Stream.AUDIO:
+        return float(np.mean((student - teacher) ** 2))
+    student, teacher = student.mean(axis=(3, 4)), teacher.mean(axis=(2, 3))
+    num_steps, num_columns, squares = student.shape[2], teacher.shape[2], []
+    for step in range(num_steps):
+        first = math.floor(step * num_columns / num_steps)
+        last = math.ceil((step + 1) * num_columns / num_steps)
+        squares.append((student[:, :, step] - teacher[:, :, first:last].mean(axis=2)) ** 2)
+    return float(np.mean(squares))
+
+
+@teachers
+@stages
+def test_the_loss_is_the_mean_squared_difference_of_the_maps(teacher: Stream, stage: str) -> None:
+    case = hand.build(term(teacher, stage))
+    seen = hand.show(case.views)
+    assert math.isclose(case.task.loss(seen).item(), expected_loss(case, seen, stage), rel_tol=1e-5)
+
+
+@stages
+def test_widths_that_differ_are_bridged_and_equal_ones_are_not(stage: str) -> None:
+    project = hand.build(term(Stream.FLOW, stage)).task.project
+    assert not list(project.parameters())
+    is_equal = hand.SHAPES[Stream.AUDIO].maps[stage][0] == hand.SHAPES[Stream.RGB].maps[stage][0]
+    assert isinstance(hand.build(term(Stream.AUDIO, stage)).task.project, nn.Conv3d) != is_equal
+
+
+@teachers
+@pytest.mark.parametrize("joint", [False, True])
+def test_only_a_joint_teacher_learns_from_its_student(teacher: Stream, joint: bool) -> None:
+    case = hand.build(term(teacher, "stage3"), joint=joint)
+    seen = hand.show(case.views)
+    case.task.loss(seen).backward()
+    reaches = {name: seen[name].maps["stage3"].grad is not None for name in seen.views}
+    assert reaches == {"student": True, "teacher": joint}
+
+
+@stages
+def test_only_the_stage_of_the_term_is_touched(stage: str) -> None:
+    case = hand.build(term(Stream.FLOW, stage))
+    seen = hand.show(case.views)
+    case.task.loss(seen).backward()
+    touched = [name for name, map_ in seen["student"].maps.items() if map_.grad is not None]
+    assert touched == [stage]
+    assert seen["student"].embedding_BD.grad is None
+
+
+@teachers
+def test_teacher_and_student_see_one_moment_through_one_crop(teacher: Stream) -> None:
+    case = hand.build(term(teacher, "stage1"))
+    seen = real.see(case.views, real.moving_bar())
+    first, second = seen["teacher"].applied, seen["student"].applied
+    assert torch.equal(first.start_B, second.start_B)
+    assert torch.equal(first.crop_B4, second.crop_B4)
+
+
+def test_the_teacher_must_have_a_task_of_its_own() -> None:
+    case = hand.build(term(Stream.FLOW, "stage1"))
+    assert case.task.needs_trained == 0
+    assert case.views["teacher"].stream is case.term.streams[0]
+    assert case.views["student"].stream is Stream.RGB

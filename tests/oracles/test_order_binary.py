@@ -1,0 +1,50 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import naive
+import pytest
+import torch
+
+from evossl.streams import EncoderShape, Stream
+from evossl.task import Place, Term, load_catalogue
+
+SURE = 4.0  # log-odds
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream) -> None:
+    case = hand.build(Term("order_binary", (stream,)))
+    seen = hand.show(case.views)
+    clip, head = seen["clip"], case.task.head
+    logit_B = clip.embedding_BD.double() @ head.weight[0].double() + head.bias.double()
+    expected = naive.binary_cross_entropy(logit_B, clip.applied.shuffled_B)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUDIO])
+def test_yes_means_that_the_pixels_are_out_of_order_and_no_that_they_run_forwards(
+    stream: Stream,
+) -> None:
+    """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
+    case = real.built("order_binary", stream)
+    real.answer_is_first_feature(case.task.head)
+    clips = real.moving_bar(length=hand.FRAMES, speed=8)
+    seen = real.see(case.views, clips)
+    steps_BT = real.clock_BT(seen["clip"], stream).diff(dim=1)
+    forwards_B, backwards_B = (steps_BT > 0).all(dim=1), (steps_BT < 0).all(dim=1)
+    assert 0 < forwards_B.sum() < len(forwards_B)
+    assert not backwards_B.any()
+    embedding_BD = torch.zeros(len(forwards_B), case.task.place.width)
+    embedding_BD[:, 0] = torch.where(forwards_B, -SURE, SURE)
+    loss = case.task.loss(real.told(seen, "clip", embedding_BD))
+    assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "segments"), [(3, 3), (6, 3), (7, 7), (8, 4), (10, 5), (32, 4)])
+def test_segments_are_equal_and_as_near_to_four_as_the_clip_allows(
+    frames: int, segments: int
+) -> None:
+    shape = EncoderShape(8, {"stage4": (8, 1, 1, 1)}, (3, frames, 32, 32))
+    task = load_catalogue()["order_binary"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    assert task.views()["clip"].time.segments == segments

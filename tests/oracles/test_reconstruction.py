@@ -1,0 +1,18 @@
+import math
+
+import made_by_hand as hand
+import pytest
+from naive import mean_squared_error
+
+from evossl.streams import Stream
+from evossl.task import Term
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(stream: Stream) -> None:
+    case = hand.build(Term("reconstruction", (stream,)))
+    seen = hand.show(case.views)
+    decoded = case.task.decoder(seen["clip"].maps["stage4"])
+    expected = mean_squared_error(decoded, seen["clip"].pixels)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert case.views["clip"].encoder == "student"

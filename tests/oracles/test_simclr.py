@@ -1,0 +1,31 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import naive
+import pytest
+import torch
+from lightly.loss import NTXentLoss
+
+from evossl.streams import Stream
+from evossl.task import Term
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_the_loss_is_lightlys_and_the_papers_formula(stream: Stream, temperature: float) -> None:
+    case = hand.build(Term("simclr", (stream,)), temperature=temperature)
+    seen = hand.show(case.views)
+    x_BD, y_BD = (case.task.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+    loss = case.task.loss(seen)
+    torch.testing.assert_close(loss, NTXentLoss(temperature)(x_BD, y_BD), rtol=1e-5, atol=0)
+    assert math.isclose(loss.item(), naive.nt_xent(x_BD, y_BD, temperature), rel_tol=1e-5)
+
+
+def test_the_two_views_are_two_draws_of_one_clip() -> None:
+    case = real.built("simclr", Stream.RGB)
+    seen = real.see(case.views, real.moving_bar())
+    first, second = seen["0"].applied, seen["1"].applied
+    assert not torch.equal(first.start_B, second.start_B)
+    assert not torch.equal(first.crop_B4, second.crop_B4)
+    assert not torch.equal(seen["0"].pixels, seen["1"].pixels)

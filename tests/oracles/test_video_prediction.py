@@ -1,0 +1,51 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import pytest
+import torch
+from naive import mean_squared_error
+
+from evossl.streams import EncoderShape, Stream
+from evossl.task import Place, Term, load_catalogue
+
+STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream) -> None:
+    case = hand.build(Term("video_prediction", (stream,)))
+    seen = hand.show(case.views)
+    predicted = case.task.decoder(seen["past"].maps["stage4"])
+    expected = mean_squared_error(predicted, seen["future"].pixels)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
+def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
+    case = real.built("video_prediction", stream)
+    seen = real.see(case.views, real.moving_bar())
+    whole_BT = torch.cat([real.clock_BT(seen[name], stream) for name in ("past", "future")], dim=1)
+    assert whole_BT.shape[1] == hand.FRAMES * 3 // 2
+    steps_BT = whole_BT.diff(dim=1)
+    torch.testing.assert_close(steps_BT, steps_BT[:, :1].expand_as(steps_BT), rtol=0.1, atol=0.02)
+    assert (steps_BT > 0.3).all()
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_past_and_future_are_seen_through_one_crop(stream: Stream) -> None:
+    case = real.built("video_prediction", stream)
+    seen = real.see(case.views, real.moving_bar())
+    past, future = seen["past"].applied, seen["future"].applied
+    assert torch.equal(past.crop_B4, future.crop_B4)
+    assert torch.equal(past.flipped_B, future.flipped_B)
+
+
+@pytest.mark.parametrize(("frames", "future"), [(4, 2), (8, 4), (9, 4), (16, 8)])
+def test_the_future_is_half_as_long_as_the_past(frames: int, future: int) -> None:
+    shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
+    task = load_catalogue()["video_prediction"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    views = task.views()
+    assert views["past"].time.frames == frames
+    assert views["future"].time.frames == future
+    assert views["future"].encoder is None
