@@ -11,8 +11,8 @@ Shapes: N clip, D feature, K cluster, R restart, M sampled row.
 import torch
 from torch import Tensor
 
-RESTARTS = 4
-SAMPLE = 4096  # rows on which restarts compete; the best is then polished on all
+SMALL = 2**17  # N * K up to which restarts and repeated clusterings cost next to nothing
+SAMPLE = 4096  # rows on which restarts compete
 WARM_UP = 4  # Lloyd iterations before restarts are compared
 ITERATIONS = 100
 STILL = 1e-3  # share of rows that may still change cluster when Lloyd stops
@@ -38,13 +38,19 @@ def spread(num_rows: int, limit: int) -> Tensor:
     return torch.arange(limit) * num_rows // limit
 
 
-def kmeans(x_ND: Tensor, num_clusters: int, seed: int, *, fit_rows: int | None = None) -> Tensor:
-    """Return centroid_KD, float32.
+def kmeans(
+    x_ND: Tensor, num_clusters: int, seed: int, *, count: int = 1, fit_rows: int | None = None
+) -> list[Tensor]:
+    """Return `count` clusterings, best first, as centroid_KD (float32).
+
+    10 restarts (4 where N K is over 2^17) compete by inertia after a few iterations on at most
+    4096 rows; the best `count` are polished on all.
 
     Args:
         x_ND: float32.
         num_clusters: K; clusters beyond the number of distinct rows stay empty.
         seed: of k-means++.
+        count: up to the number of restarts.
         fit_rows: fit on at most so many rows, evenly spread over the canonical order.
     """
     x_ND = x_ND[canonical_order(x_ND)]
@@ -52,10 +58,16 @@ def kmeans(x_ND: Tensor, num_clusters: int, seed: int, *, fit_rows: int | None =
         x_ND = x_ND[spread(len(x_ND), fit_rows)]
     sample_MD = x_ND[spread(len(x_ND), SAMPLE)]
     generator = torch.Generator().manual_seed(seed)
-    start_RKD = _plus_plus(sample_MD, num_clusters, generator)
+    restarts = 10 if is_small(len(x_ND), num_clusters) else 4
+    start_RKD = _plus_plus(sample_MD, num_clusters, restarts, generator)
     warm = [_lloyd(sample_MD, centroid_KD, WARM_UP) for centroid_KD in start_RKD]
-    best = min(range(RESTARTS), key=lambda r: inertia(sample_MD, warm[r]))
-    return _lloyd(x_ND, warm[best], ITERATIONS)
+    warm.sort(key=lambda centroid_KD: inertia(sample_MD, centroid_KD))
+    return [_lloyd(x_ND, centroid_KD, ITERATIONS) for centroid_KD in warm[:count]]
+
+
+def is_small(num_clips: int, num_clusters: int) -> bool:
+    """Say whether N K is so small that repeating k-means costs next to nothing."""
+    return num_clips * num_clusters <= SMALL
 
 
 def assign(x_ND: Tensor, centroid_KD: Tensor) -> Tensor:
@@ -69,26 +81,30 @@ def inertia(x_ND: Tensor, centroid_KD: Tensor) -> float:
     return float(squared_distances(x_ND, centroid_KD).min(dim=1).values.double().sum())
 
 
-def squared_distances(x_ND: Tensor, centroid_KD: Tensor) -> Tensor:
-    """Return ||x - c||^2, (N, K); what float32 cannot tell from 0 is 0."""
-    square_N1 = x_ND.square().sum(dim=1, keepdim=True)
-    square_K = centroid_KD.square().sum(dim=1)
-    distance_NK = torch.addmm(square_N1 + square_K, x_ND, centroid_KD.T, alpha=-2)
-    return torch.where(distance_NK > 1e-6 * (square_N1 + square_K), distance_NK, 0.0)
+def squared_distances(x_ND: Tensor, centroid_KD: Tensor, square_N: Tensor | None = None) -> Tensor:
+    """Return ||x - c||^2, (N, K); what float32 cannot tell from 0 is 0. `square_N`: ||x||^2."""
+    if square_N is None:
+        square_N = x_ND.square().sum(dim=1)
+    scale_NK = square_N[:, None] + centroid_KD.square().sum(dim=1)
+    distance_NK = torch.addmm(scale_NK, x_ND, centroid_KD.T, alpha=-2)
+    return distance_NK.masked_fill_(distance_NK < 1e-6 * scale_NK, 0.0)
 
 
-def _plus_plus(x_ND: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
+def _plus_plus(
+    x_ND: Tensor, num_clusters: int, restarts: int, generator: torch.Generator
+) -> Tensor:
     """Return centroid_RKD: for each restart, rows drawn by their squared distance to the drawn."""
-    uniform_KR = torch.rand(num_clusters, RESTARTS, generator=generator, dtype=torch.float64)
+    uniform_KR = torch.rand(num_clusters, restarts, generator=generator, dtype=torch.float64)
     pick_R = (uniform_KR[0] * len(x_ND)).long()
     drawn = [x_ND[pick_R]]
-    nearest_NR = squared_distances(x_ND, drawn[0])
+    square_N = x_ND.square().sum(dim=1)
+    nearest_NR = squared_distances(x_ND, drawn[0], square_N)
     for uniform_R in uniform_KR[1:]:
         cumulative_RN = nearest_NR.T.double().cumsum(dim=1)
         target_R1 = uniform_R[:, None] * cumulative_RN[:, -1:]
         pick_R1 = torch.searchsorted(cumulative_RN, target_R1, right=True)
         drawn.append(x_ND[pick_R1.squeeze(1).clamp_(max=len(x_ND) - 1)])
-        torch.minimum(nearest_NR, squared_distances(x_ND, drawn[-1]), out=nearest_NR)
+        nearest_NR = nearest_NR.minimum(squared_distances(x_ND, drawn[-1], square_N))
     return torch.stack(drawn, dim=1)
 
 

@@ -6,11 +6,13 @@ Shapes: N clip, D feature.
 import torch
 from torch import Tensor
 
+from evossl.fitness.clusters import spread
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.standardise import Standardiser
 
 MIN_SPREAD = 0.1
 MAX_ON_ONE_LINE = 0.99
+ROWS = 2048  # clips that the share of one direction is measured on
 
 
 def spread_ratio(x_ND: Tensor) -> float:
@@ -22,6 +24,7 @@ def spread_ratio(x_ND: Tensor) -> float:
 
 def line_share(x_ND: Tensor) -> float:
     """Return the share of variance on the first principal axis of the standardised features."""
+    x_ND = x_ND[spread(len(x_ND), ROWS)]
     z_ND = Standardiser.fit(x_ND)(x_ND).double()
     gram = z_ND.T @ z_ND if z_ND.shape[1] <= len(z_ND) else z_ND @ z_ND.T
     total = float(gram.trace())

@@ -19,10 +19,11 @@ FLOOR = 1e-3  # accuracy under which -ln accuracy no longer grows
 
 def knn_accuracy(x_ND: Tensor, label_N: Tensor, neighbours: int = NEIGHBOURS) -> float:
     """Return the leave-one-out accuracy of the cosine-weighted vote of the nearest neighbours."""
+    classes, label_N = torch.unique(label_N, return_inverse=True)
     unit_ND = F.normalize(x_ND, dim=1)
     similarity_NN = (unit_ND @ unit_ND.T).fill_diagonal_(-torch.inf)
     near = similarity_NN.topk(min(neighbours, len(x_ND) - 1), dim=1)
-    vote_NK = torch.zeros(len(x_ND), int(label_N.max()) + 1)
+    vote_NK = torch.zeros(len(x_ND), len(classes))
     vote_NK.scatter_add_(1, label_N[near.indices], near.values.clamp(min=0) + 1e-6)
     return float((vote_NK.argmax(dim=1) == label_N).double().mean())
 
@@ -30,7 +31,7 @@ def knn_accuracy(x_ND: Tensor, label_N: Tensor, neighbours: int = NEIGHBOURS) ->
 def kmeans_accuracy(x_ND: Tensor, label_N: Tensor, seed: int) -> float:
     """Return the accuracy of k-means with a cluster a class, under the best matching of the two."""
     classes, label_N = torch.unique(label_N, return_inverse=True)
-    cluster_N = assign(x_ND, kmeans(x_ND, len(classes), seed))
+    cluster_N = assign(x_ND, kmeans(x_ND, len(classes), seed)[0])
     count_KK = torch.bincount(cluster_N * len(classes) + label_N, minlength=len(classes) ** 2)
     matrix = count_KK.view(len(classes), -1).numpy()
     rows, columns = linear_sum_assignment(matrix, maximize=True)

@@ -42,11 +42,16 @@ class Standardiser:
 
 
 def preprocess(kind: Preprocess, clean_ND: Tensor, others_ND: list[Tensor]) -> list[Tensor]:
-    """Return the clean features and the others, preprocessed: "standard", "raw" or "l2" (rows)."""
+    """Return the clean features and the others, preprocessed, with the clean mean at the origin.
+
+    "standard" divides by the sd, "l2" normalises rows, "raw" does neither. Moving the mean changes
+    no distance, but float32 loses distances far from the origin.
+    """
     every = [clean_ND, *others_ND]
     if kind == "standard":
         standardise = Standardiser.fit(clean_ND)
         return [standardise(x_ND) for x_ND in every]
     if kind == "l2":
-        return [F.normalize(x_ND, dim=1) for x_ND in every]
-    return every
+        every = [F.normalize(x_ND, dim=1) for x_ND in every]
+    mean_D = every[0].mean(dim=0, dtype=torch.float64).float()
+    return [x_ND - mean_D for x_ND in every]
