@@ -6,12 +6,30 @@ Shapes: N trial.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 
 INDICATOR = "indicator."
+
+Direction = Literal["lower", "higher", "near 1"]
+DIRECTIONS: Mapping[str, Direction] = {
+    "fitness": "lower",
+    "kl_hard": "lower",
+    "kl_soft": "lower",
+    "kl_l2": "lower",
+    "effective_clusters": "higher",
+    "ami_views": "higher",
+    "ami_shuffled": "lower",
+    "mrr": "higher",
+    "rankme": "higher",
+    "lidar": "higher",
+    "alpha_req": "near 1",
+    "alignment": "lower",
+    "uniformity": "lower",
+}
+"""What its inventors call better; one that is not here is read as "higher"."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +38,7 @@ class Agreement:
 
     Attributes:
         score: "fitness" or an indicator's name.
-        lower_is_better: the direction that the score was read in.
+        better: the direction that the score was read in.
         spearman: oriented: +1 ranks the trials as accuracy does, -1 backwards; None where either
             side is constant or fewer than 3 trials have both.
         interval: 95 %, Fisher's z with Bonett and Wright's variance; None under 4 trials.
@@ -28,50 +46,39 @@ class Agreement:
     """
 
     score: str
-    lower_is_better: bool
+    better: Direction
     spearman: float | None
     interval: tuple[float, float] | None
     num_trials: int
 
 
-def audit(
-    rows: Sequence[Mapping[str, Any]],
-    accuracy: Mapping[int, float],
-    lower_is_better: Mapping[str, bool],
-) -> list[Agreement]:
+def audit(rows: Sequence[Mapping[str, Any]], accuracy: Mapping[int, float]) -> list[Agreement]:
     """Return each score's agreement with accuracy, the best first.
 
     Args:
         rows: of `trials.parquet`: `trial`, `fitness` and `indicator.<name>` columns.
         accuracy: by trial number, on labelled clips; trials without one are left out.
-        lower_is_better: direction of each indicator, by name.
-
-    Raises:
-        KeyError: an indicator whose direction is not known.
     """
     judged = [row for row in rows if row["trial"] in accuracy]
-    names = dict.fromkeys(key for row in judged for key in row if key.startswith(INDICATOR))
-    scores = {"fitness": ("fitness", True)} | {
-        key.removeprefix(INDICATOR): (key, lower_is_better[key.removeprefix(INDICATOR)])
-        for key in names
-    }
+    keys = dict.fromkeys(key for row in judged for key in row if key.startswith(INDICATOR))
     table = [
-        _agreement(name, lower, [(row.get(key), accuracy[row["trial"]]) for row in judged])
-        for name, (key, lower) in scores.items()
+        _agreement(
+            key.removeprefix(INDICATOR), [(row.get(key), accuracy[row["trial"]]) for row in judged]
+        )
+        for key in ("fitness", *keys)
     ]
     return sorted(table, key=lambda one: math.inf if one.spearman is None else -one.spearman)
 
 
-def _agreement(
-    name: str, lower_is_better: bool, pairs: Sequence[tuple[float | None, float]]
-) -> Agreement:
+def _agreement(name: str, pairs: Sequence[tuple[float | None, float]]) -> Agreement:
+    better = DIRECTIONS.get(name, "higher")
     known = [(s, a) for s, a in pairs if s is not None and math.isfinite(s) and math.isfinite(a)]
     score_N, accuracy_N = np.array(known, dtype=np.float64).reshape(-1, 2).T
     if len(known) < 3 or np.ptp(score_N) == 0 or np.ptp(accuracy_N) == 0:
-        return Agreement(name, lower_is_better, None, None, len(known))
-    sign = -1.0 if lower_is_better else 1.0
-    rho = float(stats.spearmanr(sign * score_N, accuracy_N).statistic)
-    return Agreement(name, lower_is_better, rho, _interval(rho, len(known)), len(known))
+        return Agreement(name, better, None, None, len(known))
+    oriented = {"lower": -score_N, "higher": score_N, "near 1": -np.abs(score_N - 1)}[better]
+    rho = float(stats.spearmanr(oriented, accuracy_N).statistic)
+    return Agreement(name, better, rho, _interval(rho, len(known)), len(known))
 
 
 def _interval(rho: float, num_trials: int) -> tuple[float, float] | None:

@@ -1,24 +1,22 @@
-"""Labels: who has one, and tables (CSV, Parquet) that give labels or splits to videos by path.
+"""Labels: which videos have one, and splits that a table (CSV, Parquet) prescribes.
 
 Shapes: N labelled clip.
 """
 
-import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import parquet
 
 from evossl.errors import UserError
 from evossl.evaluation.protocol import Ints
 from evossl.evaluation.splits import Fold, require_classes
 from evossl.naming import unknown
+from evossl.video.scan import read_table
 
-Column = Sequence[str | None]
+Table = Mapping[str, Sequence[str | None]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Labelled:
     Attributes:
         videos: row of each among all readable videos, ascending.
         labels: class of each.
-        groups: what must stay together of each; its own where the data name none.
+        groups: what must stay together of each; `Video.group`, the path where the data name none.
         num_unlabelled: readable videos left out because they have no label.
     """
 
@@ -53,12 +51,12 @@ class Labelled:
         return np.unique(np.array(self.groups), return_inverse=True)[1].astype(np.int64)
 
 
-def labelled(labels: Column, groups: Column) -> Labelled:
+def labelled(labels: Sequence[str | None], groups: Sequence[str]) -> Labelled:
     """Return the videos with a label; None and "" are none, and are counted.
 
     Args:
         labels: of all readable videos, in the loader's order.
-        groups: of all readable videos; None is a group of its own.
+        groups: of all readable videos, in the same order: `Video.group`.
 
     Raises:
         UserError: fewer than two classes.
@@ -67,75 +65,25 @@ def labelled(labels: Column, groups: Column) -> Labelled:
     found = Labelled(
         videos=videos,
         labels=tuple(str(labels[row]) for row in videos),
-        groups=tuple(f"group {groups[row]}" if groups[row] else f"row {row}" for row in videos),
+        groups=tuple(groups[row] for row in videos),
         num_unlabelled=len(labels) - len(videos),
     )
     require_classes(found.labels)
     return found
 
 
-def read_table(file: Path) -> dict[str, list[str | None]]:
-    """Return the columns of a CSV (with a header) or Parquet file as strings; empty cells are None.
-
-    Raises:
-        UserError: no such file, not a table.
-    """
-    if not file.is_file():
-        raise UserError(f"{file}: no such file")
-    try:
-        if file.suffix == ".parquet":
-            columns = parquet.read_table(file).to_pydict()
-        else:
-            columns = _read_csv(file)
-    except (pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not a CSV or Parquet table: {error}") from error
-    return {
-        str(name): [None if cell in (None, "") else str(cell) for cell in cells]
-        for name, cells in columns.items()
-    }
-
-
-def _read_csv(file: Path) -> dict[str, list[str]]:
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines, strict=True)
-        rows = list(reader)
-    for number, row in enumerate(rows, start=1):
-        if None in row:
-            raise csv.Error(f"row {number} has more cells than the header")
-    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
-
-
-def labels_from(file: Path, column: str, paths: Sequence[str]) -> list[str | None]:
-    """Return the label of each video in `column` of a table that has a `path` column.
-
-    Args:
-        file: CSV or Parquet.
-        column: for example "motion" of the `labels.parquet` that `evossl synth` writes.
-        paths: of all readable videos.
-
-    Raises:
-        UserError: no such file or column, or no path of it is among the videos.
-    """
-    table = read_table(file)
-    labels: list[str | None] = [None] * len(paths)
-    cells = _column(table, column, file)
-    for row, label in zip(_rows(table, paths, file), cells, strict=True):
-        if row is not None:
-            labels[row] = label
-    return labels
-
-
-def split_from(file: Path, paths: Sequence[str], data: Labelled) -> tuple[Labelled, list[Fold]]:
+def split_from(file: str, paths: Sequence[str], data: Labelled) -> tuple[Labelled, list[Fold]]:
     """Return the folds that a table prescribes, and the labelled videos that it has.
 
     A column `split` of "train" and "test" gives one fold, a column `fold` a fold for each of its
-    values. Videos that the table does not have are left out.
+    values. A row's path may be the end of a video's ("run/a.mp4"). Videos that the table does not
+    have are left out.
 
     Raises:
         UserError: no such file or column, another word in `split`, an empty side, a group on both
             sides, fewer than two classes.
     """
-    table = read_table(file)
+    table = _strings(file)
     name = "split" if "split" in table else "fold"
     cells = _column(table, name, file)
     side_of = dict(zip(_rows(table, paths, file), cells, strict=True))
@@ -157,7 +105,7 @@ def split_from(file: Path, paths: Sequence[str], data: Labelled) -> tuple[Labell
     return kept, folds
 
 
-def _check_fold(fold: Fold, data: Labelled, file: Path) -> None:
+def _check_fold(fold: Fold, data: Labelled, file: str) -> None:
     if not len(fold.test_idx) or not len(fold.train_idx):
         raise UserError(f"{file}: a side without labelled clips; give train and test clips")
     require_classes([data.labels[i] for i in fold.train_idx])
@@ -165,18 +113,26 @@ def _check_fold(fold: Fold, data: Labelled, file: Path) -> None:
     both = sorted(train & {data.groups[i] for i in fold.test_idx})
     if both:
         raise UserError(
-            f"{file}: {both[0]} stands on both sides: put all its clips into train or into test, "
-            "or correct its group"
+            f"{file}: group {both[0]!r} stands on both sides: put all its clips into "
+            "train or into test, or correct its group"
         )
 
 
-def _column(table: dict[str, list[str | None]], name: str, file: Path) -> list[str | None]:
+def _strings(file: str) -> Table:
+    """A table's cells as text; empty ones are None."""
+    return {
+        name: [None if cell in (None, "") else str(cell) for cell in cells]
+        for name, cells in read_table(file).to_pydict().items()
+    }
+
+
+def _column(table: Table, name: str, file: str) -> Sequence[str | None]:
     if name not in table:
         raise UserError(f"{file}: {unknown('column', name, table)}")
     return table[name]
 
 
-def _rows(table: dict[str, list[str | None]], paths: Sequence[str], file: Path) -> list[int | None]:
+def _rows(table: Table, paths: Sequence[str], file: str) -> list[int | None]:
     """The video of each row of a table: by its whole path or, where one only fits, by its end."""
     by_end: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for row, path in enumerate(paths):

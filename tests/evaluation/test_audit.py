@@ -1,11 +1,12 @@
 import math
 
 import pytest
+import torch
 from scipy import stats
 
-from evossl.evaluation.audit import audit
-
-DIRECTIONS = {"rankme": False, "kl": True}
+from evossl.config import Fitness
+from evossl.evaluation.audit import DIRECTIONS, audit
+from evossl.fitness import ScoringFeatures, score
 
 
 def rows(fitness, rankme):
@@ -17,13 +18,13 @@ def rows(fitness, rankme):
 
 def test_directions_are_turned_so_that_plus_one_is_agreement() -> None:
     accuracy = {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.9}
-    table = audit(rows([4.0, 3.0, 2.0, 1.0], [9.0, 8.0, 7.0, 1.0]), accuracy, DIRECTIONS)
+    table = audit(rows([4.0, 3.0, 2.0, 1.0], [9.0, 8.0, 7.0, 1.0]), accuracy)
     assert [(one.score, one.spearman) for one in table] == [("fitness", 1.0), ("rankme", -1.0)]
 
 
 def test_it_equals_scipys_spearman_with_ties() -> None:
     fitness, accuracy = [0.3, 0.1, 0.1, 0.9, 0.5], [0.5, 0.7, 0.6, 0.5, 0.1]
-    table = audit(rows(fitness, [1.0] * 5), dict(enumerate(accuracy)), DIRECTIONS)
+    table = audit(rows(fitness, [1.0] * 5), dict(enumerate(accuracy)))
     expected = -stats.spearmanr(fitness, accuracy).statistic
     assert table[0].spearman == pytest.approx(expected)
     low, high = table[0].interval
@@ -49,6 +50,15 @@ def test_trials_without_accuracy_are_left_out() -> None:
     assert table[0].interval is None
 
 
-def test_an_indicator_without_a_direction_is_a_programmers_error() -> None:
-    with pytest.raises(KeyError):
-        audit([{"trial": 0, "fitness": 1.0, "indicator.new": 2.0}], {0: 0.5}, DIRECTIONS)
+def test_alpha_is_better_the_nearer_it_is_to_one() -> None:
+    alphas = [3.0, 0.5, 1.2, 1.0]
+    trials = [{"trial": i, "fitness": 1.0, "indicator.alpha_req": a} for i, a in enumerate(alphas)]
+    table = audit(trials, {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4})
+    assert table[0].spearman == 1.0
+
+
+def test_every_indicator_of_the_fitness_has_a_direction() -> None:
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(64, 8, generator=generator) for _ in range(4)]
+    found = score(ScoringFeatures(*views), Fitness(clusters=4), 0).indicators
+    assert set(found) <= set(DIRECTIONS)
