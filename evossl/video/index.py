@@ -108,7 +108,7 @@ class Index:
         filled = [name for name in columns if self.table[name].null_count < len(self.table)]
         if column not in filled:
             raise UserError(
-                f"--label-column: {unknown('column', column, filled)}. Labels come from class "
+                f"{unknown('label column', column, filled)}. Labels come from class "
                 "folders, or from a manifest (.csv, .parquet: path, label, ...) given as the source"
             )
         values = [row[column] for row in self._rows("ok")]
@@ -163,19 +163,9 @@ def build_index(
         _verdict_without_probe(entry, stamp, known)
         for entry, stamp in zip(found, stamps, strict=True)
     ]
-    jobs = [Job(i, found[i].path) for i, verdict in enumerate(verdicts) if verdict is None]
-    done = len(found) - len(jobs)
     pool = WorkerPool(PROBE, workers=workers, deadline=deadline)
     try:
-        for outcome in run_jobs(pool, jobs):
-            verdicts[outcome.number] = (
-                {"status": "ok", "passing": False, **outcome.value}
-                if outcome.value is not None
-                else _aside(outcome.reason or "unknown", outcome.passing)
-            )
-            done += 1
-            if progress is not None:
-                progress(done, len(found))
+        _probe(pool, found, verdicts, progress)
     finally:
         pool.close()
     index = Index(_table(found, stamps, verdicts))
@@ -247,6 +237,25 @@ def _verdict_without_probe(found: Found, stamp: Stamp, known: Mapping[str, Row])
     ):
         return None
     return {name: row[name] for name in _VERDICT}
+
+
+def _probe(
+    pool: WorkerPool,
+    found: Sequence[Found],
+    verdicts: list[Row | None],
+    progress: Progress | None,
+) -> None:
+    """Fill in the verdicts that are None."""
+    jobs = [Job(i, found[i].path) for i, verdict in enumerate(verdicts) if verdict is None]
+    done = len(found) - len(jobs)
+    for outcome in run_jobs(pool, jobs):
+        if outcome.value is not None:
+            verdicts[outcome.number] = {"status": "ok", "passing": False, **outcome.value}
+        else:
+            verdicts[outcome.number] = _aside(outcome.reason or "unknown", outcome.passing)
+        done += 1
+        if progress is not None:
+            progress(done, len(found))
 
 
 def _aside(reason: str, passing: bool) -> Row:

@@ -102,6 +102,10 @@ class WorkerPool:
         """End the workers; a later `run` starts new ones."""
         _kill_all(self._workers)
 
+    def processes(self) -> list[int]:
+        """Return the process ids of the living workers."""
+        return [worker.process_id for worker in self._workers]
+
     def _hand_out(self, queue: Iterator[Job]) -> bool:
         """Give every idle worker a job; return whether any is in flight."""
         idle = [worker for worker in self._workers if worker.job is None]
@@ -147,6 +151,7 @@ class _Worker:
         )
         assert self._process.stdout is not None
         self.answers = self._process.stdout
+        self.process_id = self._process.pid
         self._buffer = b""
         self.due = time.monotonic() + START_SECONDS
 

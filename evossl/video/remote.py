@@ -69,6 +69,8 @@ def stamp_of(path: str) -> Stamp:
         return Stamp(fault=f"missing: {error.strerror}")
     if not stat.S_ISREG(status.st_mode):
         return Stamp(fault="not a regular file")
+    if not os.access(path, os.R_OK):
+        return Stamp(fault="cannot be read: permission denied")
     return Stamp(status.st_size, status.st_mtime_ns, None if status.st_size else "empty")
 
 

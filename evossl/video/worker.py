@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evossl.errors import RunError, UserError
+from evossl.video.container import DecodeError
 from evossl.video.remote import FETCH_SECONDS, FetchError, local_copy
 
 Function = Callable[..., dict[str, Any]]
@@ -56,6 +57,8 @@ def _answer(
             send({"event": "fetched"})
             signal.alarm(math.ceil(deadline) + GRACE_SECONDS)
             return {"event": "done", "value": function(file, **job["arguments"])}
+    except DecodeError as error:
+        return {"event": "failed", "reason": _one_line(error), "passing": False}
     except UserError as error:
         return {"event": "fatal", "kind": "user", "message": str(error)}
     except RunError as error:
@@ -65,18 +68,14 @@ def _answer(
     except Exception as error:  # the process's outermost frame: whatever a decoder raises
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return {"event": "fatal", "kind": "run", "message": f"disk full: {error}"}
-        return {"event": "failed", "reason": _reason(error), "passing": False}
+        reason = f"{type(error).__name__}: {_one_line(error)}"
+        return {"event": "failed", "reason": reason, "passing": False}
     finally:
         signal.alarm(0)
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if text and type(error).__name__ == "DecodeError" else _named(error, text)
-
-
-def _named(error: Exception, text: str) -> str:
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _be_the_first_to_go() -> None:
