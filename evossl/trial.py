@@ -6,55 +6,27 @@ Plain data in, plain data out: both sides of a process border need no more than 
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from evossl.config import SearchSpace
 from evossl.encoders import Encoder, build_encoder
-from evossl.errors import RunError
+from evossl.errors import UserError
 from evossl.files import write_json
-from evossl.fitness import Score, ScoringFeatures, score
-from evossl.seeds import derive_seed
+from evossl.fitness.score import Score, score
 from evossl.streams import Stream
-from evossl.task import Term, load_catalogue
 from evossl.training.checkpoint import load_encoder_state
-from evossl.training.data import RunData, open_data
-from evossl.training.features import calibrate, scoring_features
+from evossl.training.data import RunData
+from evossl.training.features import calibrate
 from evossl.training.history import StepReport
 from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
 from evossl.training.model import MultiTaskModel
-from evossl.training.scales import NUM_BATCHES, measure_scales
-from evossl.training.terms import active_weights, resolve_terms
-from evossl.views.make import ViewSettings
+from evossl.training.terms import active_weights
+from evossl.training.workbench import RunSpec, Workbench, features_of
 
 EXAMPLES_PER_CLUSTER = 8
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """What all trials of a run share: plain data.
-
-    Attributes:
-        space: the resolved search space, as JSON.
-        manifest: path of the index. cache: folder of the clip cache. folder: the run's own.
-        seed: of initial weights, data order and views: common random numbers of all trials.
-        tasks_folder: a user's own tasks, or None.
-        device: "cpu", "cuda", or None for a GPU where there is one.
-        scales: gradient scale of every term; empty before they are measured.
-    """
-
-    space: str
-    manifest: str
-    cache: str
-    folder: str
-    seed: int
-    tasks_folder: str | None = None
-    device: str | None = None
-    scales: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,34 +67,6 @@ class TrialResult:
     data_wait: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """A run's space, terms and open data, in this process."""
-
-    space: SearchSpace
-    terms: tuple[Term, ...]
-    data: RunData
-    settings: ViewSettings
-    device: torch.device
-
-    @classmethod
-    def open(cls, run: RunSpec) -> "_Bench":
-        space = SearchSpace.model_validate_json(run.space)
-        tasks = load_catalogue(_path(run.tasks_folder))
-        data = open_data(Path(run.manifest), Path(run.cache), run.space, run.seed)
-        terms = resolve_terms(space, tasks)
-        return cls(space, terms, data, ViewSettings.of(space), pick_device(run.device))
-
-
-def pick_device(name: str | None) -> torch.device:
-    """Return the named device, or a GPU where there is one."""
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RunError(f"device {name!r}: this process sees no GPU; use --device cpu")
-    return torch.device(name)
-
-
 def run_trial(
     spec: TrialSpec, on_report: Callable[[StepReport], None] | None = None
 ) -> TrialResult:
@@ -136,65 +80,79 @@ def run_trial(
         UserError: weights that do not fit the space.
         RunError: the machine's fault (a full disk, no such device), not the trial's.
     """
-    began = time.monotonic()
-    last: list[StepReport] = []
-
-    def report(step: StepReport) -> None:
-        last[:] = [step]
+    steps = iterate_trial(spec)
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as stop:
+            result: TrialResult = stop.value
+            return result
         if on_report:
-            on_report(step)
+            on_report(report)
 
-    def result(fitness: float | None, reason: str | None, scored: Score | None) -> TrialResult:
-        return TrialResult(
-            number=spec.number,
-            fitness=fitness,
-            reason=reason,
-            seconds=time.monotonic() - began,
-            indicators=dict(scored.indicators) if scored else {},
-            clips_per_second=last[0].clips_per_second if last else 0.0,
-            data_wait=last[0].data_wait if last else 0.0,
-        )
 
+def iterate_trial(spec: TrialSpec) -> Generator[StepReport, None, TrialResult]:
+    """`run_trial` as a generator: yields the logged steps, returns the result."""
+    began = time.monotonic()
+    last: StepReport | None = None
+    scored, reason = None, None
     try:
-        scored = _train_and_score(spec, report)
+        bench = Workbench.open(spec.run)
+        model, steps = _prepare(spec, bench)
+        for last in steps:
+            yield last
+        scored = _score(model.encoder(Stream.RGB), spec, bench)
+        reason = scored.reason
     except TrainingFailedError as error:
-        return result(None, str(error), None)
+        reason = str(error)
     except (MemoryError, torch.OutOfMemoryError):
-        return result(None, "out of memory: lower training.batch_size or clip.size", None)
-    return result(scored.fitness, scored.reason, scored)
+        reason = "out of memory: lower training.batch_size or clip.size"
+    return TrialResult(
+        number=spec.number,
+        fitness=scored.fitness if scored else None,
+        reason=reason,
+        seconds=time.monotonic() - began,
+        indicators=dict(scored.indicators) if scored else {},
+        clips_per_second=last.clips_per_second if last else 0.0,
+        data_wait=last.data_wait if last else 0.0,
+    )
 
 
-def _train_and_score(spec: TrialSpec, on_report: Callable[[StepReport], None]) -> Score:
-    bench = _Bench.open(spec.run)
-    tasks = load_catalogue(_path(spec.run.tasks_folder))
+def _prepare(spec: TrialSpec, bench: Workbench) -> tuple[MultiTaskModel, Iterator[StepReport]]:
+    """The model of the terms that are on, and its training, not yet begun."""
     training = bench.space.training
     gradient = training.normalize == "gradient"
-    on = active_weights(bench.terms, spec.weights, tasks, training.prune_below, rescale=gradient)
+    on = active_weights(bench.terms, spec.weights, bench.tasks, training.prune_below, rescale=gradient)
     terms = tuple(term for term in bench.terms if term.name in on)
-    scales = spec.run.scales if gradient else dict.fromkeys(on, 1.0)
     seed = spec.run.seed if spec.seed is None else spec.seed
-    model = MultiTaskModel(terms, tasks, bench.space, seed).to(bench.device)
+    model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
     if bench.device.type == "cuda":
         model = model.to(memory_format=torch.channels_last_3d)
-    schedule = Schedule(
-        spec.steps, spec.log_every, deadline_seconds=bench.space.budget.deadline_seconds
-    )
-    folder = trial_folder(spec)
-    weighing = Weighing(on, scales)
-    train(
+    steps = train(
         model,
         bench.data.train,
         bench.space,
-        weighing,
-        schedule,
-        folder,
+        Weighing(on, spec.run.scales),
+        Schedule(
+            spec.steps,
+            spec.log_every,
+            deadline_seconds=bench.space.budget.deadline_seconds,
+        ),
+        trial_folder(spec),
         resume=spec.resume,
-        on_report=on_report,
     )
-    encoder = model.encoder(Stream.RGB)
+    return model, steps
+
+
+def _score(encoder: Encoder, spec: TrialSpec, bench: Workbench) -> Score:
+    """Calibrate BatchNorm on clean clips, score the held-out ones, write down their clusters."""
     calibrate(encoder, bench.data.train, bench.settings)
-    scored = score(_features(encoder, bench, spec.run), bench.space.fitness, spec.run.seed)
-    write_clusters(folder / "clusters.json", scored, bench.data)
+    features = features_of(encoder, spec.run)
+    try:
+        scored = score(features, bench.space.fitness, spec.run.seed)
+    except UserError as error:  # a user's own fitness function that fails on these features
+        raise TrainingFailedError(str(error)) from error
+    write_clusters(trial_folder(spec) / "clusters.json", scored, bench.data)
     return scored
 
 
@@ -209,64 +167,16 @@ def load_trained(spec: TrialSpec) -> Encoder:
     Raises:
         UserError: no checkpoint, or one of another space.
     """
-    bench = _Bench.open(spec.run)
+    bench = Workbench.open(spec.run)
     encoder = build_encoder(Stream.RGB, bench.space.backbone, spec.run.seed).to(bench.device)
     load_encoder_state(trial_folder(spec) / "checkpoint", encoder, Stream.RGB)
     calibrate(encoder, bench.data.train, bench.settings)
     return encoder
 
 
-def measure_run(
-    run: RunSpec, progress: Callable[[int, int], None] | None = None
-) -> dict[str, float]:
-    """Return the gradient scale of every term of a run, at the weights that all trials share.
-
-    Raises:
-        UserError: a term whose scale is zero or not finite, or that no clip suits.
-    """
-    bench = _Bench.open(run)
-    tasks = load_catalogue(_path(run.tasks_folder))
-    if bench.space.training.normalize == "none":
-        return {term.name: 1.0 for term in bench.terms}
-    batches = (bench.data.train.batch(step).to(bench.device) for step in range(NUM_BATCHES))
-    return measure_scales(
-        bench.terms, tasks, bench.space, batches, seed=run.seed, progress=progress
-    )
-
-
-def random_init(run: RunSpec, index: int) -> Encoder:
-    """Return an untrained RGB encoder, BatchNorm calibrated: the control a trial must beat."""
-    bench = _Bench.open(run)
-    seed = derive_seed(run.seed, "random init", index)
-    encoder = build_encoder(Stream.RGB, bench.space.backbone, seed).to(bench.device)
-    calibrate(encoder, bench.data.train, bench.settings)
-    return encoder
-
-
-def _features(encoder: Encoder, bench: _Bench, run: RunSpec) -> ScoringFeatures:
-    rows = range(len(bench.data.scored_videos))
-    return scoring_features(
-        encoder,
-        bench.data.scored,
-        bench.settings,
-        rows,
-        seed=derive_seed(run.seed, "score"),
-        labels_N=_labels(bench),
-    )
-
-
-def _labels(bench: _Bench) -> Tensor | None:
-    """Labels of the scored clips as numbers, -1 for none; only the `labels` fitness reads them."""
-    if bench.space.fitness.name != "labels":
-        return None
-    names = [video.label for video in bench.data.scored_videos]
-    classes = {name: i for i, name in enumerate(sorted({n for n in names if n is not None}))}
-    return torch.tensor([-1 if name is None else classes[name] for name in names])
-
-
 def write_clusters(path: Path, scored: Score, data: RunData) -> None:
     """Write the cluster shares and examples of the largest clusters, for the report."""
-    if scored.clusters_N is None:
+    if scored.clusters_N is None or scored.shares_K is None or scored.zipf_K is None:
         return
     order = torch.bincount(scored.clusters_N).argsort(descending=True)[:8]
     examples = [
@@ -278,7 +188,3 @@ def write_clusters(path: Path, scored: Score, data: RunData) -> None:
     ]
     shares = {"shares": scored.shares_K.tolist(), "zipf": scored.zipf_K.tolist()}
     write_json(path, shares | {"examples": examples})
-
-
-def _path(folder: str | None) -> Path | None:
-    return Path(folder) if folder else None

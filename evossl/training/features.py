@@ -6,13 +6,14 @@ Shapes: N clip, D embedding.
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evossl.encoders import Encoder, recalibrate
-from evossl.fitness import ScoringFeatures
+from evossl.fitness.features import ScoringFeatures
 from evossl.streams import Stream
 from evossl.video.loader import ClipLoader
-from evossl.views.make import ViewSettings, make
+from evossl.views.make import make
+from evossl.views.settings import ViewSettings
 from evossl.views.spec import CLEAN, STRONG, Time, View
 
 CALIBRATION_BATCHES = 16
@@ -37,7 +38,7 @@ def calibrate(encoder: Encoder, loader: ClipLoader, settings: ViewSettings) -> N
 
 @torch.no_grad()
 def scoring_features(
-    encoder: Encoder,
+    encoder: nn.Module,
     loader: ClipLoader,
     settings: ViewSettings,
     videos: Sequence[int],

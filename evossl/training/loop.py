@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +107,10 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-    on_report: Callable[[StepReport], None] | None = None,
-) -> None:
+) -> Iterator[StepReport]:
     """Train `model` on its own device; write `history.jsonl` and `checkpoint/` in `folder`.
+
+    A generator: it trains while it is consumed, and closing it stops the training cleanly.
 
     Args:
         model: of the active terms.
@@ -119,7 +120,9 @@ def train(
         schedule: steps, reports, checkpoints, deadline.
         folder: of the trial.
         resume: go on from `folder/checkpoint` if there is one: same losses, bit for bit on a CPU.
-        on_report: called with every report; may raise to stop the training.
+
+    Yields:
+        A report every `log_every` steps, and of the first and the last.
 
     Raises:
         TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline.
@@ -146,8 +149,7 @@ def train(
             if done % schedule.log_every == 0 or done in (start + 1, schedule.steps):
                 report = meter.report(done, lr, outcome)
                 history.append(log, report)
-                if on_report:
-                    on_report(report)
+                yield report
             if done == schedule.steps or (schedule.save_every and done % schedule.save_every == 0):
                 save_checkpoint(checkpoint, model, optimiser, {"step": done})
             elif schedule.deadline_seconds and meter.seconds > schedule.deadline_seconds:
@@ -166,6 +168,7 @@ class _Meter:
         self._start = start
         self._clips_per_step = clips_per_step
         self._began = time.monotonic()
+        self._waited = loader.wait_seconds  # a warm worker's loader has served trials before
 
     @property
     def seconds(self) -> float:
@@ -180,7 +183,7 @@ class _Meter:
             grad_norm=float(outcome.grad_norm),
             seconds=seconds,
             clips_per_second=(done - self._start) * self._clips_per_step / seconds,
-            data_wait=self._loader.wait_seconds / seconds,
+            data_wait=(self._loader.wait_seconds - self._waited) / seconds,
             loss=_floats(outcome.result.losses),
             weighted=_floats(outcome.weighted),
             skipped=dict(self.skipped),

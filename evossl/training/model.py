@@ -18,7 +18,9 @@ from evossl.seeds import derive_seed
 from evossl.streams import ClipBatch, EncoderShape, Features, Stream
 from evossl.task import Seen, SeenView, Task, Term, zero_loss
 from evossl.training.plan import ViewPlan, plan_views
-from evossl.views.make import ViewSettings, input_shape, make
+from evossl.views.make import make
+from evossl.views.settings import ViewSettings
+from evossl.views.shapes import input_shape
 from evossl.views.spec import CLEAN, Made, View
 
 MIN_VALID = 2  # BatchNorm and every contrast need two samples

@@ -1,9 +1,8 @@
 """From a search space to its terms, and from loss weights to the terms that are on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from evossl.config import SearchSpace, TaskChoice
+from evossl.config import SearchSpace, TaskChoice, Weight
 from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.objective import check_weights, normalise
@@ -52,24 +51,9 @@ def _terms_of(
     return [here[place] for place in choice.places]
 
 
-@dataclass(frozen=True)
-class WeightBounds:
-    """Which weights evolve, between what, and which are fixed: plain data for the search."""
-
-    evolving: Mapping[str, tuple[float, float]]
-    fixed: Mapping[str, float]
-
-
-def weight_bounds(space: SearchSpace, terms: Sequence[Term]) -> WeightBounds:
-    """Return the bounds of each term's weight as the space says."""
-    evolving, fixed = {}, {}
-    for term in terms:
-        weight = space.tasks[term.task].weight
-        if isinstance(weight, tuple) and weight[0] < weight[1]:
-            evolving[term.name] = weight
-        else:
-            fixed[term.name] = weight[0] if isinstance(weight, tuple) else weight
-    return WeightBounds(evolving, fixed)
+def term_weights(space: SearchSpace, terms: Sequence[Term]) -> dict[str, Weight]:
+    """Return each term's weight as the space gives it: a number, or (low, high) to evolve in."""
+    return {term.name: space.tasks[term.task].weight for term in terms}
 
 
 def active_weights(

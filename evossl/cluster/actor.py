@@ -1,0 +1,59 @@
+"""The Tune trainable: a warm actor that runs one trial after another.
+
+Only plain data reaches it; it loads the catalogue and opens the data itself, once.
+"""
+
+from collections.abc import Generator
+from dataclasses import asdict
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.util.metrics import Gauge
+
+from evossl.training.history import StepReport
+from evossl.training.workbench import RunSpec
+from evossl.trial import TrialResult, TrialSpec, iterate_trial
+
+
+class TrialActor(tune.Trainable):
+    """Runs `config["trial"]` (a `TrialSpec` as plain data), one Tune iteration a logged step."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Prepare the process once; the first trial begins at the first `step`."""
+        share = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+        cpus = share.get("CPU", 1)
+        torch.set_num_threads(max(1, int(cpus)))
+        self._rate = Gauge("evossl_clips_per_second", "Training clips a second of a trial.")
+        self._wait = Gauge("evossl_data_wait_share", "Share of a trial's time waiting for clips.")
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial in the same, warm process."""
+        self.cleanup()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train on to the next logged step, or give the trial's result."""
+        try:
+            report = next(self._steps)
+        except StopIteration as stop:
+            return {"done": True, "result": asdict(stop.value)}
+        self._rate.set(report.clips_per_second)
+        self._wait.set(report.data_wait)
+        return {"done": False, "steps": report.step}
+
+    def cleanup(self) -> None:
+        """Stop a training that is under way."""
+        self._steps.close()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        spec = trial_spec(config["trial"])
+        self._steps: Generator[StepReport, None, TrialResult] = iterate_trial(spec)
+
+
+def trial_spec(plain: dict[str, Any]) -> TrialSpec:
+    """Return the `TrialSpec` that `asdict` made plain."""
+    return TrialSpec(**plain | {"run": RunSpec(**plain["run"])})

@@ -1,0 +1,173 @@
+"""Run a search's trials on Ray Tune, and single jobs on a worker."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray import tune
+from ray.util.metrics import Gauge
+
+from evossl.cluster.actor import TrialActor
+from evossl.cluster.searcher import MAX_DEATHS, StudySearcher
+from evossl.cluster.session import Session
+from evossl.config import Resources
+from evossl.errors import RunError, UserError
+from evossl.search.study import Study
+from evossl.search.table import TrialRow, write_table
+from evossl.trial import TrialSpec
+
+T = TypeVar("T")
+ENDED = ("complete", "failed", "pruned")
+
+
+def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any) -> T:
+    """Run `job(*args)` in a worker with a trial's share of the machine, and return its value.
+
+    Raises:
+        UserError, RunError: as the job raised them; RunError also for a worker that died.
+    """
+    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(job)
+    try:
+        value: T = ray.get(remote.remote(*args))
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UserError | RunError):
+            raise cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise RunError(f"a worker died: {error}") from error
+    return value
+
+
+def run_trials(
+    study: Study,
+    template: TrialSpec,
+    num_trials: int,
+    session: Session,
+    resources: Resources,
+    *,
+    keep: int = 1,
+    on_row: Callable[[TrialRow], None] | None = None,
+    on_steps: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run trials until the study holds `num_trials` ended ones.
+
+    The table is written after each; checkpoints are kept of the best `keep` and the last.
+
+    Args:
+        study: asked and told.
+        template: what all trials share; number and weights come from the study.
+        num_trials: ended trials wanted, those of an earlier session counted.
+        session: the connected Ray.
+        resources: of one trial.
+        keep: how many of the best keep their checkpoint.
+        on_row: called with each trial that ended.
+        on_steps: called with (steps done, steps in all) as trials go on.
+
+    Raises:
+        RunError: the disk is full; Tune itself failed.
+    """
+    left = num_trials - sum(study.counts()[status] for status in ENDED)
+    if left <= 0:
+        return
+    book = _Book(study, template, keep, on_row)
+    searcher = StudySearcher(
+        study,
+        template,
+        num_trials,
+        slots=lambda: session.slots(resources) + (0 if session.is_local else 1),
+        on_told=book.enter,
+    )
+    scratch = tempfile.mkdtemp(prefix="evossl-tune-")
+    try:
+        tune.Tuner(
+            tune.with_resources(TrialActor, {"cpu": resources.cpus, "gpu": resources.gpus}),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=left, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="evossl",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=MAX_DEATHS - 1),
+                callbacks=[_Steps(template.steps, num_trials, num_trials - left, on_steps)],
+            ),
+        ).fit()
+    except tune.TuneError as error:
+        raise RunError(f"Ray Tune stopped: {error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if book.problem:
+        raise book.problem
+
+
+class _Book:
+    """Keeps the table, the gauges and the checkpoints in step with the study."""
+
+    def __init__(
+        self,
+        study: Study,
+        template: TrialSpec,
+        keep: int,
+        on_row: Callable[[TrialRow], None] | None,
+    ) -> None:
+        self.problem: RunError | None = None
+        self._study = study
+        self._template = template
+        self._keep = keep
+        self._on_row = on_row
+        self._best = Gauge("evossl_best_fitness_nats", "Lowest fitness of the search.")
+        self._states = Gauge("evossl_trials", "Trials by status.", tag_keys=("status",))
+
+    def enter(self, row: TrialRow) -> None:
+        """A trial ended."""
+        write_table(Path(self._template.run.folder) / "trials.parquet", self._study.rows())
+        for status, count in self._study.counts().items():
+            self._states.set(count, tags={"status": status})
+        best = self._study.best(self._keep)
+        if best and best[0].fitness is not None:
+            self._best.set(best[0].fitness)
+        self._drop_checkpoints({*(r.trial for r in best), row.trial})
+        if self._on_row:
+            self._on_row(row)
+
+    def _drop_checkpoints(self, kept: set[int]) -> None:
+        for row in self._study.rows():
+            if row.status in ENDED and row.trial not in kept:
+                folder = Path(self._template.run.folder) / "trials" / str(row.trial)
+                shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+class _Steps(tune.Callback):
+    """Turns Tune's results into progress over all steps of the search."""
+
+    def __init__(
+        self,
+        steps: int,
+        num_trials: int,
+        num_ended: int,
+        on_steps: Callable[[int, int], None] | None,
+    ) -> None:
+        self._steps = steps
+        self._total = num_trials * steps
+        self._ended = num_ended
+        self._under_way: dict[str, int] = {}
+        self._on_steps = on_steps
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
+    ) -> None:
+        """A trial logged a step."""
+        self._under_way[trial.trial_id] = result.get("steps", self._steps)
+        self._say()
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        """A trial ended, perhaps before its last step."""
+        self._under_way.pop(trial.trial_id, None)
+        self._ended += 1
+        self._say()
+
+    def _say(self) -> None:
+        if self._on_steps:
+            self._on_steps(self._ended * self._steps + sum(self._under_way.values()), self._total)

@@ -1,0 +1,80 @@
+"""A Tune Searcher over our Study: Tune asks it what to run and tells it what came of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from evossl.search.study import Proposal, Study
+from evossl.search.table import TrialRow
+from evossl.trial import TrialSpec
+
+MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
+
+
+class StudySearcher(Searcher):
+    """Hands out the study's proposals, no more at once than there are slots.
+
+    Args:
+        study: owns ask and tell.
+        template: a trial spec of the run; number and weights are each proposal's.
+        num_trials: that the study shall hold in the end.
+        slots: how many may run at this moment.
+        on_told: called with the row of each trial that ended.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        template: TrialSpec,
+        num_trials: int,
+        slots: Callable[[], int],
+        on_told: Callable[[TrialRow], None],
+    ) -> None:
+        super().__init__(metric="fitness", mode="min")
+        self._study = study
+        self._template = template
+        self._num_trials = num_trials
+        self._slots = slots
+        self._on_told = on_told
+        self._live: dict[str, Proposal] = {}
+
+    def suggest(  # type: ignore[override] # Tune takes FINISHED too
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """Return the next trial's config, None while all slots are taken, or FINISHED."""
+        ended = sum(self._study.counts()[status] for status in ("complete", "failed", "pruned"))
+        if ended + len(self._live) >= self._num_trials:
+            return str(Searcher.FINISHED) if not self._live else None
+        if len(self._live) >= self._slots():
+            return None
+        proposal = self._study.ask()
+        self._live[trial_id] = proposal
+        spec = replace(self._template, number=proposal.number, weights=dict(proposal.weights))
+        return {"trial": asdict(spec)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study: a trial's own failure, or a worker that died too often, is `failed`."""
+        number = self._live.pop(trial_id).number
+        told = (result or {}).get("result")
+        if error or told is None:
+            reason = f"its worker died {MAX_DEATHS} times (out of memory?): see Ray's logs"
+            told = {"fitness": None, "reason": reason, "seconds": 0.0, "indicators": {}}
+        row = self._study.tell(
+            number,
+            status="failed" if told["fitness"] is None else "complete",
+            fitness=told["fitness"],
+            reason=told["reason"],
+            seconds=told["seconds"],
+            indicators=told["indicators"],
+        )
+        self._on_told(row)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study's journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resume makes a new searcher over the reopened study."""

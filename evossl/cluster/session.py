@@ -1,0 +1,73 @@
+"""A Ray to work on: one that evossl starts and ends, or a cluster that is there already.
+
+Ray's dashboard is bound to 127.0.0.1. GCS, raylet and workers listen on all interfaces, whatever
+one sets: see docs/cluster.md.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from evossl.config import Resources
+from evossl.errors import RunError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: it raises here and the session ends
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is scratch: the journal is ours
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A connected Ray: the dashboard's address (None if it has none), local or a cluster."""
+
+    dashboard: str | None
+    is_local: bool
+
+    def slots(self, resources: Resources) -> int:
+        """How many trials fit at this moment, at least one; read anew, for clusters grow."""
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        fits = int(there.get("CPU", 0) / resources.cpus)
+        if resources.gpus:
+            fits = min(fits, int(there.get("GPU", 0) / resources.gpus))
+        if resources.max_concurrent:
+            fits = min(fits, resources.max_concurrent)
+        return max(1, fits)
+
+
+@contextmanager
+def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session]:
+    """Connect to the cluster at `address`, or start a local Ray; leave or end it afterwards.
+
+    Args:
+        address: "auto", "host:port", "ray://host:port"; None starts one here.
+        dashboard: start the local Ray's dashboard, on 127.0.0.1.
+
+    Raises:
+        RunError: nothing answers at `address`.
+    """
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+        else:
+            context = ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"--address {address}" if address else "a local Ray"
+        raise RunError(f"{where}: cannot be reached or started: {error}") from error
+    url = getattr(context, "dashboard_url", None)
+    try:
+        yield Session(f"http://{url}" if url else None, is_local=address is None)
+    finally:
+        ray.shutdown()
