@@ -54,14 +54,14 @@ def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
         DecodeError: nothing to decode, with the reason.
     """
     sniff(path)
+    options = {"protocol_whitelist": "file"}
     try:
-        container = av.open(
-            f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"}
-        )
+        with av.open(f"file:{path}", metadata_errors="replace", options=options) as container:
+            if not container.streams:
+                raise DecodeError(why_unreadable(path))
+            yield container, _video_stream(container)
     except FFmpegError as error:
-        raise DecodeError(why_unreadable(path, error)) from error
-    with container:
-        yield container, _video_stream(container)
+        raise DecodeError(why_unreadable(path)) from error
 
 
 def sniff(path: str) -> None:
@@ -96,7 +96,7 @@ def _is_text(head: bytes) -> bool:
     return all(char.isprintable() or char in "\t\n\r\f" for char in text)
 
 
-def why_unreadable(path: str, error: FFmpegError | None = None) -> str:
+def why_unreadable(path: str) -> str:
     """Return the reason why no frame of a file could be read."""
     file = Path(path)
     with file.open("rb") as opened:
@@ -109,7 +109,7 @@ def why_unreadable(path: str, error: FFmpegError | None = None) -> str:
         return "truncated: no index (moov)"
     if head[4:8] == b"ftyp":
         return "truncated: no readable frame"
-    return f"not a video: {error.strerror or 'unknown'}" if error else "no readable frame"
+    return "not a video, or damaged: no readable frame"
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
@@ -133,6 +133,8 @@ def good_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vide
     num_bad = 0
     try:
         for packet in container.demux(stream):
+            if packet.has_sidedata("encryption_info"):
+                return
             try:
                 frames = packet.decode()
             except FFmpegError:

@@ -113,7 +113,7 @@ def probe(path: str) -> Probe:
         DecodeError: no frame can be read, with the reason.
     """
     with open_video(path) as (container, stream):
-        seconds, num_frames = _length(path, container, stream)
+        seconds, num_frames = _length(path, stream)
         first = next(good_frames(container, stream), None)
         if first is None:
             raise DecodeError(why_unreadable(path))
@@ -131,14 +131,14 @@ def probe(path: str) -> Probe:
         )
 
 
-def _length(path: str, container: InputContainer, stream: VideoStream) -> tuple[float, int]:
+def _length(path: str, stream: VideoStream) -> tuple[float, int]:
     """Return (seconds, coded frames), by the header where it has them, else by reading packets."""
     if stream.frames > 0 and stream.duration and stream.duration > 0 and stream.time_base:
         share = _share_present(path, stream)
         seconds = float(stream.duration * stream.time_base) * share
         return seconds, max(1, round(stream.frames * share))
-    times = list(_packet_times(container, stream))
-    container.seek(0)
+    with open_video(path) as (again, packets):
+        times = list(_packet_times(again, packets))
     known = [time for time in times if time is not None]
     span = max(known) - min(known) if known else 0.0
     num_frames = max(1, len(times))

@@ -98,6 +98,8 @@ def _good_frames(container: InputContainer, sound: AudioStream) -> Iterator[Audi
     num_bad = 0
     try:
         for packet in container.demux(sound):
+            if packet.has_sidedata("encryption_info"):
+                return
             try:
                 frames = packet.decode()
             except FFmpegError:

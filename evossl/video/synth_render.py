@@ -40,14 +40,14 @@ def render(scene: Scene, num_frames: int, fps: float, size: tuple[int, int]) -> 
     cos, sin = (_column(wave(poses.angle_T))[..., None] for wave in (np.cos, np.sin))
     u_THW, v_THW = cos * x_THW + sin * y_THW, cos * y_THW - sin * x_THW
     outline = _OUTLINES[scene.appearance % 4](u_THW, v_THW)
-    cover_THW = np.clip(0.5 - outline * unit, 0, 1)  # soft over one pixel
+    cover_THW = np.clip(np.float32(0.5) - outline * unit, 0, 1)  # soft over one pixel
     light_THW = _texture(scene.appearance, u_THW, v_THW)
     ground_THW = _ground(rng, jitter_T2, size)
     return _coloured(scene.appearance, rng, cover_THW, light_THW, ground_THW)
 
 
 def _grid(length: int) -> Floats:
-    return ((np.arange(length, dtype=np.float32) + 0.5) / length)[None]
+    return np.asarray((np.arange(length) + 0.5) / length, np.float32)[None]
 
 
 def _column(value_T: NDArray[np.float64]) -> Floats:
