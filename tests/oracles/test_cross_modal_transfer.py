@@ -30,7 +30,7 @@ def test_the_loss_is_the_mean_squared_error_in_the_other_stream(
 @places
 def test_source_and_target_are_of_one_moment_and_one_crop(streams: tuple[Stream, Stream]) -> None:
     case = real.built("cross_modal_transfer", *streams, directed=True)
-    seen = real.see(case.views, real.moving_bar())
+    seen = real.see(case.views, real.moving_bar(num=4))
     source, target = seen["source"].applied, seen["target"].applied
     assert torch.equal(source.start_B, target.start_B)
     assert torch.equal(source.crop_B4, target.crop_B4)

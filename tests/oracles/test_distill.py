@@ -82,7 +82,7 @@ def test_only_the_stage_of_the_term_is_touched(stage: str) -> None:
 @teachers
 def test_teacher_and_student_see_one_moment_through_one_crop(teacher: Stream) -> None:
     case = hand.build(term(teacher, "stage1"))
-    seen = real.see(case.views, real.moving_bar())
+    seen = real.see(case.views, real.moving_bar(num=4))
     first, second = seen["teacher"].applied, seen["student"].applied
     assert torch.equal(first.start_B, second.start_B)
     assert torch.equal(first.crop_B4, second.crop_B4)

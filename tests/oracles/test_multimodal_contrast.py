@@ -31,7 +31,7 @@ def test_the_loss_is_the_max_margin_formula_on_the_unit_sphere(
 @places
 def test_both_streams_show_one_moment_of_one_clip(streams: tuple[Stream, Stream]) -> None:
     case = real.built("multimodal_contrast", *streams)
-    seen = real.see(case.views, real.moving_bar())
+    seen = real.see(case.views, real.moving_bar(num=4))
     first, second = (seen[stream].applied for stream in streams)
     assert torch.equal(first.start_B, second.start_B)
     assert torch.equal(first.crop_B4, second.crop_B4)

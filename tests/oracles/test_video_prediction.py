@@ -24,7 +24,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream) -> Non
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
     case = real.built("video_prediction", stream)
-    seen = real.see(case.views, real.moving_bar())
+    seen = real.see(case.views, real.moving_bar(num=6))
     whole_BT = torch.cat([real.clock_BT(seen[name], stream) for name in ("past", "future")], dim=1)
     assert whole_BT.shape[1] == hand.FRAMES * 3 // 2
     steps_BT = whole_BT.diff(dim=1)
@@ -35,7 +35,7 @@ def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
 @pytest.mark.parametrize("stream", STREAMS)
 def test_past_and_future_are_seen_through_one_crop(stream: Stream) -> None:
     case = real.built("video_prediction", stream)
-    seen = real.see(case.views, real.moving_bar())
+    seen = real.see(case.views, real.moving_bar(num=6))
     past, future = seen["past"].applied, seen["future"].applied
     assert torch.equal(past.crop_B4, future.crop_B4)
     assert torch.equal(past.flipped_B, future.flipped_B)
