@@ -8,7 +8,7 @@ from typing import Any
 
 from evossl.errors import RunError
 from evossl.video.pool import Job, Outcome, WorkerPool
-from evossl.video.remote import FetchError, lives_in_this_process, local_copy
+from evossl.video.remote import FetchError, fetch, lives_in_this_process
 
 PROBE = "evossl.video.probing:probe_file"
 
@@ -24,30 +24,31 @@ def probe_file(path: str) -> dict[str, Any]:
     return asdict(probe(path))
 
 
-def staged(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Yield the jobs; what lives in this process's memory only is copied out for the workers."""
-    with tempfile.TemporaryDirectory(prefix="evossl-") as folder:
-        for job in jobs:
-            yield _copied_out(job, Path(folder)) if lives_in_this_process(job.source) else job
-
-
-def _copied_out(job: Job, folder: Path) -> Job:
-    try:
-        with local_copy(job.source) as copy:
-            target = folder / f"{job.number}{Path(copy).suffix}"
-            Path(copy).replace(target)
-    except FetchError:
-        return job  # the worker meets the same error and reports it as this file's
-    return Job(job.number, str(target), job.arguments)
-
-
 def run_jobs(pool: WorkerPool, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Yield the outcome of every job.
+    """Yield the outcome of every job; what only this process can see is copied out for the workers.
 
     Raises:
-        RunError: a temporary copy cannot be written.
+        RunError: a temporary copy cannot be written; or as `WorkerPool.run`.
     """
+    with tempfile.TemporaryDirectory(prefix="evossl-") as folder:
+        copies = {
+            job.number: Path(folder) / f"{job.number}{Path(job.source).suffix}"
+            for job in jobs
+            if lives_in_this_process(job.source)
+        }
+        for outcome in pool.run(_copied_out(job, copies.get(job.number)) for job in jobs):
+            if outcome.number in copies:
+                copies[outcome.number].unlink(missing_ok=True)
+            yield outcome
+
+
+def _copied_out(job: Job, copy: Path | None) -> Job:
+    if copy is None:
+        return job
     try:
-        yield from pool.run(staged(jobs))
+        fetch(job.source, copy)
+    except FetchError:
+        return job  # the worker meets the same error and reports it as this file's
     except OSError as error:
-        raise RunError(f"{tempfile.gettempdir()}: {error.strerror or error}") from error
+        raise RunError(f"{copy}: cannot be written: {error.strerror or error}") from error
+    return Job(job.number, str(copy), job.arguments)

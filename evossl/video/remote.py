@@ -120,11 +120,17 @@ def local_copy(path: str) -> Iterator[str]:
     suffix = Path(path.split("::", 1)[0]).suffix
     with tempfile.TemporaryDirectory(prefix="evossl-") as folder:
         copy = Path(folder) / f"video{suffix}"
-        _fetch(path, copy)
+        fetch(path, copy)
         yield str(copy)
 
 
-def _fetch(path: str, copy: Path) -> None:
+def fetch(path: str, copy: Path) -> None:
+    """Copy a remote file to a local one.
+
+    Raises:
+        FetchError: it did not arrive.
+        OSError: the disk is full.
+    """
     with copy.open("wb") as target:
         try:
             with fsspec.open(path, "rb") as source:
