@@ -1,22 +1,32 @@
 """Optical flow between the frames of a view, batched on its device, without gradient.
 
 Coarse-to-fine Lucas-Kanade in its inverse compositional form (Baker and Matthews, IJCV 2004): the
-gradients and the 2 x 2 normal equations are those of the first image, so a step is one warp, two
-products and two smoothings.
+gradients and the 2 x 2 normal equations are those of the first image, so that a step is one warp,
+one smoothing of the errors and one of the flow. As DIS (Kroeger et al., ECCV 2016) does, it stops
+at half the resolution, and takes the mean error of a neighbourhood away, so that it sees motion and
+not a change of light. Three things carry its precision: warps are exact to second order, pixels
+whose match lies outside the image do not vote, and the flow is smoothed by normalised convolution,
+weighted by how well a neighbourhood determines it (Knutsson and Westin, CVPR 1993).
 
-Shapes: P pair of frames, B clip, T frame, H height, W width.
+Shapes: P pair of frames, B clip, T frame, H height, W width; level images are S x S.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-COARSEST = 12  # pixels of the smallest image's side, at least
-STEPS = (5, 4, 3)  # warps from the coarsest level on; the last number stands for finer ones
-WINDOW_SIGMA = 1.8  # pixels of the Gaussian neighbourhood
-PULL = 2e-4  # variance of gradient below which a neighbourhood takes its prior flow
-SMOOTH_SIGMA = 0.8  # pixels; the flow after each step
-FLOW_SCALE = 2.0  # pixels of the view per step that become 1: typical motion at 12 frames a second
+from evossl.views.crop import blur_matrix, resize_matrix
+
+COARSEST = 8  # pixels of the coarsest level's side, at least
+STEPS_COARSEST = (3, 2)  # twice, as the first time no flow says yet which matches lie outside
+STEPS = 2
+IMAGE_SIGMA = 0.5  # pixels of the level
+WINDOW_SIGMA = 1.8  # pixels of the level: the neighbourhood that moves as one
+SMOOTH_SIGMA = 1.5  # pixels of the level
+PULL = 2e-4  # squared gradient per pixel below which a neighbourhood keeps the flow it has
+LONGEST_STEP = 1.0  # pixels of the level
 
 
 @torch.no_grad()
@@ -34,60 +44,123 @@ def clip_flow(gray_BT1HW: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pair_flow(first_P1HW: Tensor, second_P1HW: Tensor) -> Tensor:
-    """Return flow (P, 2, H, W) such that second(x + flow(x)) = first(x); (dx, dy) in pixels."""
-    levels = [(first_P1HW, second_P1HW)]
-    while min(levels[-1][0].shape[2:]) // 2 >= COARSEST:
-        first, second = (_halve(image) for image in levels[-1])
-        levels.append((first, second))
-    flow = torch.zeros_like(levels[-1][0]).repeat(1, 2, 1, 1)
-    for number, (first, second) in enumerate(reversed(levels)):
+    """Return flow (P, 2, H, W), (dx, dy) in pixels, such that second(x + flow(x)) = first(x).
+
+    Args:
+        first_P1HW: square images, luma in [0, 1].
+        second_P1HW: the same a step later.
+    """
+    size = first_P1HW.shape[-1]
+    assert first_P1HW.shape[-2] == size, "views are square"
+    sides = [max(size // 2, 1)]
+    while sides[-1] // 2 >= COARSEST:
+        sides.append(sides[-1] // 2)
+    flow = first_P1HW.new_zeros(len(first_P1HW), 2, sides[-1], sides[-1])
+    for number, side in enumerate(reversed(sides)):
+        level = _level(first_P1HW, second_P1HW, side)
         if number:
-            flow = 2 * F.interpolate(flow, first.shape[2:], mode="bilinear")
-        flow = _refine(first, second, flow, STEPS[min(number, len(STEPS) - 1)])
-    return flow
+            flow = _resized(flow, side)
+        for steps in (STEPS,) if number else STEPS_COARSEST:
+            flow = _refine(level, flow, steps)
+    return _resized(flow, size)
 
 
-def _halve(image_P1HW: Tensor) -> Tensor:
-    return F.interpolate(image_P1HW, scale_factor=0.5, mode="bilinear", antialias=True)
+@dataclass(frozen=True)
+class _Level:
+    """What stays the same at one resolution: the images, the gradient, the smoothings.
+
+    Attributes:
+        first: (P, 1, S, S). second: (P, 3, S, S), the image and its two second differences.
+        gradient: (P, 2, S, S) of the first image. inner: (S, S), 0 on the border, else 1.
+        window, smooth: (S, S) Gaussian smoothings. base: (2, S, S), the pixels' positions.
+    """
+
+    first: Tensor
+    second: Tensor
+    gradient: Tensor
+    inner: Tensor
+    window: Tensor
+    smooth: Tensor
+    base: Tensor
 
 
-def _refine(first_P1HW: Tensor, second_P1HW: Tensor, flow_P2HW: Tensor, steps: int) -> Tensor:
-    height, width = first_P1HW.shape[2:]
+def _level(first_P1HW: Tensor, second_P1HW: Tensor, side: int) -> _Level:
     device = first_P1HW.device
-    window = [_smoother(side, WINDOW_SIGMA, device) for side in (height, width)]
-    smooth = [_smoother(side, SMOOTH_SIGMA, device) for side in (height, width)]
-    dy, dx = torch.gradient(first_P1HW[:, 0], dim=(1, 2))
-    products = torch.stack([dx * dx, dx * dy, dy * dy], dim=1)
-    xx, xy, yy = _apply(window, products).unbind(dim=1)
+    image_sigma, window_sigma, smooth_sigma = (
+        blur_matrix(torch.tensor([sigma], device=device), side)[0]
+        for sigma in (IMAGE_SIGMA, WINDOW_SIGMA, SMOOTH_SIGMA)
+    )
+    down = image_sigma @ _resize(first_P1HW.shape[-1], side, device)
+    first, second = _both_axes(down, first_P1HW), _both_axes(down, second_P1HW)
+    gradient = torch.cat(torch.gradient(first, dim=(3, 2)), dim=1)
+    inner = F.pad(first.new_ones(side - 2, side - 2), (1, 1, 1, 1))
+    wide = F.pad(second, (1, 1, 1, 1), mode="replicate")
+    second_x = wide[:, :, 1:-1, 2:] + wide[:, :, 1:-1, :-2] - 2 * second
+    second_y = wide[:, :, 2:, 1:-1] + wide[:, :, :-2, 1:-1] - 2 * second
+    middle = torch.arange(side, device=device, dtype=torch.float32)
+    base = torch.stack([middle.expand(side, side), middle[:, None].expand(side, side)])
+    second = torch.cat([second, second_x, second_y], dim=1)
+    return _Level(first, second, gradient, inner, window_sigma, smooth_sigma, base)
+
+
+def _refine(level: _Level, flow_P2SS: Tensor, steps: int) -> Tensor:
+    """Return the flow after some steps with the votes that the flow so far allows."""
+    side = level.first.shape[-1]
+    target = level.base + flow_P2SS
+    # One pixel is left out on each side: level images are biased along their borders.
+    farthest = (target - (side - 1) / 2).abs().amax(dim=1, keepdim=True)
+    votes = (farthest <= side / 2 - 1) * level.inner
+    gradient = level.gradient * votes
+    voters = torch.cat([gradient, votes], dim=1)
+    gx, gy = gradient.unbind(dim=1)
+    sums = _both_axes(
+        level.window, torch.cat([torch.stack([gx * gx, gx * gy, gy * gy], 1), voters], 1)
+    )
+    xx, xy, yy, sum_x, sum_y, share = sums.unbind(dim=1)
+    mean_x, mean_y = sum_x / (share + 1e-6), sum_y / (share + 1e-6)
+    xx, xy, yy = xx - mean_x * sum_x, xy - mean_x * sum_y, yy - mean_y * sum_y
+    weakest = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).sqrt()
+    trust = (weakest / (weakest + 2 * PULL)).clamp_(min=1e-4)[:, None]
+    per_trust = 1 / _both_axes(level.smooth, trust)
     xx, yy = xx + PULL, yy + PULL
-    inverse = 1 / (xx * yy - xy * xy)
-    gradient = torch.stack([dx, dy], dim=1)
-    base = _grid(height, width, device)
-    scale = torch.tensor([2 / width, 2 / height], device=device)
+    determinant = xx * yy - xy * xy
+    xx, xy, yy = xx / determinant, xy / determinant, yy / determinant
     for _ in range(steps):
-        grid = base + flow_P2HW.permute(0, 2, 3, 1) * scale
-        warped = F.grid_sample(second_P1HW, grid, padding_mode="border", align_corners=False)
-        error = _apply(window, gradient * (first_P1HW - warped))
-        ex, ey = error.unbind(dim=1)
-        step = torch.stack([yy * ex - xy * ey, xx * ey - xy * ex], dim=1) * inverse[:, None]
-        flow_P2HW = _apply(smooth, flow_P2HW + step.clamp_(-1, 1))
-    return flow_P2HW
+        error = level.first - _warp(level.second, level.base + flow_P2SS)
+        ex, ey, mean = _both_axes(level.window, voters * error).unbind(dim=1)
+        ex, ey = ex - mean_x * mean, ey - mean_y * mean
+        step = torch.stack([yy * ex - xy * ey, xx * ey - xy * ex], dim=1)
+        flow_P2SS = flow_P2SS + step.clamp_(-LONGEST_STEP, LONGEST_STEP)
+        flow_P2SS = _both_axes(level.smooth, flow_P2SS * trust) * per_trust
+    return flow_P2SS
 
 
-def _grid(height: int, width: int, device: torch.device) -> Tensor:
-    """Positions of the pixels as `grid_sample` counts them, (H, W, 2), x first."""
-    y = (torch.arange(height, device=device) + 0.5) * 2 / height - 1
-    x = (torch.arange(width, device=device) + 0.5) * 2 / width - 1
-    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=2)
+def _warp(second_P3SS: Tensor, target_P2SS: Tensor) -> Tensor:
+    """Return the second image at the target positions, (P, 1, S, S).
+
+    Linear interpolation errs by t (1 - t) / 2 times the second derivative: that is taken away.
+    """
+    side = second_P3SS.shape[-1]
+    grid = (target_P2SS + 0.5) * (2 / side) - 1
+    sampled = F.grid_sample(
+        second_P3SS, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
+    )
+    part = target_P2SS - target_P2SS.floor()
+    bend = part * (1 - part) * sampled[:, 1:] / 2
+    return sampled[:, :1] - bend[:, :1] - bend[:, 1:]
 
 
-def _smoother(side: int, sigma: float, device: torch.device) -> Tensor:
-    """Gaussian smoothing as a matrix (side, side) whose rows sum to 1."""
-    pixel = torch.arange(side, device=device, dtype=torch.float32)
-    weight = torch.exp(-(pixel[:, None] - pixel).square() / (2 * sigma**2))
-    return weight / weight.sum(dim=1, keepdim=True)
+def _resize(length: int, out: int, device: torch.device) -> Tensor:
+    """Antialiased resampling as a matrix (out, length)."""
+    whole = torch.tensor([float(length)], device=device)
+    return resize_matrix(torch.zeros_like(whole), whole, length, out)[0]
 
 
-def _apply(smoothers: list[Tensor], x_PCHW: Tensor) -> Tensor:
-    down, across = smoothers
-    return down @ (x_PCHW @ across.T)
+def _resized(flow_P2SS: Tensor, side: int) -> Tensor:
+    """Return the flow at another resolution, in its pixels."""
+    before = flow_P2SS.shape[-1]
+    return _both_axes(_resize(before, side, flow_P2SS.device), flow_P2SS) * (side / before)
+
+
+def _both_axes(matrix_OS: Tensor, x_PCSS: Tensor) -> Tensor:
+    return matrix_OS @ (x_PCSS @ matrix_OS.T)

@@ -13,7 +13,7 @@ from evossl.streams import ClipBatch, Stream
 from evossl.views.colour import add_noise, jitter, jitter_luma, luma, plan_colour
 from evossl.views.crop import SpacePlan, crop_frames, plan_space
 from evossl.views.draws import Draws
-from evossl.views.flow import FLOW_SCALE, clip_flow
+from evossl.views.flow import clip_flow
 from evossl.views.masking import blank, draw_mask
 from evossl.views.sampling import TimePlan, plan_time, taken_frames
 from evossl.views.settings import ViewSettings
@@ -22,6 +22,7 @@ from evossl.views.sound import disturb, log_mel
 from evossl.views.spec import Applied, Made, View
 
 PIXEL_MEAN, PIXEL_SD = 0.45, 0.225  # Kinetics' channels, about; of luma too (SlowFast's constants)
+FLOW_SCALE = 2.0  # pixels of the view per step that become 1: what moves at 12 frames a second
 DRAWS_OF_PIECES = 1000  # piece i of draw d is draw 1000 d + i
 
 
