@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 Shape = tuple[int, int, int, int]
 
-DECODER_WIDTH = 32  # channels of a decoder's first map; half of it after each doubling
-DECODER_LEAST = 8
+FINEST, COARSEST = 8, 32  # channels of a decoder: at its last size, and at most before it
 
 
 class Size(NamedTuple):
@@ -49,7 +48,8 @@ class ClipDecoder(nn.Module):
 
     Cheap and weak on purpose: the encoder is what is to be trained. The full size is never
     convolved: the last layer gives the four pixels of each place of a map of half the size
-    (sub-pixel convolution: Shi et al., CVPR 2016). Flat inputs (sound) get flat kernels.
+    (sub-pixel convolution: Shi et al., CVPR 2016). Kernels are 3 wide where a dimension has just
+    grown, else 1.
 
     Args:
         map_shape: (C, T, H, W) of the map; sound (C, 1, F, T).
@@ -62,11 +62,12 @@ class ClipDecoder(nn.Module):
         channels, frames, height, width = out_shape
         half = Size(frames, ceil(height / 2), ceil(width / 2))
         self.sizes = _growth(Size(*map_shape[1:]), half)
-        widths = [max(DECODER_WIDTH >> i, DECODER_LEAST) for i in range(len(self.sizes) + 1)]
+        steps = [Size(*map_shape[1:]), *self.sizes]
+        widths = [min(FINEST << i, COARSEST) for i in reversed(range(len(steps)))]
         self.squeeze = _block(map_shape[0], widths[0], Size(1, 1, 1))
         self.grow = nn.ModuleList(
-            _block(dim_in, dim_out, Size(*(3 if extent > 1 else 1 for extent in size)))
-            for (dim_in, dim_out), size in zip(pairwise(widths), self.sizes, strict=True)
+            _block(dim_in, dim_out, Size(*(3 if b > a else 1 for a, b in zip(*sizes, strict=True))))
+            for (dim_in, dim_out), sizes in zip(pairwise(widths), pairwise(steps), strict=True)
         )
         self.patches = nn.Conv3d(widths[-1], channels * 4, 1)
 
@@ -75,21 +76,24 @@ class ClipDecoder(nn.Module):
         x_BCTHW = self.squeeze(map_BCTHW)
         for size, grow in zip(self.sizes, self.grow, strict=True):
             x_BCTHW = grow(F.interpolate(x_BCTHW, size=size))
-        x_BTCHW = F.pixel_shuffle(self.patches(x_BCTHW).transpose(1, 2), 2)
-        _, _, height, width = self.out_shape
-        return x_BTCHW[..., :height, :width].transpose(1, 2)
+        channels, _, height, width = self.out_shape
+        parts = (channels, 2, 2, *x_BCTHW.shape[2:])
+        patch = self.patches(x_BCTHW).reshape(len(x_BCTHW), *parts).permute(0, 1, 4, 5, 2, 6, 3)
+        pixels: Tensor = patch.flatten(5, 6).flatten(3, 4)
+        return pixels[..., :height, :width]
 
 
 def _growth(start: Size, end: Size) -> list[Size]:
-    """Sizes after `start`, up to `end`, at most doubling; a dimension that grows less starts later.
+    """Return the sizes after `start`, up to `end`, at most doubling; few doublings come first.
 
     >>> [tuple(size) for size in _growth(Size(2, 1, 1), Size(4, 4, 4))]
-    [(2, 2, 2), (4, 4, 4)]
+    [(4, 2, 2), (4, 4, 4)]
     """
-    steps = max(ceil(log2(max(b / a for a, b in zip(start, end, strict=True)))), 0)
-    left = [2 ** (steps - 1 - step) for step in range(steps)]
+    doublings = [max(0, ceil(log2(b / a))) for a, b in zip(start, end, strict=True)]
+    steps = max(*doublings, int(start != end))  # one step too where the map only shrinks
     return [
-        Size(*(min(max(a, ceil(b / n)), b) for a, b in zip(start, end, strict=True))) for n in left
+        Size(*(ceil(b / 2 ** max(n - step, 0)) for n, b in zip(doublings, end, strict=True)))
+        for step in range(1, steps + 1)
     ]
 
 
