@@ -17,6 +17,7 @@ from evossl.search.genetic_sampler import GeneticSampler
 Propose = Callable[[optuna.Study, int], dict[str, float]]
 _MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2}
 _NSGA2_POPULATION = 20
+_PARENTS = "parents"  # the newest generation with parents, and their numbers
 
 
 class CompletionNSGAII(NSGAIISampler):
@@ -38,6 +39,19 @@ class CompletionNSGAII(NSGAIISampler):
         """Return the finished trials of that generation."""
         start = generation * self._size
         return study.get_trials(deepcopy=False)[start : start + self._size]
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Return the parents of that generation, by number.
+
+        optuna returns them in one order when it selects them and in another from its cache, so
+        that a resumed search would draw others; and it recurses to the first generation.
+        """
+        known, numbers = study.user_attrs.get(_PARENTS, (0, []))
+        for later in range(known + 1, generation + 1):
+            numbers = sorted(trial.number for trial in self.select_parent(study, later))
+            study.set_user_attr(_PARENTS, (later, numbers))
+        trials = study.get_trials(deepcopy=False)
+        return [trials[number] for number in numbers]
 
 
 def check_sampler(choice: config.Sampler) -> None:

@@ -205,6 +205,9 @@ class Study:
         self._storage.set_trial_user_attr(trial_id, _RESULT, told)
         self._finish(trial_id, told)
         self._settle(number, told)
+        if number in self._to_run_again:  # abandoned, but it came back
+            self._to_run_again.remove(number)
+            heapq.heapify(self._to_run_again)
         return self._rows[number]
 
     def abandon(self, number: int) -> None:

@@ -1,0 +1,40 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from evossl import config
+from evossl.search.genotype import Genotype
+from evossl.search.study import Study
+
+GENOTYPE = Genotype(
+    bounds={
+        "simclr.rgb": (0.0, 1.0),
+        "order.rgb": (0.0, 1.0),
+        "audio_visual_alignment.rgb+audio": (0.2, 0.9),
+        "distill.flow->rgb.stage3": (0.0, 0.4),
+    },
+    fixed={"reconstruction.gray": 0.25},
+)
+
+
+@pytest.fixture
+def genotype() -> Genotype:
+    return GENOTYPE
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Study]]:
+    """Makes a study in a new folder; all are closed at the end."""
+    studies: list[Study] = []
+
+    def make(
+        name: str = "cmaes", seed: int = 0, folder: str = "run", genotype: Genotype = GENOTYPE
+    ) -> Study:
+        sampler = config.Sampler.model_validate({"name": name})
+        studies.append(Study.create(tmp_path / folder, genotype, sampler, seed))
+        return studies[-1]
+
+    yield make
+    for study in studies:
+        study.close()

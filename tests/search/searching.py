@@ -1,0 +1,51 @@
+"""Helpers of the search's tests: a fitness that is a function of number and weights."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from evossl.search.study import Proposal, Study
+
+ROOT = Path(__file__).parents[2]
+
+
+def benchmark() -> ModuleType:
+    """The simulated search of benchmarks/samplers.py."""
+    name = "benchmarks_samplers"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / "samplers.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def fitness(number: int, weights: Mapping[str, float]) -> float:
+    """Squared distance from 0.3 with noise that depends on the number only."""
+    noise = np.random.default_rng([7, number]).normal()
+    return sum((weight - 0.3) ** 2 for weight in weights.values()) + 0.05 * float(noise)
+
+
+def tell(study: Study, proposal: Proposal, **changes: Any) -> None:
+    """Tell a proposal its fitness; every seventh trial fails."""
+    failed = proposal.number % 7 == 6
+    told: dict[str, Any] = {
+        "status": "failed" if failed else "complete",
+        "fitness": None if failed else fitness(proposal.number, proposal.weights),
+        "reason": "loss is nan" if failed else None,
+        "seconds": 1.5,
+        "indicators": {"kl": 0.5 * proposal.number},
+    }
+    study.tell(proposal.number, **(told | changes))
+
+
+def run(study: Study, until: int) -> None:
+    """Ask and tell, one at a time, until `until` trials are told."""
+    while sum(row.status not in ("running", "control") for row in study.rows()) < until:
+        tell(study, study.ask())

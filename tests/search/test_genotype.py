@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evossl.errors import UserError
+from evossl.search.genotype import Genotype
+
+weight = st.floats(0, 1)
+pair = st.tuples(weight, weight).map(lambda two: (min(two), max(two)))
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text("ab.", min_size=1), weight | pair))
+def test_equal_weights_lie_in_their_bounds_and_name_every_weight(
+    weights: dict[str, float | tuple[float, float]],
+) -> None:
+    genotype = Genotype.of(weights)
+    equal = genotype.equal_weights()
+    assert equal.keys() == weights.keys()
+    for name, choice in weights.items():
+        low, high = choice if isinstance(choice, tuple) else (choice, choice)
+        assert low <= equal[name] <= high
+        assert equal[name] == 0.5 or equal[name] in (low, high)
+
+
+def test_evolving_weights_are_equal_where_their_bounds_allow_it() -> None:
+    genotype = Genotype({"a": (0, 1), "b": (0.1, 0.9), "c": (0, 0.2), "d": (0.7, 1)}, {"e": 0.1})
+    assert genotype.equal_weights() == {"a": 0.5, "b": 0.5, "c": 0.2, "d": 0.7, "e": 0.1}
+
+
+def test_a_pair_of_equal_bounds_is_a_fixed_weight() -> None:
+    genotype = Genotype.of({"a": (0.3, 0.3), "b": 1})
+    assert genotype == Genotype({}, {"a": 0.3, "b": 1.0})
+    assert not genotype.evolves
+
+
+@pytest.mark.parametrize(
+    ("bounds", "fixed"),
+    [
+        ({"simclr.rgb": (-0.1, 1.0)}, {}),
+        ({"simclr.rgb": (0.0, 1.1)}, {}),
+        ({"simclr.rgb": (0.5, 0.5)}, {}),
+        ({"simclr.rgb": (0.6, 0.5)}, {}),
+        ({"simclr.rgb": (float("nan"), 0.5)}, {}),
+        ({}, {"simclr.rgb": 1.5}),
+        ({}, {"simclr.rgb": float("nan")}),
+        ({"simclr.rgb": (0.0, 1.0)}, {"simclr.rgb": 0.5}),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused_by_name(
+    bounds: dict[str, tuple[float, float]], fixed: dict[str, float]
+) -> None:
+    with pytest.raises(UserError, match=r"simclr\.rgb"):
+        Genotype(bounds, fixed)
