@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from evossl.video.container import (
@@ -34,18 +35,19 @@ class PyAVDecoder:
         kept: dict[int, NDArray[np.uint8]] = {}
         held: VideoFrame | None = None  # the last frame: taken or not, the next one's time tells
         layout: Layout | None = None
+        scaler = VideoReformatter()
         with open_video(path) as (container, stream):
             for time, frame in timed_frames(container, stream):
                 layout = layout or layout_of(frame, stream)
                 times.append(time)
                 if held is not None and self._is_taken(times, fps):
-                    kept[len(times) - 2] = shown(held, layout, short_side)
+                    kept[len(times) - 2] = shown(held, layout, short_side, scaler)
                 held = frame
                 if time - times[0] >= max_seconds:
                     break
             if held is None or layout is None:
                 raise DecodeError(why_unreadable(path))
-            kept[len(times) - 1] = shown(held, layout, short_side)
+            kept[len(times) - 1] = shown(held, layout, short_side, scaler)
         index_T = nearest(np.array(times), fps, max_seconds)
         return np.stack([kept[index] for index in index_T])
 
@@ -57,7 +59,9 @@ class PyAVDecoder:
         return may_be_nearest(before, time, after, fps)
 
 
-def shown(frame: VideoFrame, layout: Layout, short_side: int) -> NDArray[np.uint8]:
+def shown(
+    frame: VideoFrame, layout: Layout, short_side: int, scaler: VideoReformatter
+) -> NDArray[np.uint8]:
     """Return frame_HWC, RGB, as displayed: turned, scaled (antialiased bilinear), cropped.
 
     A quarter turn comes first and in the file's own colours, as decord does it: turned after
@@ -66,7 +70,7 @@ def shown(frame: VideoFrame, layout: Layout, short_side: int) -> NDArray[np.uint
     if layout.is_sideways:
         frame = quarter_turn(frame, clockwise=layout.quarter_turns == 3)
     width, height = kept_size(layout.width, layout.height, short_side)
-    picture = frame.reformat(width, height, "rgb24", interpolation="BILINEAR")
+    picture = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR")
     scaled = np.asarray(picture.to_ndarray(), dtype=np.uint8)
     if layout.quarter_turns == 2:
         scaled = scaled[::-1, ::-1]

@@ -61,16 +61,19 @@ class _Run:
     start: float
     kind: tuple[str, str, int]
     resampler: AudioResampler = field(
-        default_factory=lambda: AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE)
+        default_factory=lambda: AudioResampler(format="fltp", rate=AUDIO_RATE)
     )
     parts: list[NDArray[np.float32]] = field(default_factory=list)
 
     def add(self, frame: AudioFrame | None) -> None:
-        """Resample a frame; None ends the run."""
+        """Resample a frame and average its channels; None ends the run.
+
+        FFmpeg's own mix to mono adds channels up (0.71 each), which clips.
+        """
         if frame is not None:
             frame.pts = None  # the run keeps the time
         self.parts += [
-            np.asarray(part.to_ndarray(), dtype=np.float32).reshape(-1)
+            np.asarray(part.to_ndarray(), dtype=np.float32).mean(axis=0)
             for part in self.resampler.resample(frame)
         ]
 

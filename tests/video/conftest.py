@@ -47,6 +47,7 @@ def write_video(
     sound: NDArray[np.float32] | None = None,
     sound_rate: int = 16_000,
     sound_start: float = 0.0,
+    sound_hole: tuple[float, float] | None = None,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     sar: Fraction | None = None,
@@ -54,7 +55,10 @@ def write_video(
     faststart: bool = False,
     draw: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = numbered_frame,
 ) -> Path:
-    """Write a video; the container follows the suffix. `sound` is (channels, samples)."""
+    """Write a video; the container follows the suffix. `sound` is (channels, samples).
+
+    Packets of sound that begin in `sound_hole` (seconds) are left out.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(str(path), "w", options=options) as container:
@@ -83,8 +87,10 @@ def write_video(
             samples = av.AudioFrame.from_ndarray(sound, format="fltp", layout=track.layout.name)
             samples.sample_rate, samples.time_base = sound_rate, Fraction(1, sound_rate)
             samples.pts = round(sound_start * sound_rate)
-            container.mux(track.encode(samples))
-            container.mux(track.encode(None))
+            for packet in [*track.encode(samples), *track.encode(None)]:
+                begin, end = sound_hole or (0.0, 0.0)
+                if not begin <= float((packet.pts or 0) * packet.time_base) < end:
+                    container.mux(packet)
     return path
 
 
