@@ -28,6 +28,7 @@ DIRECTIONS: Mapping[str, Direction] = {
     "alpha_req": "near 1",
     "alignment": "lower",
     "uniformity": "lower",
+    "seconds": "lower",
 }
 """What its inventors call better; one that is not here is read as "higher"."""
 

@@ -1,6 +1,6 @@
 """95 % intervals of a metric: over folds, or over the test clips of a single split.
 
-Shapes: K fold, N clip.
+Shapes: K fold, N clip, G group.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,10 +44,15 @@ def over_clips(
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
-    rows_of = [np.flatnonzero(groups_N == group) for group in np.unique(groups_N)]
-    values = [
-        metric(np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))]))
-        for _ in range(RESAMPLES)
-    ]
+    by_group_N = np.argsort(groups_N, kind="stable")
+    _, first_G, size_G = np.unique(groups_N[by_group_N], return_index=True, return_counts=True)
+
+    def resampled() -> NDArray[np.int64]:
+        drawn_G = rng.integers(len(size_G), size=len(size_G))
+        sizes = size_G[drawn_G]
+        gap = first_G[drawn_G] - (np.cumsum(sizes) - sizes)
+        return np.asarray(by_group_N[np.arange(sizes.sum()) + np.repeat(gap, sizes)])
+
+    values = [metric(resampled()) for _ in range(RESAMPLES)]
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

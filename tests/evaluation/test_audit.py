@@ -6,7 +6,8 @@ from scipy import stats
 
 from evossl.config import Fitness
 from evossl.evaluation.audit import DIRECTIONS, audit
-from evossl.fitness import ScoringFeatures, score
+from evossl.fitness.features import ScoringFeatures
+from evossl.fitness.score import score
 
 
 def rows(fitness, rankme):
@@ -33,9 +34,7 @@ def test_it_equals_scipys_spearman_with_ties() -> None:
 
 
 def test_failed_trials_and_constant_scores_have_no_correlation() -> None:
-    table = audit(
-        rows([None, math.nan, 1.0, 2.0], [5.0] * 4), {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}, DIRECTIONS
-    )
+    table = audit(rows([None, math.nan, 1.0, 2.0], [5.0] * 4), {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4})
     assert [(one.score, one.spearman, one.num_trials) for one in table] == [
         ("fitness", None, 2),
         ("rankme", None, 4),
@@ -43,9 +42,7 @@ def test_failed_trials_and_constant_scores_have_no_correlation() -> None:
 
 
 def test_trials_without_accuracy_are_left_out() -> None:
-    table = audit(
-        rows([1.0, 2.0, 3.0, 0.0], [1.0, 2.0, 3.0, 9.0]), {0: 0.3, 1: 0.2, 2: 0.1}, DIRECTIONS
-    )
+    table = audit(rows([1.0, 2.0, 3.0, 0.0], [1.0, 2.0, 3.0, 9.0]), {0: 0.3, 1: 0.2, 2: 0.1})
     assert {one.num_trials for one in table} == {3}
     assert table[0].interval is None
 

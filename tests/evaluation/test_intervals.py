@@ -27,6 +27,18 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     assert covered >= 51  # binomial(60, 0.95): fewer has probability under 0.001
 
 
+def test_a_group_is_drawn_with_all_its_clips() -> None:
+    groups_N = np.array([7, 3, 7, 5, 3, 7])
+    drawn = []
+    over_clips(lambda rows: drawn.append(rows.tolist()) or 0.0, groups_N, 0)
+    members = [[0, 2, 5], [1, 4], [3]]
+    for rows in drawn:
+        counts = [[rows.count(clip) for clip in group] for group in members]
+        assert all(len(set(count)) == 1 for count in counts)
+        assert sum(count[0] for count in counts) == 3
+    assert len({tuple(rows) for rows in drawn}) == 27  # 3 groups, 3 draws: all orders are seen
+
+
 def test_clips_of_one_group_count_as_one() -> None:
     hit_N = np.repeat([0.0, 1.0, 1.0, 0.0], 25)
     metric = lambda rows: float(hit_N[rows].mean())  # noqa: E731

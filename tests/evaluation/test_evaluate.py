@@ -1,0 +1,122 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evossl.errors import UserError
+from evossl.evaluation.evaluate import PROTOCOLS, evaluate, parse_protocols
+from evossl.evaluation.features import open_clips
+from evossl.evaluation.finetune import FineTuning
+from evossl.evaluation.labels import labelled
+from evossl.evaluation.splits import Fold, folds
+
+SHORT = FineTuning(epochs=1, batch_size=16)
+
+
+@pytest.fixture
+def data(bars):
+    labels = [("left", "right")[c] for c in bars[1][:24]]
+    labels[3] = None
+    return labelled(labels, [f"video {i}" for i in range(24)])
+
+
+def made_folds(data, count=2) -> list[Fold]:
+    return folds(data.labels, data.groups, count, 0)
+
+
+def test_every_protocol_stands_beside_random_init(bars, data, make_encoder) -> None:
+    seen = []
+    result = evaluate(
+        make_encoder(),
+        bars[0],
+        data,
+        made_folds(data),
+        protocols=PROTOCOLS,
+        finetuning=SHORT,
+        from_scratch=SHORT,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert result["n_videos"] == 23
+    assert result["n_unlabelled"] == 1
+    assert result["classes"] == ["left", "right"]
+    for side in ("encoder", "random_init", "difference"):
+        assert set(result[side]) == set(PROTOCOLS)
+    for protocol, metrics in result["encoder"].items():
+        for name in (n for n in metrics if not n.endswith("_interval")):
+            low, high = metrics[f"{name}_interval"]
+            assert 0 <= low <= metrics[name] <= high <= 1
+            gain = metrics[name] - result["random_init"][protocol][name]
+            assert result["difference"][protocol][name] == pytest.approx(gain)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    totals = {total for _, total in seen}
+    assert len(totals) == 1
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_the_same_seed_gives_the_same_numbers(bars, data, make_encoder) -> None:
+    first, again = (
+        evaluate(make_encoder(), bars[0], data, made_folds(data), protocols=["kmeans"], seed=2**40)
+        for _ in range(2)
+    )
+    assert first == again
+
+
+def test_one_split_has_intervals_over_its_test_clips(bars, data, make_encoder) -> None:
+    split = [Fold(np.arange(12), np.arange(12, 23))]
+    result = evaluate(make_encoder(), bars[0], data, split, protocols=["knn", "retrieval"])
+    low, high = result["encoder"]["knn"]["accuracy_interval"]
+    assert 0 <= low < result["encoder"]["knn"]["accuracy"] < high <= 1
+    assert result["n_folds"] == 1
+
+
+def test_an_encoder_that_is_random_init_differs_by_no_more_than_its_seeds(
+    bars, data, make_encoder
+) -> None:
+    result = evaluate(make_encoder(), bars[0], data, made_folds(data), protocols=["knn"])
+    low, high = result["difference"]["knn"]["accuracy_interval"]
+    assert low <= 0 <= high
+
+
+def test_features_that_are_not_finite_are_refused(bars, data, make_encoder) -> None:
+    encoder = make_encoder()
+    with torch.no_grad():
+        next(encoder.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="23 of 23 clips have features that are not finite"):
+        evaluate(encoder, bars[0], data, made_folds(data), protocols=["knn"])
+
+
+def test_protocols_are_words_between_commas() -> None:
+    assert parse_protocols("knn, linear,knn,") == ("knn", "linear")
+    with pytest.raises(UserError, match=r"unknown protocol 'lineer': did you mean 'linear'"):
+        parse_protocols("knn,lineer")
+    with pytest.raises(UserError, match="none given"):
+        parse_protocols(" , ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("EVOSSL_REAL_VIDEOS" not in os.environ, reason="EVOSSL_REAL_VIDEOS is not set")
+def test_real_clips_go_all_the_way(make_encoder, tmp_path) -> None:
+    from evossl.video.index import build_index
+
+    index = build_index(str(Path(os.environ["EVOSSL_REAL_VIDEOS"]) / "surveillance"))
+    encoder = make_encoder()
+    loader, report = open_clips(index.videos, encoder.config, tmp_path, seed=0)
+    data = labelled([v.label for v in report.readable], [v.group for v in report.readable])
+    result = evaluate(
+        encoder,
+        loader,
+        data,
+        made_folds(data, 5),
+        protocols=PROTOCOLS,
+        finetuning=SHORT,
+        from_scratch=SHORT,
+    )
+    assert result["classes"] == ["fight", "no_fight"]
+    assert result["n_videos"] == len(report.readable) > 100
+    for metrics in result["encoder"].values():
+        for name, value in metrics.items():
+            assert name.endswith("_interval") or 0 < value <= 1

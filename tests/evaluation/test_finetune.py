@@ -1,0 +1,177 @@
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from painted_videos import SIZE, Painted
+
+from evossl.errors import RunError, UserError
+from evossl.evaluation.classifier import load_classifier, save_classifier
+from evossl.evaluation.finetune import (
+    Classifier,
+    FineTuning,
+    _batches,
+    _parameter_groups,
+    finetune,
+    learning_rate,
+    predict,
+)
+
+ONE_EPOCH = FineTuning(epochs=1, batch_size=8)
+
+
+def test_it_learns_a_motion_that_no_single_frame_shows(bars, make_encoder) -> None:
+    loader, class_N = bars
+    train, test = list(range(32)), list(range(32, 48))
+    options = FineTuning(epochs=25, batch_size=16, body_lr=1e-2, lr=1e-2)
+    model = finetune(
+        make_encoder(), loader, train, class_N[:32], ["left", "right"], options, seed=0
+    )
+    assert (predict(model, loader, test) == class_N[32:]).mean() >= 0.9
+
+
+def test_the_encoder_and_torchs_random_state_are_left_as_they_were(bars, make_encoder) -> None:
+    loader, class_N = bars
+    encoder = make_encoder()
+    weights, state = copy.deepcopy(encoder.state_dict()), torch.random.get_rng_state()
+    model = finetune(encoder, loader, range(16), class_N[:16], "ab", ONE_EPOCH, seed=0)
+    assert all(torch.equal(weights[name], t) for name, t in encoder.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    changed = model.encoder.state_dict()
+    assert all(not torch.equal(weights[n], changed[n]) for n, p in encoder.named_parameters())
+
+
+def test_the_seed_decides_the_classifier(bars, make_encoder) -> None:
+    loader, class_N = bars
+    models = [
+        finetune(make_encoder(), loader, range(16), class_N[:16], "ab", ONE_EPOCH, seed=seed)
+        for seed in (3, 3, 4)
+    ]
+    first, again, other = (model.head[1].weight for model in models)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_progress_counts_every_step(bars, make_encoder) -> None:
+    loader, class_N = bars
+    seen = []
+    finetune(
+        make_encoder(),
+        loader,
+        range(20),
+        class_N[:20],
+        "ab",
+        FineTuning(epochs=2, batch_size=8),
+        seed=0,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(i, 6) for i in range(1, 7)]  # 2 epochs x ceil(20 / 8)
+
+
+def test_every_epoch_shows_every_video_once_in_batches_of_at_least_two() -> None:
+    epochs: dict[int, list[int]] = {}
+    for epoch, rows in _batches(17, FineTuning(epochs=3, batch_size=8), seed=0):
+        assert len(rows) >= 2  # 8 + 8 + 1 would leave one clip to BatchNorm
+        epochs.setdefault(epoch, []).extend(rows.tolist())
+    assert [sorted(rows) for rows in epochs.values()] == [list(range(17))] * 3
+    assert epochs[0] != epochs[1]
+
+
+def test_the_learning_rate_rises_and_falls_as_half_a_cosine() -> None:
+    shares = [learning_rate(step, 100, 0.1) for step in range(100)]
+    assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
+    assert shares[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
+    assert shares[99] < 0.001
+    assert learning_rate(0, 1, 0.1) == 1.0
+
+
+def test_the_body_is_slower_and_biases_and_norms_do_not_decay(make_encoder) -> None:
+    model = Classifier(make_encoder(), ["a", "b"])
+    groups = _parameter_groups(model, FineTuning(lr=1.0, body_lr=0.1, weight_decay=0.5))
+    of = {id(p): group for group in groups for p in group["params"]}
+    assert len(of) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        assert of[id(parameter)]["lr"] == (1.0 if name.startswith("head") else 0.1)
+        assert of[id(parameter)]["weight_decay"] == (0.5 if parameter.ndim > 1 else 0.0)
+
+
+@pytest.mark.parametrize(("ignores", "mirrored"), [(("crop",), False), (("crop", "flip"), True)])
+def test_clips_are_mirrored_only_if_the_encoder_ignores_it(make_encoder, ignores, mirrored) -> None:
+    frames = np.zeros((6, SIZE, SIZE, 3), np.uint8)
+    frames[:, :, SIZE // 2 :] = 255
+    loader, seen = Painted([frames] * 16), []
+    encoder = make_encoder(ignores)
+    encoder.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    finetune(encoder, loader, range(16), np.arange(16) % 2, "ab", ONE_EPOCH, seed=0)
+    x = torch.cat(seen[:2])  # the training's two steps; then comes calibration
+    half = SIZE // 2
+    brighter_left = x[..., :half].mean(dim=(1, 2, 3, 4)) > x[..., half:].mean(dim=(1, 2, 3, 4))
+    assert bool(brighter_left.any()) == mirrored
+
+
+def test_a_loss_that_is_not_finite_ends_it(bars, make_encoder) -> None:
+    loader, class_N = bars
+    encoder = make_encoder()
+    with torch.no_grad():
+        next(encoder.parameters()).fill_(torch.nan)
+    with pytest.raises(RunError, match="not finite at step 0"):
+        finetune(encoder, loader, range(8), class_N[:8], "ab", ONE_EPOCH, seed=0)
+
+
+def test_one_video_is_refused(bars, make_encoder) -> None:
+    loader, class_N = bars
+    with pytest.raises(RunError, match="at least 2"):
+        finetune(make_encoder(), loader, [0], class_N[:1], "ab", ONE_EPOCH, seed=0)
+
+
+@pytest.fixture
+def classifier(make_encoder) -> Classifier:
+    model = Classifier(make_encoder(), ["jump", "run", "wave"])
+    with torch.no_grad():
+        model.head[0].weight.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(0))
+    return model.eval()
+
+
+def test_a_classifier_comes_back_as_it_was_saved(classifier, bars, tmp_path) -> None:
+    save_classifier(classifier, tmp_path / "out")
+    loaded = load_classifier(tmp_path / "out")
+    assert loaded.classes == ("jump", "run", "wave")
+    assert not loaded.training
+    x = loaded.encoder.preprocess(bars[0].videos[0])
+    torch.testing.assert_close(loaded(x), classifier(x))
+    assert loaded(x).shape == (1, 3)
+
+
+def test_a_folder_that_holds_something_is_not_overwritten(classifier, tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        save_classifier(classifier, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_failed_save_leaves_nothing(classifier, tmp_path) -> None:
+    with torch.no_grad():
+        next(classifier.encoder.parameters()).fill_(torch.inf)
+    with pytest.raises(RunError, match="not finite"):
+        save_classifier(classifier, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("classifier.json", None, "the folder that `evossl finetune` writes"),
+        ("classifier.json", b"{", r"classifier\.json: damaged"),
+        ("classifier.json", b'{"classes": ["a"], "x": 1}', "damaged"),
+        ("classifier.json", b'{"format": 1, "classes": ["a", "b"]}', "not this classifier's head"),
+        ("head.safetensors", b"torn", "not this classifier's head"),
+    ],
+)
+def test_a_damaged_classifier_is_named(classifier, tmp_path, file, content, words) -> None:
+    save_classifier(classifier, tmp_path / "out")
+    (tmp_path / "out" / file).unlink()
+    if content is not None:
+        (tmp_path / "out" / file).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        load_classifier(tmp_path / "out")
