@@ -48,3 +48,13 @@ def test_segments_are_equal_and_as_near_to_four_as_the_clip_allows(
     shape = EncoderShape(8, {"stage4": (8, 1, 1, 1)}, (3, frames, 32, 32))
     task = load_catalogue()["order_binary"](Place((Stream.RGB,), {Stream.RGB: shape}))
     assert task.views()["clip"].time.segments == segments
+
+
+@pytest.mark.parametrize(("stream", "jitters"), [(Stream.RGB, True), (Stream.FLOW, False)])
+def test_equal_frames_are_jittered_apart_but_flow_is_not(stream: Stream, jitters: bool) -> None:
+    """Joints of a shuffled clip must not stand out from a joint-free one; flow of a still is 0."""
+    case = real.built("order_binary", stream)
+    still = real.see(case.views, real.moving_bar(num=4, speed=0))["clip"].pixels
+    is_equal = torch.allclose(still, still[:, :, :1].expand_as(still), atol=1e-3)
+    assert is_equal != jitters
+    assert case.views["clip"].jitter_frames == jitters
