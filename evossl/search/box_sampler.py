@@ -46,7 +46,7 @@ class BoxSampler(optuna.samplers.BaseSampler):
         self._seed = seed
         self._space = space
         self._box: dict[str, FloatDistribution] = {}
-        self._seen: list[int] = []
+        self._seen: list[FrozenTrial] = []
         self._scored: list[Scored] = []
 
     def _propose(self, scored: list[Scored], num_weights: int, rng: np.random.Generator) -> Unit:
@@ -110,8 +110,7 @@ class BoxSampler(optuna.samplers.BaseSampler):
 
     def _catch_up(self, study: optuna.Study, box: dict[str, FloatDistribution]) -> None:
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        numbers = [trial.number for trial in finished]
-        if box != self._box or numbers[: len(self._seen)] != self._seen:
+        if box != self._box or finished[: len(self._seen)] != self._seen:
             self._box, self._seen, self._scored = box, [], []
             self._forget()
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
@@ -121,7 +120,7 @@ class BoxSampler(optuna.samplers.BaseSampler):
                 assert trial.value is not None
                 assert not np.isnan(trial.value), "cmaes.CMA mis-sorts NaN"
                 self._scored.append(Scored(trial.number, unit_D, sign * trial.value))
-        self._seen = numbers
+        self._seen = finished
 
 
 def _plain(space: Mapping[str, BaseDistribution]) -> dict[str, FloatDistribution]:

@@ -15,6 +15,13 @@ Told = Literal["complete", "failed", "pruned"]
 _NAME = "finished"
 
 
+class _Bounds(FloatDistribution):
+    """Never changes, so its copies are itself: copying is most of the cost of storing a trial."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Bounds":
+        return self
+
+
 class Finished:
     """A study in memory that only ever grows; its trials' numbers are their order of completion.
 
@@ -24,7 +31,7 @@ class Finished:
 
     def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # else a line for every study and trial
-        self._kinds = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
+        self._kinds = {name: _Bounds(*pair) for name, pair in bounds.items()}
         self._storage = InMemoryStorage()
         self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _NAME)
         self._num = 0

@@ -33,7 +33,7 @@ class GeneticSampler(BoxSampler):
         self,
         seed: int,
         space: Mapping[str, BaseDistribution] | None = None,
-        population: int = 30,
+        population: int = 20,
     ) -> None:
         super().__init__(seed, space)
         self._population = population
