@@ -19,7 +19,7 @@ from evossl.fitness.score import Score, score
 from evossl.streams import Stream
 from evossl.training.checkpoint import load_encoder_state
 from evossl.training.data import RunData
-from evossl.training.features import calibrate
+from evossl.training.features import FEATURES, calibrate, write_features
 from evossl.training.history import StepReport
 from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
 from evossl.training.model import MultiTaskModel
@@ -42,6 +42,7 @@ class TrialSpec:
         seed: None is the run's; another one for re-runs that measure the noise.
         log_every: steps between two reports.
         resume: go on from the folder's checkpoint, if there is one.
+        save_every: steps between two checkpoints; None saves at the end only.
     """
 
     number: int
@@ -52,6 +53,7 @@ class TrialSpec:
     seed: int | None = None
     log_every: int = 10
     resume: bool = False
+    save_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ def _prepare(spec: TrialSpec, bench: Workbench) -> tuple[MultiTaskModel, Iterato
     """The model of the terms that are on, and its training, not yet begun."""
     training = bench.space.training
     gradient = training.normalize == "gradient"
-    on = active_weights(bench.terms, spec.weights, bench.tasks, training.prune_below, rescale=gradient)
+    on = active_weights(
+        bench.terms, spec.weights, bench.tasks, training.prune_below, rescale=gradient
+    )
     terms = tuple(term for term in bench.terms if term.name in on)
     seed = spec.run.seed if spec.seed is None else spec.seed
     model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
@@ -136,6 +140,7 @@ def _prepare(spec: TrialSpec, bench: Workbench) -> tuple[MultiTaskModel, Iterato
         Schedule(
             spec.steps,
             spec.log_every,
+            spec.save_every,
             deadline_seconds=bench.space.budget.deadline_seconds,
         ),
         trial_folder(spec),
@@ -148,6 +153,8 @@ def _score(encoder: Encoder, spec: TrialSpec, bench: Workbench) -> Score:
     """Calibrate BatchNorm on clean clips, score the held-out ones, write down their clusters."""
     calibrate(encoder, bench.data.train, bench.settings)
     features = features_of(encoder, spec.run)
+    paths = [video.path for video in bench.data.scored_videos]
+    write_features(trial_folder(spec) / FEATURES, features.clean_ND, paths)
     try:
         scored = score(features, bench.space.fitness, spec.run.seed)
     except UserError as error:  # a user's own fitness function that fails on these features

@@ -2,22 +2,23 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 from ray import tune
+from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
 from evossl.cluster.actor import TrialActor
-from evossl.cluster.searcher import MAX_DEATHS, StudySearcher
+from evossl.cluster.searcher import MAX_DEATHS, ListSearcher, StudySearcher
 from evossl.cluster.session import Session
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
-from evossl.trial import TrialSpec
+from evossl.trial import TrialResult, TrialSpec
 
 T = TypeVar("T")
 ENDED = ("complete", "failed", "pruned")
@@ -74,32 +75,65 @@ def run_trials(
     if left <= 0:
         return
     book = _Book(study, template, keep, on_row)
+    margin = 0 if session.is_local else 1  # one that waits lets an autoscaler see the need
     searcher = StudySearcher(
         study,
         template,
         num_trials,
-        slots=lambda: session.slots(resources) + (0 if session.is_local else 1),
+        slots=lambda: session.slots(resources) + margin,
         on_told=book.enter,
     )
+    ended = (num_trials - left) * template.steps
+    steps = _Steps(ended, num_trials * template.steps, template.steps, on_steps)
+    _tune(searcher, left, resources, steps)
+
+
+def run_list(
+    specs: Sequence[TrialSpec],
+    session: Session,
+    resources: Resources,
+    on_steps: Callable[[int, int], None] | None = None,
+) -> list[TrialResult]:
+    """Run given trials (winners, re-runs) and return their results in the same order.
+
+    Raises:
+        RunError: a worker died again and again; the disk is full; Tune itself failed.
+    """
+    if not specs:
+        return []
+    searcher = ListSearcher(specs, lambda: session.slots(resources))
+    longest = max(spec.steps for spec in specs)
+    steps = _Steps(0, sum(spec.steps for spec in specs), longest, on_steps)
+    _tune(searcher, len(specs), resources, steps)
+    for index, spec in enumerate(specs):
+        if index not in searcher.results:
+            raise RunError(
+                f"trial {spec.number}: its worker died {MAX_DEATHS} times: see Ray's logs"
+            )
+    return [searcher.results[index] for index in range(len(specs))]
+
+
+def _tune(searcher: Searcher, num_trials: int, resources: Resources, steps: "_Steps") -> None:
+    """Let Tune run what the searcher hands out; its own files are scratch."""
     scratch = tempfile.mkdtemp(prefix="evossl-tune-")
     try:
         tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpus, "gpu": resources.gpus}),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=left, reuse_actors=True),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=num_trials, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
                 name="evossl",
                 storage_path=scratch,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS - 1),
-                callbacks=[_Steps(template.steps, num_trials, num_trials - left, on_steps)],
+                callbacks=[steps],
             ),
         ).fit()
     except tune.TuneError as error:
         raise RunError(f"Ray Tune stopped: {error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if book.problem:
-        raise book.problem
 
 
 class _Book:
@@ -112,7 +146,6 @@ class _Book:
         keep: int,
         on_row: Callable[[TrialRow], None] | None,
     ) -> None:
-        self.problem: RunError | None = None
         self._study = study
         self._template = template
         self._keep = keep
@@ -144,14 +177,14 @@ class _Steps(tune.Callback):
 
     def __init__(
         self,
-        steps: int,
-        num_trials: int,
-        num_ended: int,
+        done: int,
+        total: int,
+        steps_per_trial: int,
         on_steps: Callable[[int, int], None] | None,
     ) -> None:
-        self._steps = steps
-        self._total = num_trials * steps
-        self._ended = num_ended
+        self._done = done
+        self._total = total
+        self._steps_per_trial = steps_per_trial
         self._under_way: dict[str, int] = {}
         self._on_steps = on_steps
 
@@ -159,15 +192,16 @@ class _Steps(tune.Callback):
         self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
     ) -> None:
         """A trial logged a step."""
-        self._under_way[trial.trial_id] = result.get("steps", self._steps)
+        self._under_way[trial.trial_id] = result.get("steps", self._steps_per_trial)
         self._say()
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         """A trial ended, perhaps before its last step."""
         self._under_way.pop(trial.trial_id, None)
-        self._ended += 1
+        self._done += self._steps_per_trial
         self._say()
 
     def _say(self) -> None:
         if self._on_steps:
-            self._on_steps(self._ended * self._steps + sum(self._under_way.values()), self._total)
+            done = self._done + sum(self._under_way.values())
+            self._on_steps(min(done, self._total), self._total)

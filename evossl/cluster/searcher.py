@@ -1,6 +1,6 @@
 """A Tune Searcher over our Study: Tune asks it what to run and tells it what came of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 
 from evossl.search.study import Proposal, Study
 from evossl.search.table import TrialRow
-from evossl.trial import TrialSpec
+from evossl.trial import TrialResult, TrialSpec
 
 MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
 
@@ -78,3 +78,41 @@ class StudySearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: a resume makes a new searcher over the reopened study."""
+
+
+class ListSearcher(Searcher):
+    """Hands out given trials, once each, and keeps their results in the same order."""
+
+    def __init__(self, specs: Sequence[TrialSpec], slots: Callable[[], int]) -> None:
+        super().__init__(metric="fitness", mode="min")
+        self.results: dict[int, TrialResult] = {}
+        self._waiting = list(enumerate(specs))
+        self._slots = slots
+        self._live: dict[str, int] = {}
+
+    def suggest(  # type: ignore[override] # Tune takes FINISHED too
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """Return the next trial's config, None while all slots are taken, or FINISHED."""
+        if not self._waiting:
+            return None if self._live else str(Searcher.FINISHED)
+        if len(self._live) >= self._slots():
+            return None
+        index, spec = self._waiting.pop(0)
+        self._live[trial_id] = index
+        return {"trial": asdict(spec)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Keep the result; a trial whose worker died too often has none."""
+        index = self._live.pop(trial_id)
+        told = (result or {}).get("result")
+        if told is not None and not error:
+            self.results[index] = TrialResult(**told)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was kept."""

@@ -3,12 +3,17 @@
 Shapes: N clip, D embedding.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evossl.encoders import Encoder, recalibrate
+from evossl.files import write_atomically
 from evossl.fitness.features import ScoringFeatures
 from evossl.streams import Stream
 from evossl.video.loader import ClipLoader
@@ -16,6 +21,7 @@ from evossl.views.make import make
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import CLEAN, STRONG, Time, View
 
+FEATURES = "features.safetensors"
 CALIBRATION_BATCHES = 16
 CLEAN_VIEW = View(Stream.RGB, space=CLEAN)
 
@@ -78,3 +84,20 @@ def scoring_features(
         shuffled_ND=stacked["shuffled"],
         labels_N=labels_N,
     )
+
+
+def write_features(path: Path, clean_ND: Tensor, videos: Sequence[str]) -> None:
+    """Keep the clean features of the scored videos (float16), so that a run can be audited.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    tensors = {"clean_ND": clean_ND.half().contiguous()}
+    metadata = {"videos": json.dumps(list(videos))}
+    write_atomically(path, lambda beside: save_file(tensors, beside, metadata))
+
+
+def read_features(path: Path) -> tuple[Tensor, list[str]]:
+    """Return clean_ND (float32) and the paths of the videos that `write_features` kept."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor("clean_ND").float(), json.loads(file.metadata()["videos"])

@@ -14,6 +14,7 @@ from evossl.config import SearchSpace
 from evossl.encoders import Encoder, build_encoder
 from evossl.errors import RunError
 from evossl.fitness.features import ScoringFeatures
+from evossl.runfolder import RunInfo
 from evossl.seeds import derive_seed
 from evossl.streams import Stream
 from evossl.task import Task, Term, load_catalogue
@@ -45,6 +46,20 @@ class RunSpec:
     tasks_folder: str | None = None
     device: str | None = None
     scales: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, info: RunInfo) -> "RunSpec":
+        """Return what the trials of the run in `folder` share."""
+        return cls(
+            space=info.parsed_space().model_dump_json(),
+            manifest=str((folder / "manifest.parquet").resolve()),
+            cache=info.cache,
+            folder=str(folder.resolve()),
+            seed=info.seed,
+            tasks_folder=info.tasks_folder,
+            device=info.device,
+            scales=info.scales,
+        )
 
 
 @dataclass(frozen=True)

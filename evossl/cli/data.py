@@ -1,0 +1,108 @@
+"""The verbs about videos: synth, index, cache."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from evossl.cli.options import json_option, seed_option
+from evossl.cli.progress import CONSOLE, bar
+from evossl.config import Cache
+from evossl.video.cache import ClipCache, FillReport, default_cache_folder
+from evossl.video.index import Index, Video, build_index
+
+MAX_LISTED = 5
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--videos", required=True, type=int, help="How many.")
+@click.option("--classes", default=8, show_default=True, help="Motion classes, in Zipf shares.")
+@seed_option
+def synth(folder: Path, videos: int, classes: int, seed: int) -> None:
+    """Write synthetic videos (H.264, AAC) whose factors are known, with labels.parquet.
+
+    Example: evossl synth videos --videos 300 --classes 8
+    """
+    from evossl.video.synth import synthesise
+
+    with bar("writing videos") as advance:
+        labels = synthesise(folder, videos, classes, seed, advance)
+    click.echo(f"{videos} videos in {folder}; their factors in {labels}")
+
+
+@click.command()
+@click.argument("videos")
+@click.option(
+    "--out", default="manifest.parquet", show_default=True, type=click.Path(path_type=Path)
+)
+@click.option("--workers", default=2, show_default=True, help="Processes that probe.")
+@json_option
+def index(videos: str, out: Path, workers: int, as_json: bool) -> None:
+    """Probe every video once; what cannot be read is set aside with its reason.
+
+    Example: evossl index /archive --out manifest.parquet
+    """
+    found = make_index(videos, out, workers)
+    if as_json:
+        aside = [{"path": path, "reason": reason} for path, reason in found.quarantined]
+        click.echo(json.dumps({"videos": len(found.videos), "quarantined": aside}))
+    else:
+        click.echo(f"{found.summary()}; {out}")
+
+
+@click.command()
+@click.argument("videos")
+@click.option("--out", type=click.Path(path_type=Path), help="Default: $EVOSSL_CACHE.")
+@click.option("--fps", default=Cache().fps, show_default=True, help="Frames kept a second.")
+@click.option("--short-side", default=Cache().short_side, show_default=True, help="Pixels.")
+@click.option("--max-seconds", default=Cache().max_seconds, show_default=True, help="Of a video.")
+@click.option("--limit-gb", type=float, help="Least recently used videos make room.")
+@click.option("--workers", default=2, show_default=True, help="Processes that decode.")
+def cache(
+    videos: str,
+    out: Path | None,
+    fps: float,
+    short_side: int,
+    max_seconds: float,
+    limit_gb: float | None,
+    workers: int,
+) -> None:
+    """Decode every video once into the clip cache that all trials on this node share.
+
+    Example: evossl cache manifest.parquet --out /scratch/clips
+    """
+    settings = Cache(fps=fps, short_side=short_side, max_seconds=max_seconds, limit_gb=limit_gb)
+    found = make_index(videos, None, workers)
+    folder = out or default_cache_folder()
+    report = fill_cache(found.videos, folder, settings, workers)
+    click.echo(f"{len(report.readable)} videos in {folder}")
+
+
+def make_index(source: str, out: Path | None, workers: int) -> Index:
+    """Index with a bar, and say how many were set aside and why."""
+    with bar("indexing") as advance:
+        found = build_index(source, out, workers=workers, progress=advance)
+    say_set_aside(found.quarantined)
+    return found
+
+
+def fill_cache(videos: list[Video], folder: Path, settings: Cache, workers: int) -> FillReport:
+    """Fill the cache with a bar, and say how many were set aside and why."""
+    store = ClipCache(folder, settings)
+    with bar("decoding into the cache") as advance:
+        report = store.fill(videos, workers=min(workers, os.cpu_count() or 1), progress=advance)
+    say_set_aside(report.set_aside)
+    return report
+
+
+def say_set_aside(aside: list[tuple[str, str]]) -> None:
+    """One line says how many; the first few follow with their reasons."""
+    if not aside:
+        return
+    CONSOLE.print(f"{len(aside)} set aside:")
+    for path, reason in aside[:MAX_LISTED]:
+        CONSOLE.print(f"  {path}: {reason}")
+    if len(aside) > MAX_LISTED:
+        CONSOLE.print(f"  and {len(aside) - MAX_LISTED} more, with their reasons, in the manifest")

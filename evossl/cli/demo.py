@@ -1,0 +1,60 @@
+"""The verb demo: the whole way on synthetic videos."""
+
+from pathlib import Path
+
+import click
+
+from evossl.cli.encoder import evaluate_folder, print_scores
+from evossl.cli.options import typed_command
+from evossl.cli.progress import CONSOLE, bar
+from evossl.cli.search import search_and_report, write_the_report
+from evossl.config import load_space
+from evossl.errors import UserError
+from evossl.files import write_json
+from evossl.runfolder import RunInfo
+from evossl.video.synth import synthesise
+
+NUM_VIDEOS = 360
+NUM_CLASSES = 8
+NEXT = """Next, with videos of your own:
+  evossl search --data VIDEOS --space elo --ignores colour,crop,time --out RUN
+  evossl evaluate {out}/run/winner/encoder --data LABELLED
+  python -c "import evossl; encoder = evossl.load_encoder('{out}/run/winner/encoder')"
+"""
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="A new folder.",
+)
+def demo(out: Path) -> None:
+    """Synthetic videos, a search, the winner, its encoder, its numbers, the report: in minutes.
+
+    Example: evossl demo --out demo
+    """
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out}: holds something; remove it or give another folder")
+    space = load_space("tiny")
+    with bar("writing synthetic videos") as advance:
+        labels = synthesise(out / "videos", NUM_VIDEOS, NUM_CLASSES, 0, advance)
+    info = RunInfo(
+        space=space.model_dump(mode="json"),
+        seed=0,
+        data=str(out / "videos"),
+        command=typed_command(),
+        cache=str((out / "cache").resolve()),
+    )
+    run = out / "run"
+    outcome = search_and_report(info, run)
+    scores = evaluate_folder(
+        str(outcome.encoders[0]), str(labels), out / "cache", protocols="knn,linear"
+    )
+    write_json(run / "winner" / "evaluation.json", scores)
+    print_scores(scores)
+    report = write_the_report(run)
+    CONSOLE.print(f"report:  {report}\nencoder: {outcome.encoders[0]}\n")
+    CONSOLE.print(NEXT.format(out=out))

@@ -1,0 +1,181 @@
+"""The verb search: from a folder of videos to the encoder that the evolved loss found."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from evossl.cli.data import fill_cache, make_index
+from evossl.cli.encoder import evaluate_folder, print_scores
+from evossl.cli.options import (
+    data_options,
+    json_option,
+    resolve_space,
+    resume_command,
+    seed_option,
+    space_options,
+    typed_command,
+)
+from evossl.cli.progress import CONSOLE, bar
+from evossl.config import SearchSpace
+from evossl.encoders import BACKBONES
+from evossl.errors import UserError
+from evossl.files import write_json
+from evossl.fitness.score import check_fitness
+from evossl.naming import unknown
+from evossl.objective import check_weights
+from evossl.runfolder import RunInfo, claim
+from evossl.task import load_catalogue
+from evossl.training.data import split_videos
+from evossl.training.terms import resolve_terms, term_weights
+from evossl.video.cache import default_cache_folder
+
+
+if TYPE_CHECKING:
+    from evossl.cluster.search import SearchOutcome
+
+
+@click.command()
+@data_options
+@space_options
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
+@click.option("--trials", type=click.IntRange(1), help="Trials (default: the space's budget).")
+@click.option("--steps", type=click.IntRange(1), help="Steps of a trial.")
+@click.option("--final-steps", type=click.IntRange(1), help="Steps of the winner's training.")
+@click.option("--top", default=1, show_default=True, help="Winners to train and export.")
+@click.option("--repeats", default=0, show_default=True, help="Re-runs of the best, other seeds.")
+@click.option("--max-concurrent", type=click.IntRange(1), help="Trials at the same time.")
+@click.option("--address", help="A Ray cluster (auto, host:port); default: a local Ray.")
+@click.option("--device", help="cpu, cuda; default: a GPU where there is one.")
+@click.option("--evaluate", "labelled", metavar="LABELLED", help="Score the winner on labels too.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@seed_option
+@json_option
+def search(
+    data: str,
+    cache: Path | None,
+    workers: int,
+    space: str,
+    ignores: str | None,
+    tasks_folder: Path | None,
+    out: Path,
+    trials: int | None,
+    steps: int | None,
+    final_steps: int | None,
+    top: int,
+    repeats: int,
+    max_concurrent: int | None,
+    address: str | None,
+    device: str | None,
+    labelled: str | None,
+    resume: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Evolve the loss weights on your videos; train, export and report the winner.
+
+    Example: evossl search --data /archive --space elo --ignores crop,time --out run --trials 64
+    """
+    budget = {"trials": trials, "steps": steps, "final_steps": final_steps}
+    chosen = resolve_space(space, ignores, budget)
+    if max_concurrent:
+        resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
+        chosen = chosen.model_copy(update={"resources": resources})
+    check_space(chosen, tasks_folder)
+    info = RunInfo(
+        space=chosen.model_dump(mode="json"),
+        seed=seed,
+        data=data,
+        command=typed_command(),
+        cache=str((cache or default_cache_folder()).resolve()),
+        tasks_folder=str(tasks_folder.resolve()) if tasks_folder else None,
+        device=device,
+    )
+    outcome = search_and_report(
+        info, out, top=top, repeats=repeats, address=address, workers=workers, resume=resume
+    )
+    scores = None
+    if labelled:
+        scores = evaluate_folder(str(outcome.encoders[0]), labelled, cache, workers=workers)
+        write_json(out / "winner" / "evaluation.json", scores)
+    report_path = write_the_report(out)
+    if as_json:
+        found = {
+            "encoder": str(outcome.encoders[0]),
+            "verdict": asdict(outcome.verdict) | {"line": outcome.verdict.line},
+            "evaluation": scores,
+            "report": str(report_path),
+        }
+        click.echo(json.dumps(found))
+        return
+    if scores:
+        print_scores(scores)
+    click.echo(f"encoder: {outcome.encoders[0]}\nreport:  {report_path}")
+
+
+def check_space(space: SearchSpace, tasks_folder: Path | None) -> None:
+    """Refuse what can be known to fail before a video is touched.
+
+    Raises:
+        UserError: an unknown task, place, backbone or fitness; weights that are all zero.
+    """
+    if space.backbone.name not in BACKBONES:
+        raise UserError(f"backbone.name: {unknown('backbone', space.backbone.name, BACKBONES)}")
+    check_fitness(space.fitness)
+    weights = term_weights(space, resolve_terms(space, load_catalogue(tasks_folder)))
+    check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
+
+
+def search_and_report(
+    info: RunInfo,
+    out: Path,
+    *,
+    top: int = 1,
+    repeats: int = 0,
+    address: str | None = None,
+    workers: int = 2,
+    resume: bool = False,
+) -> "SearchOutcome":
+    """Claim the folder, index, cache, search; return the winner's folder and the verdict."""
+    from evossl.cluster.search import SearchPlan, run_search
+    from evossl.cluster.session import ray_session
+
+    chosen = info.parsed_space()
+    CONSOLE.print(f"ignores {', '.join(chosen.ignores) or 'nothing'}: {_meaning(chosen)}")
+    info = claim(out, info, resume)
+    try:
+        manifest = out / "manifest.parquet"
+        found = make_index(info.data, manifest, workers)
+        split_videos(found.videos, chosen.fitness.clips)
+        fill_cache(found.videos, Path(info.cache), chosen.cache, workers)
+        plan = SearchPlan(
+            chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
+        )
+        with ray_session(address) as session:
+            if session.dashboard:
+                CONSOLE.print(f"Ray dashboard: {session.dashboard}")
+            outcome = run_search(out, info, plan, session, bar=bar, say=CONSOLE.print)
+    except KeyboardInterrupt:
+        CONSOLE.print(f"\nstopped; nothing finished is lost. Go on with:\n  {resume_command()}")
+        raise
+    if outcome.verdict.warning:
+        CONSOLE.print(f"[bold red]WARNING: {outcome.verdict.warning}[/]")
+    return outcome
+
+
+def write_the_report(out: Path) -> Path:
+    """Write `report.html`."""
+    from evossl.report import write_report
+
+    return write_report(out)
+
+
+def _meaning(space: SearchSpace) -> str:
+    """What the choice asks for, in words."""
+    if "colour" in space.ignores:
+        return "encoders are ranked by what happens, whatever it looks like"
+    if not space.ignores:
+        raise UserError("ignores: []: two views of a clip would be equal; name at least one word")
+    return "encoders are ranked by what things look like, whatever happens"

@@ -1,0 +1,144 @@
+"""The verb train: one training under given loss weights, without a search."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import yaml
+
+from evossl.cli.data import fill_cache, make_index
+from evossl.cli.options import (
+    data_options,
+    resolve_space,
+    resume_command,
+    seed_option,
+    space_options,
+    typed_command,
+)
+from evossl.cli.progress import CONSOLE, bar
+from evossl.cli.search import check_space
+from evossl.errors import RunError, UserError
+from evossl.export import EncoderConfig, export_encoder
+from evossl.runfolder import RunInfo, claim, write_run
+from evossl.search.genotype import Genotype
+from evossl.task import load_catalogue
+from evossl.training.history import StepReport
+from evossl.training.terms import resolve_terms, term_weights
+from evossl.training.workbench import RunSpec, measure_run
+from evossl.trial import TrialSpec, load_trained, run_trial
+from evossl.video.cache import default_cache_folder
+
+SAVES = 10  # checkpoints over a training
+
+
+@click.command()
+@data_options
+@space_options
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The training's folder."
+)
+@click.option("--steps", type=click.IntRange(1), help="Default: the space's final_steps.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="YAML or JSON, {term: weight}; default: the fixed ones, equal ones where they evolve.",
+)
+@click.option("--device", help="cpu, cuda; default: a GPU where there is one.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@seed_option
+def train(
+    data: str,
+    cache: Path | None,
+    workers: int,
+    space: str,
+    ignores: str | None,
+    tasks_folder: Path | None,
+    out: Path,
+    steps: int | None,
+    weights: Path | None,
+    device: str | None,
+    resume: bool,
+    seed: int,
+) -> None:
+    """Train one encoder under given loss weights; needs neither ray nor optuna.
+
+    Example: evossl train --data /archive --space elo --ignores crop,time --out run
+    """
+    chosen = resolve_space(space, ignores, {"final_steps": steps})
+    check_space(chosen, tasks_folder)
+    terms = resolve_terms(chosen, load_catalogue(tasks_folder))
+    lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
+    if weights:
+        lambdas = read_weights(weights)
+    info = RunInfo(
+        space=chosen.model_dump(mode="json"),
+        seed=seed,
+        data=data,
+        command=typed_command(),
+        cache=str((cache or default_cache_folder()).resolve()),
+        tasks_folder=str(tasks_folder.resolve()) if tasks_folder else None,
+        device=device,
+    )
+    info = claim(out, info, resume)
+    try:
+        encoder = _train(info, out, lambdas, workers, resume)
+    except KeyboardInterrupt:
+        CONSOLE.print(f"\nstopped. Go on from the last checkpoint with:\n  {resume_command()}")
+        raise
+    click.echo(f"encoder: {encoder}")
+
+
+def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, resume: bool) -> Path:
+    from torch.utils.tensorboard import SummaryWriter
+
+    space = info.parsed_space()
+    found = make_index(info.data, out / "manifest.parquet", workers)
+    fill_cache(found.videos, Path(info.cache), space.cache, workers)
+    run = RunSpec.of(out, info)
+    if not info.scales:
+        with bar("measuring gradient scales") as advance:
+            info = info.with_scales(measure_run(run, advance))
+        write_run(out, info)
+    run = replace(run, scales=info.scales)
+    steps = space.budget.final_steps
+    spec = TrialSpec(
+        0, weights, run, steps, folder=str(out), resume=resume, save_every=max(1, steps // SAVES)
+    )
+    with bar("training") as advance, SummaryWriter(str(out / "tensorboard")) as board:
+
+        def on_report(report: StepReport) -> None:
+            advance(report.step, steps)
+            for name, value in report.loss.items():
+                board.add_scalar(f"loss/{name}", value, report.step)
+            board.add_scalar("objective", report.total, report.step)
+            board.add_scalar("clips_per_second", report.clips_per_second, report.step)
+
+        result = run_trial(spec, on_report)
+    if result.fitness is None:
+        raise RunError(f"the training failed: {result.reason}")
+    CONSOLE.print(f"fitness {result.fitness:.3f} nats ({space.fitness.name})")
+    encoder = load_trained(spec).cpu()
+    provenance = {"steps": steps, "seed": info.seed, "weights": weights}
+    config = EncoderConfig.of(space, encoder, provenance=provenance)
+    export_encoder(encoder, out / "encoder", config, replace=True)
+    return out / "encoder"
+
+
+def read_weights(path: Path) -> dict[str, float]:
+    """Return {term: weight} of a YAML or JSON file, or of a winner's `winner.json`.
+
+    Raises:
+        UserError: no such file, or not a mapping of names to numbers.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--weights {path}: cannot be read: {error}") from error
+    if isinstance(raw, dict) and isinstance(raw.get("weights"), dict):
+        raw = raw["weights"]
+    if not isinstance(raw, dict) or not all(isinstance(v, int | float) for v in raw.values()):
+        raise UserError(f"--weights {path}: needs a mapping of terms to numbers, simclr.rgb: 0.5")
+    return {str(name): float(value) for name, value in raw.items()}

@@ -1,0 +1,171 @@
+"""A whole search: scales, controls, trials, verdict, winners. Every part is skipped if it is done.
+
+The study's journal and `run.yaml` are the state; a search that was killed anywhere goes on from
+them and proposes what it would have proposed.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evossl.cluster.run import run_list, run_on_worker, run_trials
+from evossl.cluster.session import Session
+from evossl.config import Resources
+from evossl.controls import score_controls
+from evossl.errors import RunError
+from evossl.runfolder import RunInfo, write_run
+from evossl.search.genotype import Genotype
+from evossl.search.study import Study
+from evossl.search.table import TrialRow, write_table
+from evossl.task import load_catalogue
+from evossl.training.terms import resolve_terms, term_weights
+from evossl.training.workbench import RunSpec, measure_run
+from evossl.trial import TrialSpec
+from evossl.winner import Verdict, export_winner, judge, rerun_spec, winner_spec
+
+Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+REPORTS_PER_TRIAL = 20
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How much is searched: trials and steps; `top` winners of `final_steps`; `repeats` re-runs."""
+
+    trials: int
+    steps: int
+    final_steps: int
+    top: int = 1
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """What a search found: the verdict on the best trial, and the winners' encoder folders."""
+
+    verdict: Verdict
+    encoders: list[Path]
+
+
+def run_search(
+    folder: Path,
+    info: RunInfo,
+    plan: SearchPlan,
+    session: Session,
+    *,
+    bar: Bar,
+    say: Callable[[str], None],
+) -> SearchOutcome:
+    """Search in `folder`, which `runfolder.claim` has claimed and whose videos are cached.
+
+    Args:
+        folder: of the run.
+        info: what `run.yaml` says.
+        plan: how much.
+        session: the connected Ray.
+        bar: opens a progress bar.
+        say: prints a line.
+
+    Raises:
+        RunError: no trial came through, a worker died again and again, the disk is full.
+        UserError: a term that cannot be weighed; another search is in the folder.
+    """
+    resources = info.parsed_space().resources
+    run = RunSpec.of(folder, info)
+    if not info.scales:
+        say("measuring each loss's gradient scale")
+        info = info.with_scales(run_on_worker(measure_run, resources, run))
+        write_run(folder, info)
+    run = replace(run, scales=info.scales)
+    with _open_study(folder, info) as study:
+        _add_controls(study, run, resources, say)
+        write_table(folder / "trials.parquet", study.rows())
+        template = _template(run, plan)
+        num_trials = plan.trials if study.genotype.evolves else 1
+        with bar(f"searching, {num_trials} trials") as advance:
+            run_trials(
+                study,
+                template,
+                num_trials,
+                session,
+                resources,
+                keep=plan.top,
+                on_row=lambda row: say(describe(row)),
+                on_steps=advance,
+            )
+        best = study.best(plan.top)
+        if not best:
+            reasons = {row.reason for row in study.rows() if row.status == "failed"}
+            raise RunError(f"every trial failed: {'; '.join(sorted(map(str, reasons)))}")
+        reruns = _rerun(best[0], template, plan, session, resources, bar)
+        verdict = judge(study.rows(), best[0], reruns)
+    say(verdict.line)
+    encoders = _train_winners(best, run, plan, verdict, session, resources, bar)
+    return SearchOutcome(verdict, encoders)
+
+
+def _template(run: RunSpec, plan: SearchPlan) -> TrialSpec:
+    return TrialSpec(0, {}, run, plan.steps, log_every=max(1, plan.steps // REPORTS_PER_TRIAL))
+
+
+def _open_study(folder: Path, info: RunInfo) -> Study:
+    space = info.parsed_space()
+    tasks = load_catalogue(Path(info.tasks_folder) if info.tasks_folder else None)
+    genotype = Genotype.of(term_weights(space, resolve_terms(space, tasks)))
+    if (folder / "study.journal").exists():
+        return Study.resume(folder, genotype, space.sampler, info.seed)
+    return Study.create(folder, genotype, space.sampler, info.seed)
+
+
+def _add_controls(
+    study: Study, run: RunSpec, resources: Resources, say: Callable[[str], None]
+) -> None:
+    there = {row.name for row in study.rows() if row.status == "control"}
+    if there:
+        return
+    say("scoring the controls: random inits, noise, blobs, colours")
+    for control in run_on_worker(score_controls, resources, run):
+        study.add_control(
+            control.name, control.fitness, control.reason, control.indicators, control.seconds
+        )
+
+
+def _rerun(
+    best: TrialRow,
+    template: TrialSpec,
+    plan: SearchPlan,
+    session: Session,
+    resources: Resources,
+    bar: Bar,
+) -> list[float]:
+    """Fitness of the best weights under other seeds."""
+    specs = [rerun_spec(template, best, repeat + 1) for repeat in range(plan.repeats)]
+    if not specs:
+        return []
+    with bar(f"re-running trial {best.trial} with {plan.repeats} other seeds") as advance:
+        results = run_list(specs, session, resources, advance)
+    return [result.fitness for result in results if result.fitness is not None]
+
+
+def _train_winners(
+    best: list[TrialRow],
+    run: RunSpec,
+    plan: SearchPlan,
+    verdict: Verdict,
+    session: Session,
+    resources: Resources,
+    bar: Bar,
+) -> list[Path]:
+    specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
+    with bar(f"training the winner, {plan.final_steps} steps") as advance:
+        results = run_list(specs, session, resources, advance)
+    return [
+        export_winner(spec, result, verdict) for spec, result in zip(specs, results, strict=True)
+    ]
+
+
+def describe(row: TrialRow) -> str:
+    """One line for a trial that ended."""
+    if row.fitness is None:
+        return f"trial {row.trial}: {row.status}: {row.reason}"
+    return f"trial {row.trial}: fitness {row.fitness:.3f} nats in {row.seconds:.0f} s"
