@@ -38,9 +38,10 @@ def sing(scene: Scene, seconds: float) -> NDArray[np.float32]:
     pitch = PITCH_HZ[scene.sound] * (1 + rng.uniform(-0.03, 0.03))
     loudness = rng.uniform(0.4, 0.7)
     bursts = [loudness * _burst(scene.sound, hertz) for hertz in (2 * pitch, pitch)]
-    first = round(scene.phase(beat_times(scene, seconds)[:1])[0] * BEATS_A_CYCLE)
-    for number, time in enumerate(beat_times(scene, seconds), start=first):
-        burst = bursts[0 if number % BEATS_A_CYCLE == 0 else 1]
+    times = beat_times(scene, seconds)
+    quarters = np.rint(scene.phase(times) * BEATS_A_CYCLE).astype(int)
+    for time, quarter in zip(times.tolist(), quarters.tolist(), strict=True):
+        burst = bursts[0 if quarter % BEATS_A_CYCLE == 0 else 1]
         at = round(time * AUDIO_RATE)
         begin, end = max(0, at), min(num_samples, at + len(burst))
         waveform_S[begin:end] += burst[begin - at : end - at]
