@@ -5,6 +5,8 @@ Direction and known failure of each: docs/fitness.md.
 Shapes: N clip, D feature, J eigenvalue.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -40,6 +42,7 @@ def lidar(first_ND: Tensor, second_ND: Tensor) -> float:
 
     Effective rank of the eigenvalues of W^-1/2 B W^-1/2, B the covariance of the clips' mean
     features, W the covariance within clips plus 1e-4 I. Thilak et al., ICLR 2024, eq. 1 to 3.
+    NaN where W is singular in float64 all the same (features of the order of 1e6).
     """
     first_ND, second_ND = first_ND.double(), second_ND.double()
     num_clips, width = first_ND.shape
@@ -47,7 +50,9 @@ def lidar(first_ND: Tensor, second_ND: Tensor) -> float:
     within_ND = (first_ND - second_ND) / 2
     within_DD = within_ND.T @ within_ND / num_clips + DELTA * torch.eye(width).double()
     between_ND = (mean_ND - mean_ND.mean(dim=0)) / num_clips**0.5
-    lower_DD = torch.linalg.cholesky(within_DD)
+    lower_DD, failed = torch.linalg.cholesky_ex(within_DD)
+    if failed:
+        return math.nan
     whitened_DN = torch.linalg.solve_triangular(lower_DD, between_ND.T, upper=False)
     return effective_rank(spectrum(whitened_DN))
 
