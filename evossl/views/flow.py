@@ -27,6 +27,8 @@ WINDOW_SIGMA = 1.8  # pixels of the level: the neighbourhood that moves as one
 SMOOTH_SIGMA = 1.5  # pixels of the level
 PULL = 2e-4  # squared gradient per pixel below which a neighbourhood keeps the flow it has
 LONGEST_STEP = 1.0  # pixels of the level
+STILL_SIGMA = 1.0  # pixels of the level: the neighbourhood in which no motion is tried
+STILL_NOISE = 2e-5  # squared luma: the error of a still scene, about 1.1 steps of 8 bits
 
 
 @torch.no_grad()
@@ -62,7 +64,7 @@ def pair_flow(first_P1HW: Tensor, second_P1HW: Tensor) -> Tensor:
             flow = _resized(flow, side)
         for steps in (STEPS,) if number else STEPS_COARSEST:
             flow = _refine(level, flow, steps)
-    return _resized(flow, size)
+    return _resized(_stand_still(level, flow), size)
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,10 @@ class _Level:
 
 def _level(first_P1HW: Tensor, second_P1HW: Tensor, side: int) -> _Level:
     device = first_P1HW.device
-    image_sigma, window_sigma, smooth_sigma = (
-        blur_matrix(torch.tensor([sigma], device=device), side)[0]
-        for sigma in (IMAGE_SIGMA, WINDOW_SIGMA, SMOOTH_SIGMA)
+    image, window, smooth = (
+        _smoother(sigma, side, device) for sigma in (IMAGE_SIGMA, WINDOW_SIGMA, SMOOTH_SIGMA)
     )
-    down = image_sigma @ _resize(first_P1HW.shape[-1], side, device)
+    down = image @ _resize(first_P1HW.shape[-1], side, device)
     first, second = _both_axes(down, first_P1HW), _both_axes(down, second_P1HW)
     gradient = torch.cat(torch.gradient(first, dim=(3, 2)), dim=1)
     inner = F.pad(first.new_ones(side - 2, side - 2), (1, 1, 1, 1))
@@ -100,22 +101,19 @@ def _level(first_P1HW: Tensor, second_P1HW: Tensor, side: int) -> _Level:
     middle = torch.arange(side, device=device, dtype=torch.float32)
     base = torch.stack([middle.expand(side, side), middle[:, None].expand(side, side)])
     second = torch.cat([second, second_x, second_y], dim=1)
-    return _Level(first, second, gradient, inner, window_sigma, smooth_sigma, base)
+    return _Level(first, second, gradient, inner, window, smooth, base)
 
 
 def _refine(level: _Level, flow_P2SS: Tensor, steps: int) -> Tensor:
     """Return the flow after some steps with the votes that the flow so far allows."""
-    side = level.first.shape[-1]
     target = level.base + flow_P2SS
     # One pixel is left out on each side: level images are biased along their borders.
-    farthest = (target - (side - 1) / 2).abs().amax(dim=1, keepdim=True)
-    votes = (farthest <= side / 2 - 1) * level.inner
+    votes = _is_inside(target) * level.inner
     gradient = level.gradient * votes
     voters = torch.cat([gradient, votes], dim=1)
     gx, gy = gradient.unbind(dim=1)
-    sums = _both_axes(
-        level.window, torch.cat([torch.stack([gx * gx, gx * gy, gy * gy], 1), voters], 1)
-    )
+    products = torch.stack([gx * gx, gx * gy, gy * gy], dim=1)
+    sums = _both_axes(level.window, torch.cat([products, voters], dim=1))
     xx, xy, yy, sum_x, sum_y, share = sums.unbind(dim=1)
     mean_x, mean_y = sum_x / (share + 1e-6), sum_y / (share + 1e-6)
     xx, xy, yy = xx - mean_x * sum_x, xy - mean_x * sum_y, yy - mean_y * sum_y
@@ -135,6 +133,26 @@ def _refine(level: _Level, flow_P2SS: Tensor, steps: int) -> Tensor:
     return flow_P2SS
 
 
+def _stand_still(level: _Level, flow_P2SS: Tensor) -> Tensor:
+    """Return the flow, shortened where no motion explains the second image better.
+
+    Smoothing carries the motion of small things into a background that stands still.
+    """
+    target = level.base + flow_P2SS
+    still = (level.first - level.second[:, :1]).square()
+    moved = (level.first - _warp(level.second, target)).square()
+    near = _smoother(STILL_SIGMA, flow_P2SS.shape[-1], flow_P2SS.device)
+    errors = _both_axes(near, torch.cat([still, moved], dim=1)) + STILL_NOISE
+    part = (errors[:, :1] / errors[:, 1:]).clamp(max=1).square()
+    return torch.where(_is_inside(target), flow_P2SS * part, flow_P2SS)
+
+
+def _is_inside(target_P2SS: Tensor) -> Tensor:
+    """Return bool (P, 1, S, S): half a pixel or more within the outermost pixels' middles."""
+    side = target_P2SS.shape[-1]
+    return (target_P2SS - (side - 1) / 2).abs().amax(dim=1, keepdim=True) <= side / 2 - 1
+
+
 def _warp(second_P3SS: Tensor, target_P2SS: Tensor) -> Tensor:
     """Return the second image at the target positions, (P, 1, S, S).
 
@@ -148,6 +166,11 @@ def _warp(second_P3SS: Tensor, target_P2SS: Tensor) -> Tensor:
     part = target_P2SS - target_P2SS.floor()
     bend = part * (1 - part) * sampled[:, 1:] / 2
     return sampled[:, :1] - bend[:, :1] - bend[:, 1:]
+
+
+def _smoother(sigma: float, side: int, device: torch.device) -> Tensor:
+    """Gaussian smoothing as a matrix (side, side)."""
+    return blur_matrix(torch.tensor([sigma], device=device), side)[0]
 
 
 def _resize(length: int, out: int, device: torch.device) -> Tensor:

@@ -41,7 +41,8 @@ def make(
     """
     draws = Draws(seed, step, clips.frames_BLHWC.device)
     workshop = _Workshop(clips, settings, draws, {})
-    with torch.no_grad():
+    # Half precision would move crops by pixels: the caller may be in an autocast region.
+    with torch.no_grad(), torch.autocast(draws.device.type, enabled=False):
         return {view: workshop.made(view) for view in dict.fromkeys(v.pixels for v in views)}
 
 

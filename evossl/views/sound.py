@@ -22,9 +22,9 @@ WINDOW = 400  # samples: 25 ms
 N_FFT = 512
 LOWEST, HIGHEST = 60.0, 7800.0  # Hz, VGGish's 125 to 7500 widened to what 16 kHz holds
 FLOOR = 1e-6  # power: quieter than a 16-bit recording's own noise
-# Mean and standard deviation of log(power + FLOOR) over real clips and speech-like sound; fixed, so
-# that a view does not depend on its batch.
-LOG_MEL_MEAN, LOG_MEL_SD = -4.0, 4.0
+# Mean and standard deviation of log(power + FLOOR), measured over 16 real clips with sound; fixed,
+# so that a view does not depend on its batch.
+LOG_MEL_MEAN, LOG_MEL_SD = -1.0, 4.4
 GAIN_DECIBELS = 6.0  # of noise-ignoring views: up to half or double the amplitude
 NOISE_DECIBELS = (-40.0, -10.0)  # of their additive noise, relative to the clip's own power
 NOISE_SHIFT = 1009
