@@ -41,3 +41,9 @@ def test_each_stream_has_a_projector_of_its_own() -> None:
     task = hand.build(Term("multimodal_contrast", (Stream.RGB, Stream.GRAY))).task
     assert set(task.project) == {"rgb", "gray"}
     assert not torch.equal(task.project["rgb"][0].weight, task.project["gray"][0].weight)
+
+
+def test_without_options_other_clips_push_within_sixty_degrees() -> None:
+    """2 sin(60 / 2) = 1: the chord of the angle that the docstring names."""
+    task = hand.build(Term("multimodal_contrast", (Stream.RGB, Stream.AUDIO))).task
+    assert math.isclose(task.margin, 2 * math.sin(math.radians(60) / 2))

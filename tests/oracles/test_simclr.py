@@ -29,3 +29,11 @@ def test_the_two_views_are_two_draws_of_one_clip() -> None:
     assert not torch.equal(first.start_B, second.start_B)
     assert not torch.equal(first.crop_B4, second.crop_B4)
     assert not torch.equal(seen["0"].pixels, seen["1"].pixels)
+
+
+def test_without_options_the_temperature_is_the_video_papers() -> None:
+    """Qian et al., CVPR 2021: 0.1."""
+    case = hand.build(Term("simclr", (Stream.RGB,)))
+    seen = hand.show(case.views)
+    x_BD, y_BD = (case.task.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+    assert math.isclose(case.task.loss(seen).item(), naive.nt_xent(x_BD, y_BD, 0.1), rel_tol=1e-5)
