@@ -2,20 +2,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from searching import GENOTYPE
 
 from evossl import config
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
-
-GENOTYPE = Genotype(
-    bounds={
-        "simclr.rgb": (0.0, 1.0),
-        "order.rgb": (0.0, 1.0),
-        "audio_visual_alignment.rgb+audio": (0.2, 0.9),
-        "distill.flow->rgb.stage3": (0.0, 0.4),
-    },
-    fixed={"reconstruction.gray": 0.25},
-)
 
 
 @pytest.fixture

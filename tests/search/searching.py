@@ -9,9 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from evossl.search.genotype import Genotype
 from evossl.search.study import Proposal, Study
 
 ROOT = Path(__file__).parents[2]
+GENOTYPE = Genotype(
+    bounds={
+        "simclr.rgb": (0.0, 1.0),
+        "order.rgb": (0.0, 1.0),
+        "audio_visual_alignment.rgb+audio": (0.2, 0.9),
+        "distill.flow->rgb.stage3": (0.0, 0.4),
+    },
+    fixed={"reconstruction.gray": 0.25},
+)
 
 
 def benchmark() -> ModuleType:

@@ -1,0 +1,134 @@
+"""A search that is killed and resumed is the search that was not."""
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import driven_search
+import numpy as np
+import pytest
+from driven_search import search
+from scipy.stats import ks_2samp
+from searching import run, tell
+
+from evossl.search.study import Study
+from evossl.search.table import TrialRow
+
+Start = Callable[..., Study]
+SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]
+DRIVER = Path(__file__).with_name("driven_search.py")
+
+
+def _killed(folder: Path, name: str, trials: int, in_flight: int, kill: str) -> None:
+    command = [sys.executable, str(DRIVER), str(folder), name, str(trials), str(in_flight), kill]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def _rows(folder: Path) -> list[TrialRow]:
+    with Study.open(folder) as study:
+        return study.rows()
+
+
+def test_a_search_killed_three_times_has_the_table_of_one_that_was_not(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
+    whole.parent.mkdir()
+    cut.parent.mkdir()
+    search(whole, "cmaes", 60, 1, "never")
+    _killed(cut, "cmaes", 60, 1, "asked:11")
+    _killed(cut, "cmaes", 60, 1, "torn:23")
+    _killed(cut, "cmaes", 60, 1, "halfway:41")
+    search(cut, "cmaes", 60, 1, "never")
+    assert _rows(cut) == _rows(whole)
+    started = Counter((cut.parent / "started").read_text().split())
+    assert {number for number, times in started.items() if times > 1} == {"11", "23"}
+
+
+def test_with_four_in_flight_no_trial_is_lost_or_repeated(tmp_path: Path) -> None:
+    told: set[int] = set()
+    for kill in ("told:20", "asked:50"):
+        _killed(tmp_path / "run", "cmaes", 80, 4, kill)
+        rows = _rows(tmp_path / "run")
+        running = [row for row in rows if row.status == "running"]
+        assert 3 <= len(running) <= 4
+        with Study.open(tmp_path / "run") as study:
+            again = [study.ask() for _ in running]
+        assert [(p.number, p.weights) for p in again] == [(r.trial, r.weights) for r in running]
+        told |= {row.trial for row in rows} - {row.trial for row in running}
+    before = Counter(map(int, (tmp_path / "started").read_text().split()))
+    search(tmp_path / "run", "cmaes", 80, 4, "never")
+    rows = _rows(tmp_path / "run")
+    assert [row.trial for row in rows] == list(range(80))
+    assert all(row.status in ("complete", "failed") for row in rows)
+    started = Counter(map(int, (tmp_path / "started").read_text().split()))
+    assert not (started - before).keys() & told
+    assert sum(started.values()) <= 80 + 2 * 4
+
+
+def test_with_four_in_flight_interrupted_searches_propose_from_the_same_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One search's trials depend on each other, so a search counts as one sample: its mean weights.
+    monkeypatch.setattr(driven_search, "_die", _interrupt)
+    means: dict[str, list[list[float]]] = {"whole": [], "cut": []}
+    for kind, kills in (("whole", ()), ("cut", ("told:10", "asked:30"))):
+        for seed in range(10):
+            folder = tmp_path / f"{kind}{seed}" / "run"
+            folder.parent.mkdir()
+            for kill in kills:
+                with pytest.raises(KeyboardInterrupt):
+                    search(folder, "cmaes", 48, 4, kill, seed)
+            search(folder, "cmaes", 48, 4, "never", seed)
+            late_ND = np.array([list(row.weights.values()) for row in _rows(folder)[32:]])
+            means[kind].append(late_ND.mean(axis=0).tolist())
+    whole_ND, cut_ND = np.array(means["whole"]), np.array(means["cut"])
+    evolving = np.ptp(whole_ND, axis=0) > 0
+    assert evolving.sum() == 4
+    for whole, cut in zip(whole_ND.T[evolving], cut_ND.T[evolving], strict=True):
+        assert ks_2samp(whole, cut).pvalue > 0.01
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_search_stopped_after_any_trial_goes_on_as_it_would_have(
+    start: Start, tmp_path: Path, name: str
+) -> None:
+    whole = start(name, folder="whole")
+    run(whole, 70)
+    study = start(name, folder="cut")
+    for until in (1, 12, 33, 34, 70):
+        run(study, until)
+        study.close()
+        study = Study.open(tmp_path / "cut")
+    rows = study.rows()
+    study.close()
+    assert rows == whole.rows()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_proposals_follow_the_order_of_completion_and_not_of_numbers(
+    start: Start, tmp_path: Path, name: str
+) -> None:
+    study, rng = start(name), np.random.default_rng(2)
+    in_flight = [study.ask() for _ in range(6)]
+    for _ in range(40):
+        tell(study, in_flight.pop(rng.integers(6)))
+        in_flight.append(study.ask())
+    tell(study, in_flight.pop(3))
+    expected = study.ask()
+    rows = study.rows()
+    study.close()
+    journal = tmp_path / "run" / "study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert b'"params"' in lines[-1]  # the last ask
+    journal.write_bytes(b"".join(lines[:-1]))
+    with Study.open(tmp_path / "run") as resumed:
+        assert [resumed.ask() for _ in range(5)] == in_flight
+        assert resumed.ask() == expected
+        assert resumed.rows() == rows
