@@ -164,7 +164,7 @@ def test_the_number_of_clusters_follows_the_clips(num_clips: int, k: int) -> Non
 def test_too_few_clips_or_clusters_are_refused_in_words(
     num_clips: int, clusters: int | None
 ) -> None:
-    with pytest.raises(UserError, match="clips are too few|at least 2"):
+    with pytest.raises(UserError, match=r"clips are too few|at least 2"):
         score(real(num_clips), Fitness(clusters=clusters), 0)
 
 
