@@ -220,8 +220,11 @@ def load_encoder(path: str | Path) -> VideoEncoder:
     folder = Path(path)
     config = _read_config(folder / CONFIG)
     weights = _read_weights(folder / WEIGHTS)
-    with torch.device("meta"):  # no weight is drawn that is overwritten anyhow
-        encoder = build_encoder(Stream.RGB, config.backbone, seed=0)
+    try:
+        with torch.device("meta"):  # no weight is drawn that is overwritten anyhow
+            encoder = build_encoder(Stream.RGB, config.backbone, seed=0)
+    except RuntimeError as error:  # torch: sizes that overflow
+        raise UserError(f"{folder / CONFIG}: backbone: cannot be built: {error}") from error
     _check_weights(folder / WEIGHTS, encoder.state_dict(), weights)
     assert weights.keys() >= dict(encoder.named_buffers()).keys(), "an unsaved buffer stays empty"
     encoder.to_empty(device="cpu").load_state_dict(weights)

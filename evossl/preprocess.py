@@ -57,7 +57,7 @@ def prepare(frames: Tensor, fps: float | None, clean: Clean, device: torch.devic
         raise UserError(f"preprocess: fps is {fps}; it must be positive")
     frames_BLHWC = frames[None] if frames.ndim == 4 else frames
     index_T = _middle(frames_BLHWC.shape[1], rate, clean)
-    kept_BTHWC = _kept(frames_BLHWC[:, index_T].to(device), clean.short_side)
+    kept_BTHWC = _kept(frames_BLHWC[:, index_T].to(device), clean.short_side).contiguous()
     mean_C, std_C = (torch.tensor(x, device=device).view(-1, 1, 1) for x in (clean.mean, clean.std))
     pixels_BTCHW = (_cropped(kept_BTHWC, clean.size) - mean_C) / std_C
     return pixels_BTCHW.transpose(1, 2).contiguous()

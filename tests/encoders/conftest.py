@@ -14,7 +14,7 @@ from evossl.streams import Stream
 SMALL = Backbone(width=8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def space() -> SearchSpace:
     return SearchSpace(
         ignores=("crop", "time"),
