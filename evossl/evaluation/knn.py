@@ -1,13 +1,13 @@
 """Nearest neighbours: does a clip lie among clips of its own class?
 
-Shapes: N train clip, M test clip, K neighbour, C class.
+Shapes: N train clip, M test clip, B test clip of a block, K neighbour, C class.
 """
 
 import math
 
 import numpy as np
 
-from evossl.evaluation.protocol import Ints, Metric, Sides, classification, cosine
+from evossl.evaluation.protocol import Ints, Metric, Sides, classification, rankings
 
 TEMPERATURE = 0.07
 
@@ -30,11 +30,11 @@ def knn(sides: Sides, seed: int = 0) -> dict[str, Metric]:
 
 def predict(sides: Sides) -> Ints:
     """Return the class that each test clip's neighbours vote for (M,)."""
-    similarity_MN = cosine(sides.test_MD, sides.train_ND)
     k = num_neighbours(len(sides.train_N))
-    nearest_MK = np.argsort(-similarity_MN, axis=1, kind="stable")[:, :k]
-    weight_MK = np.exp(np.take_along_axis(similarity_MN, nearest_MK, axis=1) / TEMPERATURE)
-    votes_MC = np.zeros((len(sides.test_M), sides.num_classes))
-    rows_M1 = np.arange(len(sides.test_M))[:, None]
-    np.add.at(votes_MC, (rows_M1, sides.train_N[nearest_MK]), weight_MK)
-    return np.asarray(votes_MC.argmax(axis=1), dtype=np.int64)
+    votes = []
+    for order_BN, cosine_BN in rankings(sides.test_MD, sides.train_ND):
+        class_BK, weight_BK = sides.train_N[order_BN[:, :k]], np.exp(cosine_BN[:, :k] / TEMPERATURE)
+        vote_BC = np.zeros((len(order_BN), sides.num_classes))
+        np.add.at(vote_BC, (np.arange(len(order_BN))[:, None], class_BK), weight_BK)
+        votes.append(vote_BC.argmax(axis=1))
+    return np.concatenate(votes).astype(np.int64)

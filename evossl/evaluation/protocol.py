@@ -3,16 +3,18 @@
 A metric is a function of rows so that one fold's spread can be had by resampling its test clips
 (`evossl.evaluation.intervals`), whatever the protocol.
 
-Shapes: N train clip, M test clip, D feature.
+Shapes: N train clip, M test clip, B test clip of a block, D feature.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evossl.evaluation.splits import Fold
+
+BLOCK = 512
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
@@ -94,9 +96,20 @@ def classification(truth_M: Ints, predicted_M: Ints) -> dict[str, Metric]:
     return {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
 
 
-def cosine(test_MD: Floats, train_ND: Floats) -> Floats:
-    """Return the cosine of each test clip with each train clip (M, N); a zero vector's is 0."""
-    return _unit(test_MD) @ _unit(train_ND).T
+def rankings(test_MD: Floats, train_ND: Floats) -> Iterator[tuple[Ints, Floats]]:
+    """Yield the train clips by cosine to each test clip, for blocks of test clips in order.
+
+    A zero vector's cosine is 0; equal ones keep train's order. In blocks, so that 20,000 clips
+    need megabytes rather than gigabytes.
+
+    Yields:
+        order_BN: int64, rows of train, nearest first. cosine_BN: their cosines, in that order.
+    """
+    unit_MD, unit_ND = _unit(test_MD), _unit(train_ND)
+    for start in range(0, len(unit_MD), BLOCK):
+        cosine_BN = unit_MD[start : start + BLOCK] @ unit_ND.T
+        order_BN = np.argsort(-cosine_BN, axis=1, kind="stable")
+        yield order_BN, np.take_along_axis(cosine_BN, order_BN, axis=1)
 
 
 def _unit(x_ND: Floats) -> Floats:

@@ -1,11 +1,13 @@
 """Retrieval: test clips look for train clips of their own class.
 
-Shapes: N train clip (gallery), M test clip (query).
+Shapes: N train clip (gallery), M test clip (query), B query of a block.
 """
+
+from collections import defaultdict
 
 import numpy as np
 
-from evossl.evaluation.protocol import Floats, Ints, Metric, Sides, cosine
+from evossl.evaluation.protocol import Floats, Ints, Metric, Sides, rankings
 
 RECALLS = (1, 5, 10)
 
@@ -16,12 +18,16 @@ def retrieval(sides: Sides, seed: int = 0) -> dict[str, Metric]:
     The gallery is the train side, the queries the test side, the order cosine: the protocol of
     Xu et al., Self-Supervised Spatiotemporal Learning via Video Clip Order Prediction, CVPR 2019.
     """
-    order_MN = np.argsort(-cosine(sides.test_MD, sides.train_ND), axis=1, kind="stable")
-    right_MN = sides.train_N[order_MN] == sides.test_M[:, None]
-    scores = {f"recall@{k}": right_MN[:, :k].any(axis=1).astype(np.float64) for k in RECALLS}
-    return {name: _mean(score_M) for name, score_M in scores.items()} | {
-        "map": _mean(average_precision(right_MN))
-    }
+    found: dict[str, list[Floats]] = defaultdict(list)
+    start = 0
+    for order_BN, _ in rankings(sides.test_MD, sides.train_ND):
+        class_B1 = sides.test_M[start : start + len(order_BN), None]
+        right_BN = sides.train_N[order_BN] == class_B1
+        for k in RECALLS:
+            found[f"recall@{k}"].append(right_BN[:, :k].any(axis=1).astype(np.float64))
+        found["map"].append(average_precision(right_BN))
+        start += len(order_BN)
+    return {name: _mean(np.concatenate(scores)) for name, scores in found.items()}
 
 
 def average_precision(right_MN: Ints | np.ndarray) -> Floats:

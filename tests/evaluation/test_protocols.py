@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from evossl.errors import UserError
 from evossl.evaluation import kmeans, knn, linear, retrieval
+from evossl.evaluation import protocol as protocol_module
 from evossl.evaluation.protocol import Sides, classification, sides, standardise
 from evossl.evaluation.score import FROZEN, judge, summarise
 from evossl.evaluation.splits import Fold, folds
@@ -141,6 +142,16 @@ def test_mean_average_precision_equals_scikit_learns() -> None:
         ]
     )
     assert retrieval.retrieval(part)["map"](np.arange(30)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("protocol", ["knn", "retrieval"])
+def test_blocks_of_queries_change_nothing(protocol, monkeypatch) -> None:
+    rng = np.random.default_rng(6)
+    x_ND, class_N = rng.normal(size=(80, 5)), rng.integers(3, size=80)
+    group_N, made = ungrouped(class_N)
+    whole = values(protocol, x_ND, class_N, group_N, made)
+    monkeypatch.setattr(protocol_module, "BLOCK", 7)
+    assert values(protocol, x_ND, class_N, group_N, made) == whole
 
 
 def test_recall_and_precision_of_a_ranking_done_by_hand() -> None:
