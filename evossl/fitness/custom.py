@@ -1,6 +1,8 @@
 """A user's own fitness: `file.py:function`, or `file.py` with a function named `fitness`."""
 
 import importlib.util
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,14 +37,16 @@ def load_function(name: str) -> FitnessFunction:
     Raises:
         UserError: no such file, it cannot be loaded, it has no such function.
     """
-    path, _, function = name.partition(".py")
-    file, function = Path(f"{path}.py"), function.removeprefix(":") or "fitness"
-    if not file.is_file():
-        raise UserError(f"fitness {name}: no file {file}; write file.py:function")
-    spec = importlib.util.spec_from_file_location(f"evossl_fitness.{file.stem}", file)
+    parts = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", name)
+    if parts is None or not Path(parts["file"]).is_file():
+        raise UserError(f"fitness {name}: no such file; write file.py:function")
+    file, function = Path(parts["file"]), parts["function"] or "fitness"
+    module_name = f"evossl_fitness.{file.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except MISTAKES as error:

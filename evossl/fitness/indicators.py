@@ -32,7 +32,7 @@ def effective_rank(value_J: Tensor) -> float:
 def rankme(x_ND: Tensor) -> float:
     """Return RankMe: the effective rank of the singular values of the features, not centred.
 
-    Garrido et al., ICML 2023, eq. 1 and 2.
+    Garrido et al., ICML 2023.
     """
     return effective_rank(spectrum(x_ND).sqrt())
 
@@ -41,7 +41,7 @@ def lidar(first_ND: Tensor, second_ND: Tensor) -> float:
     """Return LiDAR with two views a clip.
 
     Effective rank of the eigenvalues of W^-1/2 B W^-1/2, B the covariance of the clips' mean
-    features, W the covariance within clips plus 1e-4 I. Thilak et al., ICLR 2024, eq. 1 to 3.
+    features, W the covariance within clips plus 1e-4 I. Thilak et al., ICLR 2024.
     NaN where W is singular in float64 all the same (features of the order of 1e6).
     """
     first_ND, second_ND = first_ND.double(), second_ND.double()
@@ -61,7 +61,7 @@ def alpha_req(x_ND: Tensor) -> float:
     """Return alpha of lambda_j ~ j^-alpha, the eigenvalues of the covariance of the features.
 
     Least squares in log-log over the eigenvalues above 1e-9 of the largest. Agrawal et al.,
-    NeurIPS 2022, section 3. NaN with fewer than 2 of them.
+    NeurIPS 2022. NaN with fewer than 2 of them.
     """
     value_J = spectrum(x_ND.double() - x_ND.double().mean(dim=0))
     value_J = value_J[value_J > 1e-9 * value_J[0]]
@@ -72,7 +72,7 @@ def alpha_req(x_ND: Tensor) -> float:
 
 
 def alignment(first_ND: Tensor, second_ND: Tensor) -> float:
-    """Return E ||f(v1) - f(v2)||^2 of L2-normalised features (Wang, Isola, ICML 2020, eq. 8)."""
+    """Return E ||f(v1) - f(v2)||^2 of L2-normalised features (Wang, Isola, ICML 2020)."""
     difference_ND = F.normalize(first_ND, dim=1) - F.normalize(second_ND, dim=1)
     return float(difference_ND.double().square().sum(dim=1).mean())
 
@@ -80,7 +80,7 @@ def alignment(first_ND: Tensor, second_ND: Tensor) -> float:
 def uniformity(x_ND: Tensor) -> float:
     """Return ln E exp(-2 ||f(x) - f(y)||^2), L2-normalised, over pairs of different clips.
 
-    Wang, Isola, ICML 2020, eq. 9, t = 2.
+    Wang, Isola, ICML 2020, t = 2.
     """
     square = torch.pdist(F.normalize(x_ND, dim=1)).double().square_()
     return float((-2 * square).logsumexp(dim=0) - torch.tensor(float(len(square))).log())

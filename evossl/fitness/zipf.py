@@ -1,4 +1,4 @@
-"""How far cluster sizes are from Zipf's law (Piergiovanni et al., CVPR 2020, section 3.3).
+"""How far cluster sizes are from Zipf's law (ELo: Piergiovanni et al., CVPR 2020).
 
 Shapes: N clip, D feature, K cluster.
 """
@@ -27,7 +27,7 @@ def hard_shares(label_N: Tensor, num_clusters: int) -> Tensor:
 def soft_shares(x_ND: Tensor, centroid_KD: Tensor, sigma: float) -> Tensor:
     """Return p_K, float64, sorted: mean over clips of softmax_k(-||x - c_k||^2 / (2 sigma^2)).
 
-    The paper's soft assignment (eq. 4 and 5), where 2 sigma^2 = 1.
+    The paper's soft assignment, where 2 sigma^2 = 1.
     """
     logit_NK = squared_distances(x_ND, centroid_KD).div_(-2 * sigma**2)
     return logit_NK.softmax(dim=1).double().mean(dim=0).sort(descending=True).values

@@ -90,7 +90,8 @@ def test_a_function_of_the_users_own_is_the_fitness(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "suffix", "message"),
     [
-        (None, "", "no file"),
+        (None, "", "no such file"),
+        (None, ":", "no such file"),
         ("def fitness(:", "", "cannot be loaded"),
         ("import no_such_module", "", "cannot be loaded"),
         ("def fitnes(x): return 1", "", "did you mean 'fitnes'"),
@@ -104,6 +105,18 @@ def test_a_function_that_cannot_be_found_is_refused_before_training(
     path = str(tmp_path / "none.py") if text is None else write(tmp_path, text)
     with pytest.raises(UserError, match=message):
         check_fitness(Fitness(name=path + suffix))
+
+
+def test_a_file_may_define_dataclasses_and_lie_in_a_folder_that_ends_in_py(tmp_path: Path) -> None:
+    folder = tmp_path / "x.py"
+    folder.mkdir()
+    path = write(
+        folder,
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass A:\n    x: float = 2.5\n"
+        "def fitness(features):\n    return A().x\n",
+    )
+    assert score(real(60), Fitness(name=path), 0).fitness == 2.5
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from evossl.fitness.zipf import (
 
 
 def naive_ami(first: list[int], second: list[int]) -> float:
-    """Vinh et al. 2010, eq. 16 and 24a: loops over the contingency table and hypergeometrics."""
+    """Vinh et al. 2010: loops over the contingency table and hypergeometrics."""
     n = len(first)
     a = {i: first.count(i) for i in set(first)}
     b = {j: second.count(j) for j in set(second)}
