@@ -54,9 +54,9 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="evossl")
 def cli() -> None:
-    r"""Evolve the loss of self-supervised video learning, and use the encoder it finds.
+    """Evolve the loss of self-supervised video learning, and use the encoder it finds.
 
-    \b
+    
     evossl demo                                  the whole way on synthetic videos
     evossl search --data VIDEOS --space elo --ignores colour,crop,time --out RUN
     """

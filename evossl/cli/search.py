@@ -32,7 +32,6 @@ from evossl.training.data import split_videos
 from evossl.training.terms import resolve_terms, term_weights
 from evossl.video.cache import default_cache_folder
 
-
 if TYPE_CHECKING:
     from evossl.cluster.search import SearchOutcome
 

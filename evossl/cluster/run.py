@@ -188,6 +188,10 @@ class _Steps(tune.Callback):
         self._under_way: dict[str, int] = {}
         self._on_steps = on_steps
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks, and a progress bar holds locks."""
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
     ) -> None:

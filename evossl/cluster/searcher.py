@@ -13,7 +13,21 @@ from evossl.trial import TrialResult, TrialSpec
 MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
 
 
-class StudySearcher(Searcher):
+class StatelessSearcher(Searcher):
+    """A searcher that Tune may pickle and save as it likes: its state lies elsewhere."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: a study holds a lock that no pickle can carry."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study's journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resume makes a new searcher over the reopened study."""
+
+
+class StudySearcher(StatelessSearcher):
     """Hands out the study's proposals, no more at once than there are slots.
 
     Args:
@@ -32,7 +46,7 @@ class StudySearcher(Searcher):
         slots: Callable[[], int],
         on_told: Callable[[TrialRow], None],
     ) -> None:
-        super().__init__(metric="fitness", mode="min")
+        super().__init__()
         self._study = study
         self._template = template
         self._num_trials = num_trials
@@ -73,18 +87,12 @@ class StudySearcher(Searcher):
         )
         self._on_told(row)
 
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study's journal is the state."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a resume makes a new searcher over the reopened study."""
-
-
-class ListSearcher(Searcher):
+class ListSearcher(StatelessSearcher):
     """Hands out given trials, once each, and keeps their results in the same order."""
 
     def __init__(self, specs: Sequence[TrialSpec], slots: Callable[[], int]) -> None:
-        super().__init__(metric="fitness", mode="min")
+        super().__init__()
         self.results: dict[int, TrialResult] = {}
         self._waiting = list(enumerate(specs))
         self._slots = slots
@@ -110,9 +118,3 @@ class ListSearcher(Searcher):
         told = (result or {}).get("result")
         if told is not None and not error:
             self.results[index] = TrialResult(**told)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to keep."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing was kept."""
