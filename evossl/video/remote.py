@@ -13,8 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from evossl.errors import UserError
 
 FETCH_SECONDS = 600  # for one remote file to arrive
@@ -101,6 +99,8 @@ def file_system(url: str) -> Any:
     Raises:
         UserError: an unknown protocol, or one whose package is not installed.
     """
+    import fsspec  # here and below: only when asked for, so that a worker starts in a blink
+
     try:
         return fsspec.core.url_to_fs(url)[0]
     except (ImportError, ValueError) as error:
@@ -131,6 +131,8 @@ def fetch(path: str, copy: Path) -> None:
         FetchError: it did not arrive.
         OSError: the disk is full.
     """
+    import fsspec
+
     with copy.open("wb") as target:
         try:
             with fsspec.open(path, "rb") as source:

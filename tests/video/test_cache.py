@@ -25,11 +25,12 @@ SETTINGS = Cache(fps=12, short_side=32, max_seconds=3)
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Video]:
     folder = tmp_path_factory.mktemp("clips")
-    write_video(folder / "a.mp4", frames=24, sound=2.0)
-    write_video(folder / "b.mp4", frames=48, seed=1, sound=1.0)
-    write_video(folder / "c.mp4", frames=12, seed=2)
-    write_video(folder / "d.mp4", frames=6, seed=3)
-    return build_index(str(folder)).videos
+    return [
+        as_video(write_video(folder / "a.mp4", frames=24, sound=2.0)),
+        as_video(write_video(folder / "b.mp4", frames=48, seed=1, sound=1.0)),
+        as_video(write_video(folder / "c.mp4", frames=12, seed=2)),
+        as_video(write_video(folder / "d.mp4", frames=6, seed=3)),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +102,10 @@ def test_what_is_cached_is_not_decoded_again(full: ClipCache, videos: list[Video
 def test_a_fill_that_was_cut_short_goes_on_where_it_was(
     tmp_path: Path, videos: list[Video]
 ) -> None:
-    ClipCache(tmp_path, SETTINGS).fill(videos[:2])
+    ClipCache(tmp_path, SETTINGS).fill(videos[:2], workers=1)
     before = clip_files(tmp_path)
     seen: list[tuple[int, int]] = []
-    ClipCache(tmp_path, SETTINGS).fill(videos, progress=lambda *done: seen.append(done))
+    ClipCache(tmp_path, SETTINGS).fill(videos, workers=1, progress=lambda *done: seen.append(done))
     after = clip_files(tmp_path)
     assert len(after) == 4
     assert before.items() <= after.items()
@@ -174,7 +175,7 @@ def test_videos_that_fail_are_set_aside_once(tmp_path: Path, videos: list[Video]
     bad.write_bytes(Path(videos[0].path).read_bytes()[:200])
     broken = as_video(bad)
     cache = ClipCache(tmp_path / "cache", SETTINGS)
-    report = cache.fill([broken, videos[2]])
+    report = cache.fill([broken, videos[2]], workers=1)
     assert report.readable == [videos[2]]
     ((path, reason),) = report.set_aside
     assert path == str(bad)
@@ -191,7 +192,7 @@ def test_videos_that_fail_are_set_aside_once(tmp_path: Path, videos: list[Video]
 def test_hangs_and_crashes_are_set_aside_and_tried_again_another_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "CACHE", "clip_files:misbehave")
+    monkeypatch.setattr(cache_module, "CACHE", "hostile:misbehave")
     rows = [as_video(f"/{name}.mp4") for name in ("hang_1", "exit_1", "a")]
     cache = ClipCache(tmp_path, SETTINGS, deadline=0.5)
     report = cache.fill(rows, deadline=0.5)
@@ -253,11 +254,11 @@ def start_fill(folder: Path, manifest: Path) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 def many(tmp_path: Path) -> tuple[Path, list[Video]]:
-    """A manifest of ten videos, and its rows."""
-    for number in range(10):
+    """A manifest of six videos, and its rows."""
+    for number in range(6):
         write_video(tmp_path / "many" / f"{number}.mp4", seed=number, frames=24)
     manifest = tmp_path / "manifest.parquet"
-    return manifest, build_index(str(tmp_path / "many"), manifest).videos
+    return manifest, build_index(str(tmp_path / "many"), manifest, workers=1).videos
 
 
 def test_two_processes_may_fill_the_same_cache(
@@ -266,8 +267,8 @@ def test_two_processes_may_fill_the_same_cache(
     manifest, rows = many
     folder = tmp_path / "cache"
     racers = [start_fill(folder, manifest) for _ in range(2)]
-    assert [racer.wait() for racer in racers] == [10, 10]
-    assert len(clip_files(folder)) == 10
+    assert [racer.wait() for racer in racers] == [6, 6]
+    assert len(clip_files(folder)) == 6
     assert list(folder.glob(".writing-*")) == []
     cache = ClipCache(folder, SETTINGS)
     for video in rows:
@@ -288,7 +289,7 @@ def test_a_killed_fill_leaves_whole_files_and_is_resumed(
     (folder / ".writing-left").write_bytes(b"by a process that died")
     kept = clip_files(folder)
     cache = ClipCache(folder, SETTINGS)
-    assert len(cache.fill(rows).readable) == 10
+    assert len(cache.fill(rows).readable) == 6
     assert list(folder.glob(".writing-left")) == []
     assert kept.keys() <= clip_files(folder).keys()
     for video in rows:
@@ -316,7 +317,7 @@ from evossl.video.cache import ClipCache
 from evossl.video.index import load_index
 limit = float(sys.argv[3])
 cache = ClipCache(Path(sys.argv[1]), Cache(fps=12, short_side=32, max_seconds=3, limit_gb=limit))
-for video in load_index(sys.argv[2]).videos * 2:
+for video in load_index(sys.argv[2]).videos:
     frames, _ = cache.read(video, 0, 99)
     assert frames.shape == (24, 32, 43, 3), frames.shape
 """

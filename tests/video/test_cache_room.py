@@ -174,7 +174,7 @@ def test_a_full_disk_ends_the_fill_and_what_was_cached_is_whole(
     cache.fill(videos[:1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (4500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     with pytest.raises(RunError, match="cannot be written: File too large"):
-        cache.fill(videos)
+        cache.fill(videos, workers=1)
     assert cache.num_frames(videos[0]) == 6
     assert len(list(tmp_path.rglob("*.clip"))) == 1
     assert list(tmp_path.glob(".writing-*")) == []
@@ -184,11 +184,11 @@ def test_a_data_set_over_the_limit_streams_through_the_cache(
     tmp_path: Path, videos: list[Video]
 ) -> None:
     roomy = ClipCache(tmp_path / "roomy", Cache(fps=12, short_side=16))
-    roomy.fill(videos)
+    roomy.fill(videos, workers=1)
     one = used(tmp_path / "roomy") // 4
     tight = Cache(fps=12, short_side=16, limit_gb=2.5 * one / 1e9)
     cache = ClipCache(tmp_path / "tight", tight)
-    assert cache.fill(videos).readable == videos
+    assert cache.fill(videos, workers=1).readable == videos
     assert len(list((tmp_path / "tight").rglob("*.clip"))) == 2
     for video in [*videos, *videos]:
         np.testing.assert_array_equal(cache.read(video, 0, 6)[0], roomy.read(video, 0, 6)[0])

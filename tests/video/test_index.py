@@ -35,7 +35,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "notes"
     path.touch()
     monkeypatch.setenv("EVOSSL_TEST_NOTES", str(path))
-    monkeypatch.setattr(index_module, "PROBE", "clip_files:note_and_probe")
+    monkeypatch.setattr(index_module, "PROBE", "hostile:note_and_probe")
     return path
 
 
@@ -57,7 +57,7 @@ def reasons(index: Index) -> dict[str, str]:
 
 def test_a_readable_file_gives_what_the_file_was_written_with(clips: list[Path]) -> None:
     long, mute, _, _ = clips
-    index = build_index(str(long.parent))
+    index = build_index(str(long.parent), workers=1)
     videos = {Path(video.path).name: video for video in index.videos}
     assert len(index.videos) == 4
     got = videos["long.mp4"]
@@ -80,7 +80,7 @@ def test_every_bad_file_is_set_aside_with_its_reason(tmp_path: Path, clips: list
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / os.fsdecode(b"name\xff.mp4")).symlink_to(tmp_path / "good.mp4")
-    index = build_index(str(tmp_path))
+    index = build_index(str(tmp_path), workers=1)
     assert [Path(video.path).name for video in index.videos] == ["good.mp4"]
     got = reasons(index)
     assert got.keys() == {
@@ -98,7 +98,7 @@ def test_every_bad_file_is_set_aside_with_its_reason(tmp_path: Path, clips: list
 def test_hangs_and_crashes_do_not_stop_the_index(tmp_path: Path, notes: Path) -> None:
     videos = tmp_path / "v"
     touch(videos, "a.mp4", "b.mp4", "hang_1.mp4", "exit_1.mp4", "bad_1.mp4", "bad_2.mp4")
-    index = build_index(str(videos), deadline=0.5)
+    index = build_index(str(videos), workers=1, deadline=0.5)
     assert reasons(index) == {
         "hang_1.mp4": "no answer within 0.5 s",
         "exit_1.mp4": "killed the decoder: exit code 7",
@@ -114,9 +114,9 @@ def test_a_second_run_probes_what_changed_and_what_may_have_passed(
 ) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4", "b.mp4", "bad_1.mp4", "exit_1.mp4", "leaves.mp4")
-    first = build_index(str(videos), out)
+    first = build_index(str(videos), out, workers=1)
     assert probed(notes) == ["a.mp4", "b.mp4", "bad_1.mp4", "exit_1.mp4", "leaves.mp4"]
-    again = build_index(str(videos), out)
+    again = build_index(str(videos), out, workers=1)
     assert probed(notes) == ["exit_1.mp4"]
     assert again.table.equals(first.table)
 
@@ -125,7 +125,7 @@ def test_a_second_run_probes_what_changed_and_what_may_have_passed(
     os.utime(videos / "b.mp4", ns=(first.videos[1].mtime_ns,) * 2)
     (videos / "leaves.mp4").unlink()
     touch(videos, "new.mp4")
-    third = build_index(str(videos), out)
+    third = build_index(str(videos), out, workers=1)
     assert probed(notes) == ["a.mp4", "b.mp4", "exit_1.mp4", "new.mp4"]
     assert [Path(video.path).name for video in third.videos] == ["a.mp4", "b.mp4", "new.mp4"]
     assert load_index(out).table.equals(third.table)
@@ -134,21 +134,21 @@ def test_a_second_run_probes_what_changed_and_what_may_have_passed(
 def test_an_index_as_the_source_is_believed(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4", "b.mp4", "bad_1.mp4")
-    first = build_index(str(videos), out)
+    first = build_index(str(videos), out, workers=1)
     probed(notes)
-    assert build_index(str(out)).table.equals(first.table)
+    assert build_index(str(out), workers=1).table.equals(first.table)
     assert probed(notes) == []
 
 
 def test_an_index_of_another_version_probes_anew(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4")
-    table = build_index(str(videos), out).table
+    table = build_index(str(videos), out, workers=1).table
     probed(notes)
     pa.parquet.write_table(table.replace_schema_metadata({"evossl.index": "0"}), out)
     with pytest.raises(UserError, match="not an index of this version"):
         load_index(out)
-    build_index(str(videos), out)
+    build_index(str(videos), out, workers=1)
     assert probed(notes) == ["a.mp4"]
 
 
@@ -156,7 +156,7 @@ def test_labels_come_from_any_column_of_the_manifest(tmp_path: Path, notes: Path
     touch(tmp_path, "a.mp4", "bad_1.mp4", "b.mp4")
     rows = {"path": ["b.mp4", "bad_1.mp4", "a.mp4"], "motion": ["up", "up", "down"]}
     pa.parquet.write_table(pa.table({**rows, "seconds": [9, 9, 9]}), tmp_path / "labels.parquet")
-    index = build_index(str(tmp_path / "labels.parquet"), tmp_path / "out.parquet")
+    index = build_index(str(tmp_path / "labels.parquet"), tmp_path / "out.parquet", workers=1)
     assert index.labels("motion") == ["up", "down"]
     assert load_index(tmp_path / "out.parquet").labels("motion") == ["up", "down"]
     assert index.videos[0].seconds == 1.0  # the probe's, not the manifest's
@@ -169,7 +169,7 @@ def test_when_nothing_can_be_read_the_run_fails_and_says_why(tmp_path: Path, not
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "bad_1.mp4", "bad_2.mp4")
     with pytest.raises(RunError, match="no video can be read: 0 videos, 2 set aside: 2 broken"):
-        build_index(str(videos), out)
+        build_index(str(videos), out, workers=1)
     assert len(load_index(out).quarantined) == 2
 
 
@@ -177,7 +177,9 @@ def test_progress_counts_up_to_all_files(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4", "b.mp4", "bad_1.mp4")
     seen: list[tuple[int, int]] = []
-    build_index(str(videos), out, progress=lambda done, total: seen.append((done, total)))
+    build_index(
+        str(videos), out, workers=1, progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -186,7 +188,7 @@ def test_a_full_disk_leaves_the_old_manifest_whole(
 ) -> None:
     videos, out = tmp_path / "v", tmp_path / "out" / "manifest.parquet"
     touch(videos, "a.mp4")
-    build_index(str(videos), out)
+    build_index(str(videos), out, workers=1)
     before = out.read_bytes()
     touch(videos, "b.mp4")
 
@@ -196,7 +198,7 @@ def test_a_full_disk_leaves_the_old_manifest_whole(
 
     monkeypatch.setattr(pyarrow.parquet, "write_table", write_half)
     with pytest.raises(RunError, match=r"manifest.parquet: cannot be written: No space left"):
-        build_index(str(videos), out)
+        build_index(str(videos), out, workers=1)
     assert out.read_bytes() == before
     assert list(out.parent.iterdir()) == [out]
 
@@ -205,7 +207,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, notes: Path) -> N
     videos = tmp_path / "v"
     touch(videos, "a.mp4")
     with pytest.raises(RunError, match=r"a.mp4/m.parquet: cannot be written"):
-        build_index(str(videos), videos / "a.mp4" / "m.parquet")
+        build_index(str(videos), videos / "a.mp4" / "m.parquet", workers=1)
 
 
 def test_remote_files_are_fetched_and_probed(clips: list[Path]) -> None:
@@ -214,14 +216,14 @@ def test_remote_files_are_fetched_and_probed(clips: list[Path]) -> None:
         files.pipe(f"index/{'ab'[number]}/{clip.name}", clip.read_bytes())
     files.pipe("index/b/empty.mp4", b"")
     files.pipe("index/b/cut.mp4", clips[0].read_bytes()[:100])
-    index = build_index("memory://index")
+    index = build_index("memory://index", workers=1)
     assert [(video.label, video.num_frames) for video in index.videos] == [("a", 48), ("b", 24)]
     assert reasons(index)["empty.mp4"] == "empty"
     assert reasons(index)["cut.mp4"].startswith("truncated")
-    again = build_index("memory://index")
+    again = build_index("memory://index", workers=1)
     assert again.table.equals(index.table)
     files.pipe("index/b/mute.mp4", clips[1].read_bytes())
-    newer = build_index("memory://index").videos[1]
+    newer = build_index("memory://index", workers=1).videos[1]
     assert newer.mtime_ns > index.videos[1].mtime_ns
 
 
@@ -229,7 +231,7 @@ def test_workers_fetch_what_they_can_reach_themselves(tmp_path: Path, clips: lis
     (tmp_path / "m.csv").write_text(
         f"path\ndir::file://{clips[0]}\nsimplecache::file://{clips[1]}\n", encoding="utf-8"
     )
-    index = build_index(str(tmp_path / "m.csv"))
+    index = build_index(str(tmp_path / "m.csv"), workers=1)
     assert [video.num_frames for video in index.videos] == [24]
     assert len(index.quarantined) == 1
 
@@ -238,7 +240,9 @@ def test_a_file_that_breaks_halfway_keeps_its_good_part(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.mkv", frames=48)
     cut = tmp_path / "b.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    videos = {Path(video.path).name: video for video in build_index(str(tmp_path)).videos}
+    videos = {
+        Path(video.path).name: video for video in build_index(str(tmp_path), workers=1).videos
+    }
     assert videos["a.mkv"].seconds == pytest.approx(4.0, abs=0.1)
     assert 0.5 < videos["b.mkv"].seconds < 3.5
 

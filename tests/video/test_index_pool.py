@@ -8,7 +8,7 @@ from clip_files import write_video
 from evossl.errors import RunError, UserError
 from evossl.video.pool import Job, WorkerPool
 
-MISBEHAVE = "clip_files:misbehave"
+MISBEHAVE = "hostile:misbehave"
 
 
 def run(names: list[str], *, workers: int = 2, deadline: float = 2.0) -> dict[str, str | None]:
@@ -114,7 +114,7 @@ def test_workers_and_deadline_must_be_positive(workers: int, deadline: float) ->
 
 def test_workers_import_no_torch_and_no_ray(tmp_path: Path) -> None:
     file = write_video(tmp_path / "a.mp4", sound=1.0)
-    pool = WorkerPool("clip_files:loaded_modules", workers=1, deadline=60)
+    pool = WorkerPool("hostile:loaded_modules", workers=1, deadline=60)
     (outcome,) = pool.run([Job(0, str(file))])
     assert outcome.value is not None, outcome.reason
     assert {"torch", "ray", "torchaudio", "torchvision", "pydantic"} & set(
