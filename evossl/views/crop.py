@@ -89,12 +89,16 @@ def _centre_crop(region_B4: Tensor, u_B3: Tensor) -> Tensor:
 def _random_crop(
     area_B: Tensor, region_B4: Tensor, scale: tuple[float, float], u_B4: Tensor
 ) -> Tensor:
-    """Return a box of a share `scale` of the area, log-uniform aspect, anywhere in the region."""
+    """Return a box of a share `scale` of the area, log-uniform aspect, anywhere in the region.
+
+    A box that is too tall or too wide for the region shrinks and keeps its aspect.
+    """
     low, high = RANDOM_CROP_ASPECT
     aspect_B = torch.exp(log(low) + u_B4[:, 1] * (log(high) - log(low)))
     crop_area_B = area_B * (scale[0] + u_B4[:, 0] * (scale[1] - scale[0]))
     extent_B2 = torch.stack([(crop_area_B / aspect_B).sqrt(), (crop_area_B * aspect_B).sqrt()], 1)
-    extent_B2 = torch.minimum(extent_B2.clamp(min=SMALLEST_CROP), region_B4[:, 2:])
+    fit_B1 = (region_B4[:, 2:] / extent_B2).amin(dim=1, keepdim=True).clamp(max=1)
+    extent_B2 = torch.minimum((fit_B1 * extent_B2).clamp(min=SMALLEST_CROP), region_B4[:, 2:])
     corner_B2 = region_B4[:, :2] + u_B4[:, 2:] * (region_B4[:, 2:] - extent_B2)
     return torch.cat([corner_B2, extent_B2], dim=1)
 

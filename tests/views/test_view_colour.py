@@ -1,0 +1,130 @@
+"""Colour operations against torchvision's, sample by sample and frame by frame."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as tv
+from torch import Tensor
+
+from evossl.streams import Stream
+from evossl.views.colour import (
+    ColourPlan,
+    add_noise,
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    jitter,
+    luma,
+    plan_colour,
+)
+from evossl.views.draws import Draws
+from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
+from evossl.views.spec import CLEAN, WEAK, View
+
+Operation = Callable[[Tensor, Tensor], Tensor]
+
+
+def images(seed: int = 0) -> Tensor:
+    x = torch.rand(3, 4, 3, 10, 12, generator=torch.Generator().manual_seed(seed))
+    x[0, 0, :, 0] = x[0, 0, :1, 0]  # gray pixels have no hue
+    x[0, 1] = x[0, 1].round()  # pure colours: ties of the largest channel
+    return x
+
+
+def draws(seed: int = 0) -> Draws:
+    return Draws(seed, 0, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "low", "high"),
+    [
+        (adjust_brightness, tv.adjust_brightness, 0.2, 1.8),
+        (adjust_contrast, tv.adjust_contrast, 0.2, 1.8),
+        (adjust_saturation, tv.adjust_saturation, 0.2, 1.8),
+        (adjust_hue, tv.adjust_hue, -0.5, 0.5),
+    ],
+)
+@pytest.mark.parametrize("frames", [1, 4])
+def test_operations_are_torchvisions_with_parameters_of_their_own(
+    ours: Operation, theirs, low: float, high: float, frames: int
+) -> None:
+    x = images()
+    generator = torch.Generator().manual_seed(1)
+    parameter = torch.rand(3, frames, generator=generator) * (high - low) + low
+    out = ours(x, parameter)
+    for b in range(3):
+        for t in range(4):
+            expected = theirs(x[b, t], float(parameter[b, t % frames]))
+            torch.testing.assert_close(out[b, t], expected, atol=2e-5, rtol=0)
+
+
+def test_luma_is_torchvisions_grayscale() -> None:
+    x = images()
+    expected = tv.rgb_to_grayscale(x, num_output_channels=1)
+    torch.testing.assert_close(luma(x), expected, atol=1e-3, rtol=0)
+
+
+def test_a_jitter_is_its_parts_in_order_and_gray_where_drawn() -> None:
+    x, plan = images(), plan_colour(draws(), 0, 3, None, gray=True)
+    gray = torch.tensor([[True], [False], [False]])
+    plan = ColourPlan(plan.brightness, plan.contrast, plan.saturation, plan.hue, gray)
+    out = jitter(x, plan)
+    for b in range(3):
+        y = tv.adjust_brightness(x[b], float(plan.brightness[b]))
+        y = tv.adjust_contrast(y, float(plan.contrast[b]))
+        y = tv.adjust_saturation(y, float(plan.saturation[b]))
+        y = tv.adjust_hue(y, float(plan.hue[b]))
+        y = tv.rgb_to_grayscale(y, num_output_channels=3) if b == 0 else y
+        torch.testing.assert_close(out[b], y, atol=1e-3, rtol=0)
+
+
+def test_jitter_is_drawn_for_four_in_five_and_gray_for_one_in_five() -> None:
+    plan = plan_colour(draws(), 0, 4000, None, gray=True)
+    changed = (plan.brightness != 1).float().mean()
+    assert abs(changed - 0.8) < 0.03
+    assert abs(plan.gray.float().mean() - 0.2) < 0.03
+    assert ((plan.hue == 0) == (plan.brightness == 1)).all(), "all of a jitter or none"
+    assert -0.5 <= plan.hue.min() < -0.49
+    assert 0.49 < plan.hue.max() <= 0.5
+
+
+def test_a_clip_keeps_its_jitter_over_its_frames_and_frames_have_their_own_if_asked(
+    timed, settings
+) -> None:
+    clips = timed(batch=20)
+    still = type(clips)(**{**vars(clips), "frames_BLHWC": torch.full_like(clips.frames_BLHWC, 90)})
+    strong, each = View(Stream.RGB), View(Stream.RGB, space=CLEAN, jitter_frames=True)
+    made = make([strong, each], still, settings("colour", size=4), seed=0, step=0)
+    spread = [made[v.pixels].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
+    assert spread[0].max() < 1e-5
+    assert (spread[1] > 0.1).float().mean() > 0.9
+
+
+def test_noise_differs_between_samples_and_is_as_strong_as_drawn() -> None:
+    x = torch.full((40, 2, 3, 32, 32), 0.5)
+    noise = add_noise(x, draws(), 0) - 0.5
+    deviation = noise.flatten(1).std(dim=1)
+    assert 0.3 < (deviation == 0).float().mean() < 0.7
+    assert 0.03 < deviation.max() < 0.051
+    noisy = noise[deviation > 0.005].flatten(1)
+    correlation = torch.corrcoef(noisy) - torch.eye(len(noisy))
+    assert correlation.abs().max() < 6 / noisy.shape[1] ** 0.5
+
+
+def test_weak_and_clean_views_and_views_of_spaces_that_see_colour_keep_their_colours(
+    timed, settings
+) -> None:
+    clips = timed(batch=4)
+    tinted = clips.frames_BLHWC.clone()
+    tinted[..., 0] = 200
+    clips = type(clips)(**{**vars(clips), "frames_BLHWC": tinted})
+    for view, ignores in (
+        (View(Stream.RGB, space=WEAK), ("colour", "noise")),
+        (View(Stream.RGB, space=CLEAN), ("colour", "noise")),
+        (View(Stream.RGB), ("crop", "flip", "time", "speed")),
+    ):
+        made = make([view], clips, settings(*ignores), seed=0, step=0)[view.pixels]
+        red = made.pixels[:, 0] * PIXEL_SD + PIXEL_MEAN
+        torch.testing.assert_close(red, torch.full_like(red, 200 / 255))

@@ -1,0 +1,161 @@
+"""Flow against known motion, OpenCV's DIS, and its own symmetries."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from moving_textures import Array, Motion, pair, rotation, translation, zoom
+from torch import Tensor
+
+from evossl.streams import Stream
+from evossl.views.flow import clip_flow, pair_flow
+from evossl.views.make import FLOW_SCALE, make
+from evossl.views.spec import CLEAN, STRONG, Space, Time, View
+
+SIZE = 64
+ANGLES = np.arange(12) * 2.4
+MOTIONS: dict[str, list[Motion]] = {
+    **{
+        f"{r} pixels": [translation(r * np.cos(a), r * np.sin(a)) for a in ANGLES]
+        for r in (0.5, 1.0, 2.0, 3.0, 4.0)
+    },
+    "rotation": [rotation(degrees, SIZE) for degrees in (-8, -7, -5, -4, -2, 2, 3, 5, 6, 8)],
+    "zoom": [zoom(factor, SIZE) for factor in (0.9, 0.92, 0.95, 0.97, 1.03, 1.05, 1.08, 1.1)],
+}
+
+
+def bytes_of(image: Array) -> Array:
+    return np.round(image * 255).astype(np.uint8)
+
+
+def tensor_of(images: list[Array]) -> Tensor:
+    return torch.tensor(np.stack([bytes_of(image) for image in images])).float()[:, None] / 255
+
+
+def error(flow: Array, truth: Array) -> float:
+    """Mean end-point error in pixels."""
+    return float(np.hypot(*np.moveaxis(flow - truth, 1, 0)).mean())
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_end_point_error_is_at_most_1_3_times_that_of_dis(motion: str) -> None:
+    first, second, truth = zip(
+        *(pair(17 * i, m, SIZE) for i, m in enumerate(MOTIONS[motion])), strict=True
+    )
+    ours = pair_flow(tensor_of(first), tensor_of(second)).numpy()
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    theirs = [
+        dis.calc(bytes_of(a), bytes_of(b), None).transpose(2, 0, 1)
+        for a, b in zip(first, second, strict=True)
+    ]
+    truths = np.stack(truth)
+    assert error(ours, truths) <= 1.3 * error(np.stack(theirs), truths)
+    assert error(ours, truths) < 0.15, "pixels"
+
+
+def test_still_frames_have_no_flow_whatever_their_texture() -> None:
+    still = torch.rand(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert clip_flow(still.expand(2, 4, 1, 32, 32)).abs().max() == 0
+    flat = torch.full((1, 3, 1, 32, 32), 0.3)
+    assert clip_flow(flat).abs().max() == 0
+
+
+def test_a_still_background_stays_still_behind_what_moves() -> None:
+    still, _, _ = pair(1, translation(0, 0), SIZE)
+    first, second, _ = pair(2, translation(3, 0), SIZE)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    before, after = (np.hypot(y - 32, x - middle) < 12 for middle in (30, 33))
+    flow = pair_flow(
+        tensor_of([np.where(before, first, still)]), tensor_of([np.where(after, second, still)])
+    )[0].numpy()
+    far = np.hypot(y - 32, x - 31) > 22
+    assert np.abs(flow[:, far]).mean() < 0.05
+    assert abs(flow[0][np.hypot(y - 32, x - 30) < 7].mean() - 3) < 0.3
+
+
+def test_a_change_of_light_is_no_motion() -> None:
+    first, second, truth = pair(5, translation(1.5, -1.0), SIZE)
+    same, darker = (pair_flow(tensor_of([first]), tensor_of([b])) for b in (second, second * 0.95))
+    assert error(darker.numpy(), truth[None]) < 0.15
+    assert (same - darker).abs().mean() < 0.15
+
+
+def test_flow_of_the_mirrored_clip_is_the_mirrored_flow_with_dx_negated() -> None:
+    first, second, _ = pair(3, translation(1.3, 0.7), SIZE)
+    clip = torch.stack([tensor_of([first])[0], tensor_of([second])[0]])[None]
+    sign = torch.tensor([-1.0, 1.0])[:, None, None]
+    mirrored = clip_flow(clip.flip(-1))
+    torch.testing.assert_close(mirrored, clip_flow(clip).flip(-1) * sign, atol=2e-3, rtol=0)
+    upside_down = clip_flow(clip.flip(-2))
+    torch.testing.assert_close(upside_down, clip_flow(clip).flip(-2) * -sign, atol=2e-3, rtol=0)
+
+
+def test_there_is_a_field_for_each_frame_and_the_last_is_repeated() -> None:
+    clip = torch.rand(2, 5, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    flow = clip_flow(clip)
+    assert flow.shape == (2, 5, 2, 24, 24)
+    assert torch.equal(flow[:, 3], flow[:, 4])
+    torch.testing.assert_close(flow[:, 1], pair_flow(clip[:, 1], clip[:, 2]), atol=1e-4, rtol=0)
+
+
+def moving_clips(noisy, velocity: tuple[float, float]):
+    """A batch of one texture in motion: `velocity` pixels (right, down) a frame."""
+    clips = noisy(batch=2, length=10)
+    frames = np.stack(
+        [pair(0, translation(t * velocity[0], t * velocity[1]), 40)[1] for t in range(10)]
+    )
+    video = torch.tensor(bytes_of(frames))[None, :, :, :, None].expand(2, 10, 40, 40, 3)
+    size = torch.tensor([[40, 40], [40, 40]])
+    return type(clips)(**{**vars(clips), "frames_BLHWC": video.contiguous(), "size_B2": size})
+
+
+def test_a_view_of_flow_is_in_pixels_of_the_view_right_and_down(noisy, settings) -> None:
+    view = View(Stream.FLOW, space=Space("clean", size=60))
+    made = make([view], moving_clips(noisy, (1.0, -0.5)), settings(), seed=0, step=0)[view.pixels]
+    middle = made.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_SCALE
+    torch.testing.assert_close(middle, torch.tensor([1.5, -0.75]), atol=0.1, rtol=0)
+
+
+def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings) -> None:
+    clips = moving_clips(noisy, (0.5, 0.25))
+    base = View(Stream.FLOW, space=Space("clean", size=40))
+    views = {
+        "slow": base,
+        "fast": View(Stream.FLOW, space=base.space, time=Time(frames=4, stride=2)),
+        "back": View(Stream.FLOW, space=base.space, time=Time(reverse=1.0)),
+    }
+    made = make(views.values(), clips, settings(), seed=0, step=0)
+    mean = {
+        name: made[v.pixels].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4)) * FLOW_SCALE
+        for name, v in views.items()
+    }
+    torch.testing.assert_close(mean["slow"], torch.tensor([0.5, 0.25]), atol=0.06, rtol=0)
+    torch.testing.assert_close(mean["fast"], 2 * mean["slow"], atol=0.06, rtol=0)
+    torch.testing.assert_close(mean["back"], -mean["slow"], atol=0.06, rtol=0)
+    strong = View(Stream.FLOW, space=STRONG)
+    for step in range(4):
+        flipped = make([strong], clips, settings("flip", size=40), seed=0, step=step)[strong.pixels]
+        mean_B = flipped.pixels[:, 0, :, 8:-8, 8:-8].mean(dim=(1, 2, 3))
+        assert torch.equal(mean_B < 0, flipped.applied.flipped_B)
+
+
+def test_flow_does_not_see_colour_jitter(noisy, settings) -> None:
+    view = View(Stream.FLOW)
+    plain, coloured = (
+        make([view], noisy(), settings("crop", *extra), seed=0, step=0)[view.pixels].pixels
+        for extra in ((), ("colour",))
+    )
+    assert torch.equal(plain, coloured)
+
+
+def test_flow_within_pieces_does_not_cross_them(noisy, settings) -> None:
+    time = Time(segments=2, shuffle=0.5)
+    whole, apart = (
+        View(Stream.FLOW, time=time, space=CLEAN),
+        View(Stream.FLOW, time=time, space=CLEAN, pieces=2),
+    )
+    made = make([whole, apart], noisy(), settings(), seed=0, step=0)
+    joined, pieces = made[whole.pixels].pixels, made[apart.pixels].pixels
+    torch.testing.assert_close(pieces[:, 0, :, :3], joined[:, :, :3], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(pieces[:, 1, :, :3], joined[:, :, 4:7], atol=1e-4, rtol=1e-4)
+    assert torch.equal(pieces[:, :, :, 3], pieces[:, :, :, 2])

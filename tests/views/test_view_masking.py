@@ -1,0 +1,56 @@
+"""Masks: how many blocks, which frames, and that the pixels are what `Applied` says."""
+
+import pytest
+import torch
+
+from evossl.errors import UserError
+from evossl.streams import Stream
+from evossl.views.make import make
+from evossl.views.shapes import check_fits
+from evossl.views.spec import WEAK, Mask, Time, View
+
+
+@pytest.mark.parametrize("tube", [True, False])
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.6, 1.0])
+def test_each_slice_blanks_its_share_and_a_tube_the_same_blocks(
+    noisy, settings, tube, ratio
+) -> None:
+    plain = View(Stream.RGB, space=WEAK, time=Time(frames=7))
+    masked = View(Stream.RGB, space=WEAK, time=Time(frames=7), mask=Mask(ratio, 4, tube))
+    made = make([plain, masked], noisy(), settings(), seed=0, step=0)
+    mask = made[masked.pixels].applied.mask_BTHW
+    assert mask.shape == (6, 4, 4, 4)
+    assert (mask.sum(dim=(2, 3)) == round(16 * ratio)).all()
+    steady = (mask == mask[:, :1]).all()
+    assert bool(steady) == (tube or ratio in (0, 1))
+    if 0 < ratio < 1:
+        assert len({tuple(row.flatten().tolist()) for row in mask}) == 6, "each sample its own"
+    before, after = made[plain.pixels].pixels, made[masked.pixels].pixels
+    for b, c, t, y, x in torch.cartesian_prod(
+        *(torch.arange(n) for n in (6, 3, 7, 16, 16))
+    ).tolist()[::7]:
+        blanked = mask[b, t // 2, y // 4, x // 4]
+        assert after[b, c, t, y, x] == (0 if blanked else before[b, c, t, y, x])
+
+
+def test_sound_is_blanked_in_bands_and_columns(noisy, settings) -> None:
+    view = View(Stream.AUDIO, space=WEAK, mask=Mask(0.5))
+    made = make([view], noisy(), settings(), seed=0, step=0)[view.pixels]
+    assert made.applied.mask_BTHW.shape == (6, 1, 3, 8)
+    assert ((made.pixels == 0).float().mean(dim=(1, 2, 3, 4)) - 0.5).abs().max() < 0.01
+
+
+def test_pieces_have_masks_of_their_own(noisy, settings) -> None:
+    view = View(Stream.RGB, space=WEAK, time=Time(segments=2), pieces=2, mask=Mask(0.5, 4))
+    made = make([view], noisy(), settings(), seed=0, step=0)[view.pixels]
+    mask = made.applied.mask_BTHW
+    assert mask.shape == (6, 2, 2, 4, 4)
+    assert not torch.equal(mask[:, 0], mask[:, 1])
+    blanked = mask.repeat_interleave(2, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
+    assert torch.equal(made.pixels[:, :, 0] == 0, blanked)
+
+
+def test_blocks_that_do_not_divide_the_input_are_refused(settings) -> None:
+    view = View(Stream.RGB, mask=Mask(0.5, patch=5))
+    with pytest.raises(UserError, match=r"masked.rgb blanks blocks of 5 in 16 x 16"):
+        check_fits(view, settings(), 32, 12.0, "masked.rgb")

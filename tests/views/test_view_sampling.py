@@ -1,0 +1,272 @@
+"""Temporal sampling, read back from frames whose value is their time."""
+
+from itertools import permutations
+
+import pytest
+import torch
+from torch import Tensor
+from view_batches import LEVEL
+
+from evossl.errors import UserError
+from evossl.streams import Stream
+from evossl.views.draws import Draws
+from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
+from evossl.views.sampling import plan_time
+from evossl.views.shapes import check_fits, required_frames
+from evossl.views.spec import CLEAN, STRONG, WEAK, Made, Time, View
+
+CPU = torch.device("cpu")
+
+
+def seen_frames(made: Made) -> Tensor:
+    """The frames of the stretch in the order they are shown, (B, T), read from the pixels."""
+    value = (made.pixels.mean(dim=(-4, -2, -1)) * PIXEL_SD + PIXEL_MEAN) * 255 / LEVEL
+    assert torch.allclose(value, value.round(), atol=1e-3)
+    return value.round().long()
+
+
+def one(view: View, clips, settings, seed: int = 0, step: int = 0) -> Made:
+    return make([view], clips, settings, seed=seed, step=step)[view.pixels]
+
+
+def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
+    """Naive loops over what `Applied` says."""
+    applied, rows = made.applied, []
+    for b in range(len(applied.start_B)):
+        stride = int(applied.stride_B[b])
+        taken = [int(applied.start_B[b]) + (time.offset + i) * stride for i in range(frames)]
+        if applied.reversed_B[b]:
+            taken.reverse()
+        part = frames // time.segments
+        order = applied.permutation_BN[b].tolist()
+        rows.append([f for segment in order for f in taken[segment * part : (segment + 1) * part]])
+    return rows
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        Time(),
+        Time(frames=4, stride=3),
+        Time(stride=(1, 2, 3)),
+        Time(frames=6, offset=2, window=9),
+        Time(reverse=0.5),
+        Time(segments=4, shuffle=0.5),
+        Time(reverse=0.5, segments=2, shuffle=0.7, stride=2),
+        Time(shift=0.5),
+        Time(reverse=0.5, segments=4, shuffle=0.5, shift=0.5, stride=(1, 2)),
+    ],
+)
+def test_applied_tells_which_frames_are_shown_and_in_which_order(timed, settings, time) -> None:
+    view = View(Stream.RGB, time=time, space=WEAK)
+    made = one(view, timed(length=40), settings())
+    frames = time.frames or 8
+    assert seen_frames(made).tolist() == expected_frames(made, time, frames)
+    assert made.valid_B.all()
+
+
+def test_windows_are_placed_uniformly_and_inside_the_stretch(timed, settings) -> None:
+    view = View(Stream.RGB, time=Time(stride=2), space=WEAK)
+    starts = one(view, timed(batch=3000, length=20), settings(size=2)).applied.start_B
+    counts = torch.bincount(starts, minlength=5)
+    assert len(counts) == 5, "a window of 16 frames has 5 places in 20"
+    assert ((counts - 600).abs() < 5 * (600 * 0.8) ** 0.5).all(), "5 sigma of the binomial"
+
+
+@pytest.mark.parametrize("segments", [2, 3, 4])
+def test_shuffles_are_uniform_without_the_identity_and_the_reversed_order(
+    timed, settings, segments
+) -> None:
+    time = Time(frames=12, segments=segments, shuffle=0.6)
+    applied = one(
+        View(Stream.RGB, time=time, space=CLEAN), timed(2000, length=12), settings(size=2)
+    ).applied
+    identity, backwards = tuple(range(segments)), tuple(reversed(range(segments)))
+    allowed = set(permutations(range(segments))) - {identity}
+    allowed -= {backwards} if segments > 2 else set()
+    shuffled = applied.permutation_BN[applied.shuffled_B].tolist()
+    counts = {p: shuffled.count(list(p)) for p in allowed}
+    assert sum(counts.values()) == len(shuffled), "nothing but allowed orders"
+    mean = len(shuffled) / len(allowed)
+    assert all(abs(count - mean) < 5 * mean**0.5 for count in counts.values())
+    assert (applied.permutation_BN[~applied.shuffled_B] == torch.tensor(identity)).all()
+    assert abs(applied.shuffled_B.float().mean() - 0.6) < 0.06
+
+
+def test_a_shift_is_half_a_window_or_more_and_leaves_the_others_in_step(timed, settings) -> None:
+    clips, weak = timed(batch=500), settings(size=2)
+    still = one(View(Stream.RGB, space=WEAK), clips, weak).applied
+    view = View(Stream.AUDIO, time=Time(shift=0.5), space=WEAK)
+    moved = one(view, clips, weak).applied
+    away = (moved.start_B - still.start_B).abs()
+    assert (away[moved.shifted_B] >= 4).all()
+    assert (away[~moved.shifted_B] == 0).all()
+    assert 0.4 < moved.shifted_B.float().mean() < 0.6
+    assert moved.start_B.min() == 0
+    assert moved.start_B.max() == 24
+
+
+def test_required_frames_is_where_samples_become_valid(timed, settings) -> None:
+    """By trying every length: a shift needs a place elsewhere whatever the time draw."""
+    lengths = torch.arange(1, 41).repeat_interleave(20)
+    clips = timed(batch=len(lengths), length=40, lengths=lengths)
+    for time in (Time(), Time(stride=3), Time(offset=3), Time(shift=0.5), Time(frames=5, shift=1)):
+        view = View(Stream.RGB, time=time, space=WEAK)
+        made = one(view, clips, settings(size=2))
+        assert (made.valid_B == (lengths >= required_frames(view, settings()))).all(), time
+    assert required_frames(View(Stream.RGB, time=Time(shift=0.5)), settings()) == 15
+
+
+def test_a_short_stretch_is_not_valid_and_shows_its_last_frame_again(timed, settings) -> None:
+    clips = timed(batch=2, lengths=torch.tensor([5, 8]))
+    made = one(View(Stream.RGB, space=WEAK), clips, settings())
+    assert made.valid_B.tolist() == [False, True]
+    assert seen_frames(made).tolist() == [[0, 1, 2, 3, 4, 4, 4, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+def test_a_stride_that_does_not_fit_gives_way_to_the_largest_that_does(timed, settings) -> None:
+    lengths = torch.tensor([8, 16, 23, 24, 32]).repeat_interleave(40)
+    clips = timed(batch=200, lengths=lengths)
+    made = one(View(Stream.RGB, time=Time(stride=(3, 1, 2)), space=WEAK), clips, settings(size=2))
+    drawn = made.applied.stride_B.view(5, 40)
+    seen = [sorted(set(row)) for row in drawn.tolist()]
+    assert seen == [[1], [1, 2], [1, 2], [1, 2, 3], [1, 2, 3]]
+    assert made.valid_B.all()
+    assert (drawn[1] == 2).sum() > (drawn[4] == 2).sum(), "those that drew 3 take 2"
+
+
+def test_equal_time_draws_stand_in_step_and_different_ones_do_not(timed, settings) -> None:
+    clips = timed(batch=200)
+    views = [
+        View(Stream.RGB, draw=1),
+        View(Stream.FLOW, time_draw=1, space_draw=5, space=WEAK),
+        View(Stream.AUDIO, time_draw=1),
+        View(Stream.GRAY, time=Time(reverse=0.5, segments=2, shuffle=0.5), draw=1),
+        View(Stream.RGB, draw=2),
+    ]
+    made = make(views, clips, settings("time", "crop", size=8), seed=3, step=1)
+    starts = [made[view.pixels].applied.start_B for view in views]
+    assert all(torch.equal(starts[0], other) for other in starts[1:4])
+    correlation = torch.corrcoef(torch.stack([starts[0], starts[4]]).float())[0, 1]
+    assert abs(correlation) < 5 / 200**0.5
+
+
+def test_past_and_future_of_one_window_follow_on(timed, settings) -> None:
+    clips = timed()
+    past = View(Stream.RGB, time=Time(frames=5, window=8), space=WEAK)
+    future = View(Stream.RGB, time=Time(frames=3, offset=5), space=WEAK, encoder=None)
+    made = make([past, future], clips, settings(), seed=0, step=0)
+    shown = torch.cat([seen_frames(made[v.pixels]) for v in (past, future)], dim=1)
+    assert (shown == shown[:, :1] + torch.arange(8)).all()
+
+
+def test_strong_views_share_their_moment_unless_time_is_ignored(timed, settings) -> None:
+    clips, views = timed(batch=100), [View(Stream.RGB, draw=d) for d in (0, 3)]
+    same = make(views, clips, settings("crop"), seed=0, step=0)
+    other = make(views, clips, settings("crop", "time"), seed=0, step=0)
+    first, second = (same[v.pixels].applied.start_B for v in views)
+    assert torch.equal(first, second)
+    first, second = (other[v.pixels].applied.start_B for v in views)
+    assert (first != second).float().mean() > 0.8
+    weak = [View(Stream.RGB, space=WEAK, draw=d) for d in (0, 3)]
+    free = make(weak, clips, settings("crop"), seed=0, step=0)
+    first, second = (free[v.pixels].applied.start_B for v in weak)
+    assert (first != second).float().mean() > 0.8
+
+
+def test_only_strong_views_of_stride_one_change_speed_when_it_is_ignored(timed, settings) -> None:
+    clips, ignoring = timed(batch=200), settings("speed", size=2)
+    strides = {
+        name: set(one(view, clips, ignoring).applied.stride_B.tolist())
+        for name, view in {
+            "strong": View(Stream.RGB),
+            "sound": View(Stream.AUDIO),
+            "slow": View(Stream.RGB, time=Time(stride=3)),
+            "weak": View(Stream.RGB, space=WEAK),
+        }.items()
+    }
+    assert strides == {"strong": {1, 2}, "sound": {1, 2}, "slow": {3}, "weak": {1}}
+    fixed = one(View(Stream.RGB), clips, settings(size=2)).applied.stride_B
+    assert set(fixed.tolist()) == {1}
+
+
+def test_an_inner_view_lies_in_the_window_of_its_outer_view(timed, settings) -> None:
+    outer = View(Stream.RGB, time=Time(stride=2, shift=0.5), space=WEAK, draw=1)
+    inner = View(Stream.RGB, time=Time(frames=4, stride=(1, 4)), space=WEAK, within=outer, draw=2)
+    made = make([outer, inner], timed(batch=300, length=40), settings(size=2), seed=0, step=0)
+    out, inn = (made[view.pixels] for view in (outer, inner))
+    offset = inn.applied.start_B - out.applied.start_B
+    assert (offset >= 0).all()
+    assert (offset + 4 * inn.applied.stride_B <= 16).all()
+    assert set(inn.applied.stride_B.tolist()) == {1, 4}
+    assert len(set(offset.tolist())) == 13, "every place for 4 frames in 16"
+    assert out.valid_B.all()
+    assert inn.valid_B.all()
+
+
+def test_an_inner_view_is_not_valid_where_its_outer_view_is_not(timed, settings) -> None:
+    clips = timed(batch=2, lengths=torch.tensor([10, 30]))
+    outer = View(Stream.RGB, time=Time(stride=2), space=WEAK)
+    inner = View(Stream.RGB, time=Time(frames=2), space=WEAK, within=outer)
+    assert one(inner, clips, settings()).valid_B.tolist() == [False, True]
+
+
+def test_drawn_pieces_are_draws_of_their_own(timed, settings) -> None:
+    view = View(Stream.RGB, time=Time(frames=4), space=WEAK, draw=2, pieces=3)
+    clips = timed(batch=50)
+    made = one(view, clips, settings())
+    assert made.pixels.shape == (50, 3, 3, 4, 16, 16)
+    for i in range(3):
+        alone = one(
+            View(Stream.RGB, time=Time(frames=4), space=WEAK, draw=2000 + i), clips, settings()
+        )
+        assert torch.equal(made.pixels[:, i], alone.pixels)
+        assert torch.equal(made.applied.start_B[:, i], alone.applied.start_B)
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_segments_as_pieces_are_the_whole_cut_apart(timed, settings, stream) -> None:
+    time = Time(segments=4, shuffle=0.5)
+    whole = one(View(stream, time=time, space=WEAK), timed(), settings())
+    apart = one(View(stream, time=time, space=WEAK, pieces=4), timed(), settings())
+    axis = 4 if stream == Stream.AUDIO else 2
+    pieces = torch.stack(whole.pixels.chunk(4, dim=axis), dim=1)
+    assert apart.pixels.shape == pieces.shape
+    assert torch.equal(apart.applied.permutation_BN, whole.applied.permutation_BN)
+    if stream != Stream.FLOW:  # between pieces there is no flow
+        assert torch.equal(apart.pixels, pieces)
+
+
+def test_times_do_not_depend_on_pixels_or_other_streams(timed, settings) -> None:
+    """The plan alone gives what `make` applies."""
+    clips, view = timed(), View(Stream.RGB, time=Time(reverse=0.5, stride=(1, 2)), space=WEAK)
+    plan = plan_time(view, clips, settings(), Draws(0, 0, CPU), None)
+    made = one(view, clips, settings())
+    assert torch.equal(plan.start_B, made.applied.start_B)
+    assert torch.equal(plan.frame_index_BT(clips.num_frames_B), seen_frames(made))
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (View(Stream.RGB, time=Time(stride=5)), "needs 40 frames .* clip.stretch is 32"),
+        (View(Stream.RGB, time=Time(stride=3, shift=0.5)), "needs 47 frames"),
+        (View(Stream.RGB, time=Time(segments=3)), "cuts 8 frames into 3 segments"),
+        (View(Stream.RGB, time=Time(offset=2, window=9)), "takes 8 frames from step 2"),
+        (View(Stream.FLOW, time=Time(segments=8), pieces=8), "flow needs two"),
+        (View(Stream.RGB, time=Time(stride=2), within=View(Stream.RGB)), "outer view has 8"),
+    ],
+)
+def test_a_view_that_can_never_be_made_is_refused_by_name(settings, view, message) -> None:
+    with pytest.raises(UserError, match=f"^order.rgb: view 'clip' .*{message}"):
+        check_fits(view, settings(), 32, 12.0, "order.rgb: view 'clip'")
+
+
+def test_views_that_fit_are_not_refused(settings) -> None:
+    for view in (
+        View(Stream.RGB, time=Time(stride=4)),
+        View(Stream.RGB, space=STRONG, time=Time(shift=0.5, segments=4)),
+        View(Stream.RGB, time=Time(frames=4), within=View(Stream.RGB)),
+        View(Stream.FLOW, time=Time(segments=4), pieces=4),
+    ):
+        check_fits(view, settings("speed"), 32, 12.0, "a view")
