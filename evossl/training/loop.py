@@ -178,7 +178,7 @@ class _Meter:
         seconds = max(self.seconds, 1e-9)
         return StepReport(
             step=done,
-            total=float(outcome.total),
+            total=float(outcome.total.detach()),
             lr=lr,
             grad_norm=float(outcome.grad_norm),
             seconds=seconds,

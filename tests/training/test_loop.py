@@ -1,0 +1,181 @@
+"""The training loop: resumed bit for bit, stopped for a reason, never silently wrong."""
+
+import errno
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from training_cases import MemoryLoader, make_model, make_space
+
+from evossl.config import Optimiser
+from evossl.errors import RunError, UserError
+from evossl.task import Seen
+from evossl.training import checkpoint as checkpoint_module
+from evossl.training.checkpoint import load_checkpoint, load_encoder_state
+from evossl.training.history import StepReport, read_history
+from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
+from evossl.training.model import MultiTaskModel
+from evossl.training.optim import build_optimiser, learning_rate
+
+TASKS = {"simclr": {"places": ["rgb"]}, "reconstruction": {"places": ["rgb"]}}
+WEIGHTS = {"simclr.rgb": 0.5, "reconstruction.rgb": 0.5}
+SCALES = {"simclr.rgb": 20.0, "reconstruction.rgb": 1.0}
+STEPS = 4
+
+
+def start(
+    folder: Path, steps: int = STEPS, model: MultiTaskModel | None = None, **keys: Any
+) -> Iterator[StepReport]:
+    """A training in memory that reports every step and saves every second one."""
+    resume = keys.pop("resume", False)
+    deadline = keys.pop("deadline", None)
+    space = make_space(TASKS, **keys)
+    schedule = Schedule(steps, log_every=1, save_every=2, deadline_seconds=deadline)
+    loader: Any = MemoryLoader()
+    return train(
+        model or make_model(space), loader, space, Weighing(WEIGHTS, SCALES), schedule, folder,
+        resume=resume,
+    )  # fmt: skip
+
+
+def losses(folder: Path) -> list[Any]:
+    return [
+        (line["step"], line["loss"], line["grad_norm"])
+        for line in read_history(folder / "history.jsonl")
+    ]
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_training_that_was_stopped_resumes_to_the_same_losses_bit_for_bit(
+    tmp_path: Path, optimiser: str
+) -> None:
+    keys: dict[str, Any] = {"optimiser": {"name": optimiser, "lr": 0.01}}
+    whole, parts = make_model(make_space(TASKS)), make_model(make_space(TASKS))
+    list(start(tmp_path / "whole", model=whole, **keys))
+    interrupted = start(tmp_path / "parts", **keys)
+    for report in interrupted:
+        if report.step == 3:  # one step past the last checkpoint
+            break
+    interrupted.close()  # type: ignore[attr-defined]
+    list(start(tmp_path / "parts", model=parts, resume=True, **keys))
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert len(losses(tmp_path / "whole")) == STEPS
+    there = whole.state_dict()
+    assert all(torch.equal(there[name], value) for name, value in parts.state_dict().items())
+
+
+def test_accumulated_gradients_are_the_mean_over_the_parts(tmp_path: Path) -> None:
+    """With a huge rate-free clip, one step of two parts moves by the mean of their gradients."""
+    keys: dict[str, Any] = {
+        "optimiser": {
+            "name": "sgd",
+            "lr": 0.1,
+            "warmup": 0.0,
+            "weight_decay": 0.0,
+            "clip_norm": None,
+        }
+    }
+    space = make_space(TASKS, **keys)
+    moved = make_model(space)
+    before = {name: p.detach().clone() for name, p in moved.named_parameters()}
+    list(start(tmp_path, steps=1, model=moved, training={"accumulate": 2, "batch_size": 6}, **keys))
+    fresh = make_model(space)
+    for part in (0, 1):
+        result = fresh.losses(MemoryLoader().batch(part), part, 0.0)
+        total = sum(result.losses[n] * WEIGHTS[n] / SCALES[n] for n in WEIGHTS)
+        (total / 2).backward()  # type: ignore[union-attr]
+    gradient = {n: p.grad for n, p in fresh.named_parameters()}
+    for name, parameter in moved.named_parameters():
+        if gradient[name] is not None:
+            step = (before[name] - parameter.detach()) / (0.1 * 1.9)  # Nesterov's first: 1 + 0.9
+            torch.testing.assert_close(step, gradient[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_fails_with_its_name(tmp_path: Path) -> None:
+    model = make_model(make_space(TASKS))
+    task = model.task("reconstruction.rgb")
+    plain = task.loss
+
+    def broken(seen: Seen) -> Tensor:
+        return plain(seen) * float("nan")
+
+    task.loss = broken  # type: ignore[method-assign]
+    with pytest.raises(TrainingFailedError, match=r"loss of reconstruction\.rgb .* step 1"):
+        list(start(tmp_path, model=model))
+
+
+def test_a_deadline_fails_the_training_and_says_where(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailedError, match="deadline of 1e-06 s at step 1 of 4"):
+        list(start(tmp_path, deadline=1e-6))
+
+
+def test_the_history_says_every_loss_raw_and_weighted(tmp_path: Path) -> None:
+    list(start(tmp_path, steps=2))
+    line = json.loads((tmp_path / "history.jsonl").read_text().splitlines()[0])
+    assert line["loss"].keys() == WEIGHTS.keys()
+    for name, raw in line["loss"].items():
+        assert line["weighted"][name] == pytest.approx(raw * WEIGHTS[name] / SCALES[name], rel=1e-5)
+    assert line["total"] == pytest.approx(sum(line["weighted"].values()), rel=1e-5)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start(tmp_path)
+    for report in running:
+        if report.step == 3:
+            break
+    saved = (tmp_path / "checkpoint" / "model.safetensors").read_bytes()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(RunError, match=r"disk is full"):
+        list(running)
+    assert (tmp_path / "checkpoint" / "model.safetensors").read_bytes() == saved
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    list(start(tmp_path, steps=2))
+    (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"junk")
+    space = make_space(TASKS)
+    model = make_model(space)
+    with pytest.raises(UserError, match="a broken checkpoint"):
+        load_checkpoint(
+            tmp_path / "checkpoint", model, build_optimiser(model.trained(), space.optimiser)
+        )
+    with pytest.raises(UserError, match="not a checkpoint"):
+        load_encoder_state(tmp_path / "nothing", model.encoders["rgb"], "rgb")
+
+
+def test_warm_up_is_linear_and_the_cosine_ends_near_zero() -> None:
+    choice = Optimiser(lr=2.0, warmup=0.2)
+    rates = [learning_rate(step, 10, choice) for step in range(10)]
+    assert rates[:2] == [1.0, 2.0]
+    assert rates[2] == 2.0
+    assert all(a > b for a, b in itertools.pairwise(rates[2:]))
+    assert rates[6] == pytest.approx(1.0)  # half of the cosine
+    assert rates[-1] < 0.1
+
+
+def test_biases_and_norms_have_no_weight_decay() -> None:
+    model = make_model(make_space(TASKS))
+    decayed, free = build_optimiser(model.trained(), Optimiser(weight_decay=0.1)).param_groups
+    assert decayed["weight_decay"] == 0.1
+    assert free["weight_decay"] == 0.0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim <= 1 for p in free["params"])
+    assert len(decayed["params"]) + len(free["params"]) == len(list(model.trained()))
+
+
+def test_training_lowers_the_objective(tmp_path: Path) -> None:
+    reports = list(start(tmp_path, steps=16, optimiser={"lr": 0.003}))
+    early = sum(report.total for report in reports[:4])
+    assert sum(report.total for report in reports[-4:]) < early

@@ -1,0 +1,112 @@
+"""From a space to its terms; from weights to the terms that are on."""
+
+import pytest
+from training_cases import make_space, terms_of
+
+from evossl.errors import UserError
+from evossl.task import load_catalogue
+from evossl.training.terms import active_weights, resolve_terms, term_weights
+
+TASKS = load_catalogue()
+
+
+def names(tasks: dict[str, object], streams: list[str]) -> list[str]:
+    return [t.name for t in resolve_terms(make_space(tasks, streams=streams), TASKS)]
+
+
+def test_a_task_without_places_stands_wherever_the_streams_allow() -> None:
+    assert names({"simclr": {}}, ["rgb"]) == ["simclr.rgb"]
+    assert set(names({"simclr": {}}, ["rgb", "flow"])) == {"simclr.rgb", "simclr.flow"}
+
+
+def test_distillation_has_a_term_for_each_stage_with_a_weight_of_its_own() -> None:
+    found = names({"distill": {}, "simclr": {"places": ["flow"]}}, ["rgb", "flow"])
+    assert [n for n in found if n.startswith("distill")] == [
+        f"distill.flow->rgb.stage{i}" for i in (1, 2, 3, 4)
+    ]
+
+
+def test_no_term_has_a_slash_in_its_name() -> None:
+    everything = {name: {} for name in TASKS}
+    assert not [n for n in names(everything, ["rgb", "gray", "flow", "audio"]) if "/" in n]
+
+
+def test_an_unknown_task_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'simclr'"):
+        names({"simcrl": {}}, ["rgb"])
+
+
+def test_an_unknown_place_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"tasks\.simclr\.places.*did you mean 'flow'"):
+        names({"simclr": {"places": ["flwo"]}}, ["rgb", "flow"])
+
+
+def test_a_task_that_fits_no_stream_is_refused() -> None:
+    with pytest.raises(UserError, match=r"tasks\.multimodal_contrast.*add a stream"):
+        names({"multimodal_contrast": {}}, ["rgb"])
+
+
+def test_weights_are_the_space_s_fixed_or_evolved() -> None:
+    space = make_space(
+        {"simclr": {"places": ["rgb"], "weight": 0.3}, "order_binary": {"places": ["rgb"]}}
+    )
+    assert term_weights(space, terms_of(space)) == {
+        "simclr.rgb": 0.3,
+        "order_binary.rgb": (0.0, 1.0),
+    }
+
+
+def on(
+    weights: dict[str, float], prune_below: float = 0.05, rescale: bool = True
+) -> dict[str, float]:
+    tasks = {
+        "simclr": {"places": ["rgb", "flow"]},
+        "reconstruction": {"places": ["rgb"]},
+        "distill": {"places": ["flow->rgb.stage3"]},
+    }
+    terms = terms_of(make_space(tasks))
+    return active_weights(terms, weights, TASKS, prune_below, rescale)
+
+
+ALL = {
+    "simclr.rgb": 0.5,
+    "simclr.flow": 0.25,
+    "reconstruction.rgb": 0.04,
+    "distill.flow->rgb.stage3": 0.25,
+}
+
+
+def test_small_weights_are_off_and_the_rest_sums_to_one() -> None:
+    assert on(ALL) == {"simclr.rgb": 0.5, "simclr.flow": 0.25, "distill.flow->rgb.stage3": 0.25}
+
+
+def test_shrinking_all_weights_changes_nothing() -> None:
+    assert on({n: w / 2 for n, w in ALL.items()}) == on(ALL)
+
+
+def test_distillation_from_a_stream_without_a_task_of_its_own_is_off() -> None:
+    assert on(ALL | {"simclr.flow": 0.0}) == {"simclr.rgb": 1.0}
+
+
+def test_the_raw_sum_is_not_rescaled() -> None:
+    assert on(ALL, prune_below=0.0, rescale=False) == ALL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"simclr.rgb": 1.5}, "must lie in"),
+        ({"simclr.rgb": -0.1}, "must lie in"),
+        ({"simclr.rbg": 0.5}, "did you mean 'simclr.rgb'"),
+        (dict.fromkeys(ALL, 0.0), "every loss weight is zero"),
+        (dict.fromkeys(ALL, 0.01), "no term is left on"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(change: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        on(ALL | change)
+
+
+def test_a_missing_weight_is_named() -> None:
+    with pytest.raises(UserError, match=r"no loss weight for reconstruction\.rgb"):
+        on({n: w for n, w in ALL.items() if n != "reconstruction.rgb"})
