@@ -34,6 +34,7 @@ def export_onnx(encoder: VideoEncoder, path: Path) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     was_training = encoder.training
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         program = torch.onnx.export(
             encoder.eval(),
             (x,),
