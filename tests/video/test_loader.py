@@ -181,6 +181,12 @@ def test_a_draw_of_a_video_is_the_same_in_any_company(cache: ClipCache) -> None:
     assert len({starts(loader.clips([0], draw))[0] for draw in range(1, 30)}) > 8
 
 
+def test_draws_of_two_rows_are_independent(cache: ClipCache) -> None:
+    twins = ClipLoader(cache, [VIDEOS[0], VIDEOS[0]], stretch=5, batch_size=2, seed=0)
+    pairs = [starts(twins.clips([0, 1], draw)) for draw in range(1, 17)]
+    assert sum(a == b for a, b in pairs) <= 6  # 16 starts: 1 pair expected, 7 have odds of 1e-4
+
+
 def test_prefetch_gives_the_batches_in_order(cache: ClipCache) -> None:
     loader = make(cache)
     batches = list(loader.prefetch(2, 9))
