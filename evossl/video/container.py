@@ -144,15 +144,8 @@ def good_frames(container: InputContainer, stream: VideoStream) -> Iterator[Vide
                 continue
             num_bad = 0
             yield from (frame for frame in frames if not frame.is_corrupt)
-    except FFmpegError:  # of the container: what the decoder still holds is good
-        yield from _flushed(stream)
-
-
-def _flushed(stream: VideoStream) -> Iterator[VideoFrame]:
-    try:
-        yield from stream.decode(None)
     except FFmpegError:
-        return
+        return  # the container breaks here
 
 
 def timed_frames(

@@ -52,6 +52,7 @@ def write_video(
     pix_fmt: str = "yuv420p",
     sar: Fraction | None = None,
     bframes: int = 2,
+    gop: int = 12,
     faststart: bool = False,
     draw: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = numbered_frame,
 ) -> Path:
@@ -66,7 +67,7 @@ def write_video(
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
         if codec == "libx264":
-            stream.options = {"crf": "14", "bf": str(bframes), "g": "12", "threads": "1"}
+            stream.options = {"crf": "14", "bf": str(bframes), "g": str(gop), "threads": "1"}
         clock = 1 / Fraction(fps) if path.suffix == ".avi" else Fraction(1, CLOCK)  # AVI: one rate
         stream.time_base = stream.codec_context.time_base = clock
         if sar is not None:
@@ -183,6 +184,26 @@ def cut_video(tmp_path: Path) -> Path:
     path = write_video(tmp_path / "cut.mp4", 96, faststart=True, bframes=0)
     os.truncate(path, int(path.stat().st_size * 0.6))
     return path
+
+
+@pytest.fixture
+def holed_video(tmp_path: Path) -> Path:
+    """1.5 s at 24 fps of key frames; the packets of frames 10 to 19 are zeros."""
+    path = write_video(tmp_path / "holed.mp4", 36, gop=1, bframes=0)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        for packet in packets[10:20]:
+            data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+        del packet, packets
+    path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.fixture
+def encrypt(tmp_path: Path) -> Callable[[Path, str], Path]:
+    """`encrypt(source, name)`: a copy that needs a key; each has its own random start."""
+    return lambda source, name: write_encrypted(tmp_path / name, source)
 
 
 @pytest.fixture

@@ -61,6 +61,24 @@ def test_a_cut_file_keeps_its_good_part(
     assert probe(str(cut_video)).seconds == pytest.approx(len(frames) / 24, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["pyav", "decord"])
+def test_a_hole_holds_the_nearest_good_frame(
+    holed_video: Path, name: str, read_number: Callable[[NDArray[np.uint8]], int]
+) -> None:
+    frames = find_decoder(name).frames(str(holed_video), 24.0, 48, 30.0)
+    expected = [*range(10), 9, 9, 9, 9, 9, 20, 20, 20, 20, 20, *range(20, 36)]  # 14.5 is half-way
+    assert [read_number(frame) for frame in frames] == expected
+
+
+def test_no_encrypted_file_is_shown_as_noise(
+    make_video: Callable[..., Path], encrypt: Callable[[Path, str], Path]
+) -> None:
+    """FFmpeg decodes some cipher texts to a frame of noise: seen in about one of ten."""
+    source = make_video("v.mp4", 12)
+    for number in range(40):
+        assert reason(lambda n=number: probe(str(encrypt(source, f"{n}.mp4")))) == "encrypted"
+
+
 def test_cut_sound_keeps_its_good_part(make_video: Callable[..., Path]) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(64_000) / 16_000)
     path = make_video("v.mp4", 96, sound=tone[None].astype(np.float32), faststart=True)

@@ -210,7 +210,7 @@ def test_beats_sound_at_quarters_of_the_cycle(number: int) -> None:
     loud = sing(scene, 2.0) ** 2
     for time in inside:
         at = round(time * AUDIO_RATE)
-        assert loud[at : at + 800].mean() > 3 * loud[at - 300 : at].mean()
+        assert loud[at : at + 250].mean() > 3 * loud[at - 300 : at].mean()
 
 
 def test_the_first_beat_of_a_cycle_is_an_octave_higher() -> None:

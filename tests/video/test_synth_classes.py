@@ -94,11 +94,11 @@ def test_single_frames_stay_at_chance_and_motion_features_do_not(tmp_path: Path)
 def network(time_kernel: int) -> nn.Sequential:
     """The same small network for frames (kernel 1 in time) and for videos (3)."""
     layers: list[nn.Module] = []
-    for width_in, width in [(3, 16), (16, 32), (32, 64)]:
+    for width_in, width in [(3, 12), (12, 24), (24, 48)]:
         kernel, pad = (time_kernel, 3, 3), (time_kernel // 2, 1, 1)
         layers += [nn.Conv3d(width_in, width, kernel, (1, 2, 2), pad, bias=False)]
         layers += [nn.BatchNorm3d(width), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(64, NUM_CLASSES))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(48, NUM_CLASSES))
 
 
 def accuracy_of_trained(
@@ -107,8 +107,8 @@ def accuracy_of_trained(
     """Accuracy on the rest, after training on random stretches as long as the network sees."""
     torch.manual_seed(0)
     model, rng = network(time_kernel), np.random.default_rng(0)
-    num_seen = 1 if time_kernel == 1 else 10
-    steps = 900
+    num_seen = 1 if time_kernel == 1 else 8
+    steps = 600
     optimiser = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for _ in range(steps):
@@ -128,10 +128,10 @@ def accuracy_of_trained(
 
 @pytest.mark.slow
 def test_a_network_learns_motions_from_videos_and_not_from_frames(tmp_path: Path) -> None:
-    frame_NTHWC, labels = balanced_set(tmp_path, 1600, 32)
+    frame_NTHWC, labels = balanced_set(tmp_path, 1000, 24)
     x_NCTHW = torch.from_numpy(frame_NTHWC).permute(0, 4, 1, 2, 3).float() / 128 - 1
     label_N = torch.from_numpy(labels)
-    still = accuracy_of_trained(x_NCTHW, label_N, 1200, time_kernel=1)
-    moving = accuracy_of_trained(x_NCTHW, label_N, 1200, time_kernel=3)
-    assert still < upper_bound_of_chance(400)
+    still = accuracy_of_trained(x_NCTHW, label_N, 760, time_kernel=1)
+    moving = accuracy_of_trained(x_NCTHW, label_N, 760, time_kernel=3)
+    assert still < upper_bound_of_chance(240)
     assert moving > 0.6
