@@ -15,4 +15,10 @@ def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(stream
     decoded = case.task.decoder(seen["clip"].maps["stage4"])
     expected = mean_squared_error(decoded, seen["clip"].pixels)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
-    assert case.views["clip"].encoder == "student"
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+def test_it_shares_the_view_that_transfer_starts_from(stream: Stream) -> None:
+    target = Stream.RGB if stream is Stream.FLOW else Stream.FLOW
+    transfer = hand.build(Term("cross_modal_transfer", (stream, target), directed=True))
+    assert hand.build(Term("reconstruction", (stream,))).views["clip"] == transfer.views["source"]
