@@ -91,6 +91,8 @@ def _check_inside(view: View, settings: ViewSettings, name: str) -> None:
 
 
 def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> None:
+    if view.space.kind == "clean" and view.space.scale is not None:
+        raise UserError(f'{name} is clean and has a scale: use Space("weak", scale=...)')
     channels_frames_sides = input_shape(view, settings, fps)
     if view.stream == Stream.FLOW and channels_frames_sides[1] < 2:
         raise UserError(f"{name} has one frame a piece: flow needs two; raise clip.frames")

@@ -21,22 +21,28 @@ Encoder = str | None
 class Time:
     """Which frames: indices only.
 
-    A window of `window` frames x stride is placed in the stretch by the time draw (uniformly); the
-    view takes `frames` of it, `stride` apart, `offset` (in steps of the stride) after its start.
-    So views with equal `time_draw`, `window` and `stride` stand in step, whatever their stream.
+    A window of `window` steps, each lasting `stride` frames, is placed in the stretch by the time
+    draw (uniformly); the view takes `frames` of it, one a step, `offset` steps after its start. So
+    views with equal `time_draw`, `window` and `stride` stand in step, whatever their stream; sound
+    is that of the seconds from the first frame taken to the end of the last one's step.
+
+    Strong views follow the space's `ignores`: without `time` in it, those of different draws share
+    time draw 0; with `speed`, those of stride 1 have stride 1 or 2.
 
     Attributes:
         frames: frames taken; None is the space's `clip.frames`.
-        stride: frames of the cache per step; several are drawn from uniformly (`Applied.stride_B`).
+        stride: frames of the cache per step; several are drawn from uniformly, and a sample whose
+            stretch is too short for its draw takes the largest that fits (`Applied.stride_B`).
         offset: steps after the window's start (prediction: `offset=past`).
         window: steps that the window spans; None is offset + frames.
-        reverse: probability of playing backwards (`Applied.reversed_B`).
+        reverse: probability of playing backwards (`Applied.reversed_B`), before any shuffle.
         segments: the taken frames are cut into this many equal segments, which `shuffle` permutes.
         shuffle: probability of a permutation that is not the identity, uniform among those
             (`Applied.shuffled_B`, `Applied.permutation_BN`). The reversed order is left out, so
             that "shuffled" does not mean "backwards".
         shift: probability of a window elsewhere in the stretch: at least half a window away from
-            the time draw's (`Applied.shifted_B`). A sample whose stretch is too short is not valid.
+            the time draw's (`Applied.shifted_B`). A sample whose stretch has no such place for some
+            windows is not valid, shifted or not: else the labels of the valid ones were biased.
     """
 
     frames: int | None = None
@@ -55,10 +61,10 @@ class Space:
 
     Attributes:
         kind: "strong": all that the space's `ignores` asks for (crop, flip, colour, noise);
-            "weak": resize, centre with a slight jitter, nothing else;
+            "weak": resize, the centre's square with a slight jitter, nothing else;
             "clean": resize and centre crop, no randomness (features that are scored or exported).
         scale: share of the frame's area, of a random crop with aspect 3/4 to 4/3; None is the
-            kind's own (strong with crop ignored: 0.3 to 1).
+            kind's own (strong with crop ignored: 0.3 to 1); a clean view has none.
         size: side in pixels; None is the space's `clip.size`.
     """
 
@@ -72,8 +78,9 @@ class Mask:
     """Blank space-time blocks of the input (masked modelling, JEPA): `Applied.mask_BTHW`.
 
     Attributes:
-        ratio: share of blocks that is blanked (set to the input's mean, zero).
-        patch: side of a block in pixels.
+        ratio: share of blocks that is blanked (set to the input's mean, zero), in every slice.
+        patch: side of a block in pixels, or in mel bands and columns of sound; a block lasts 2
+            frames.
         tube: the same blocks in every frame (VideoMAE), else fresh ones per 2 frames.
     """
 
@@ -100,11 +107,11 @@ class View:
         space_draw: independent crops and jitters: equal draws, same crop and jitter.
         encoder: who sees it.
         pieces: the recipe is drawn this many times (draws `draw*1000 + i`), or, with
-            `time.segments == pieces`, the segments come apart: pixels (B, N, C, T, H, W).
+            `time.segments == pieces`, the segments come apart: pixels (B, N, C, T / N, H, W).
         within: an outer view; the crop and the window lie inside its own.
         mask: blocks that are blanked.
-        jitter_frames: colour jitter and a 1-pixel shift drawn for each frame, not each clip: closes
-            shortcuts of order tasks.
+        jitter_frames: colour jitter and a 1-pixel shift drawn for each frame, whatever `ignores`
+            says: closes shortcuts of order tasks. Flow and sound have none.
     """
 
     stream: Stream
@@ -136,6 +143,9 @@ class View:
 @dataclass(frozen=True)
 class Applied:
     """What a view did to each sample: the labels of pretext tasks. On the device of the pixels.
+
+    Drawn pieces have labels of their own: N comes after B in every field. Segments that come apart
+    were drawn as one clip and have one label, but masks of their own.
 
     Attributes:
         start_B: int64, first frame (of the stretch) of the window.

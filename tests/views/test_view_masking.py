@@ -28,7 +28,7 @@ def test_each_slice_blanks_its_share_and_a_tube_the_same_blocks(
     before, after = made[plain.pixels].pixels, made[masked.pixels].pixels
     for b, c, t, y, x in torch.cartesian_prod(
         *(torch.arange(n) for n in (6, 3, 7, 16, 16))
-    ).tolist()[::7]:
+    ).tolist()[::29]:
         blanked = mask[b, t // 2, y // 4, x // 4]
         assert after[b, c, t, y, x] == (0 if blanked else before[b, c, t, y, x])
 

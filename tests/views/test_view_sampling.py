@@ -11,9 +11,9 @@ from evossl.errors import UserError
 from evossl.streams import Stream
 from evossl.views.draws import Draws
 from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
-from evossl.views.sampling import plan_time
+from evossl.views.sampling import TimePlan, plan_time
 from evossl.views.shapes import check_fits, required_frames
-from evossl.views.spec import CLEAN, STRONG, WEAK, Made, Time, View
+from evossl.views.spec import CLEAN, STRONG, WEAK, Made, Space, Time, View
 
 CPU = torch.device("cpu")
 
@@ -27,6 +27,11 @@ def seen_frames(made: Made) -> Tensor:
 
 def one(view: View, clips, settings, seed: int = 0, step: int = 0) -> Made:
     return make([view], clips, settings, seed=seed, step=step)[view.pixels]
+
+
+def planned(view: View, clips, settings) -> TimePlan:
+    """What `make` applies, without pixels."""
+    return plan_time(view, clips, settings, Draws(0, 0, CPU), None)
 
 
 def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
@@ -67,7 +72,7 @@ def test_applied_tells_which_frames_are_shown_and_in_which_order(timed, settings
 
 def test_windows_are_placed_uniformly_and_inside_the_stretch(timed, settings) -> None:
     view = View(Stream.RGB, time=Time(stride=2), space=WEAK)
-    starts = one(view, timed(batch=3000, length=20), settings(size=2)).applied.start_B
+    starts = planned(view, timed(batch=3000, length=20), settings()).start_B
     counts = torch.bincount(starts, minlength=5)
     assert len(counts) == 5, "a window of 16 frames has 5 places in 20"
     assert ((counts - 600).abs() < 5 * (600 * 0.8) ** 0.5).all(), "5 sigma of the binomial"
@@ -94,10 +99,10 @@ def test_shuffles_are_uniform_without_the_identity_and_the_reversed_order(
 
 
 def test_a_shift_is_half_a_window_or_more_and_leaves_the_others_in_step(timed, settings) -> None:
-    clips, weak = timed(batch=500), settings(size=2)
-    still = one(View(Stream.RGB, space=WEAK), clips, weak).applied
+    clips, weak = timed(batch=500), settings()
+    still = planned(View(Stream.RGB, space=WEAK), clips, weak)
     view = View(Stream.AUDIO, time=Time(shift=0.5), space=WEAK)
-    moved = one(view, clips, weak).applied
+    moved = planned(view, clips, weak)
     away = (moved.start_B - still.start_B).abs()
     assert (away[moved.shifted_B] >= 4).all()
     assert (away[~moved.shifted_B] == 0).all()
@@ -175,9 +180,9 @@ def test_strong_views_share_their_moment_unless_time_is_ignored(timed, settings)
 
 
 def test_only_strong_views_of_stride_one_change_speed_when_it_is_ignored(timed, settings) -> None:
-    clips, ignoring = timed(batch=200), settings("speed", size=2)
+    clips, ignoring = timed(batch=200), settings("speed")
     strides = {
-        name: set(one(view, clips, ignoring).applied.stride_B.tolist())
+        name: set(planned(view, clips, ignoring).stride_B.tolist())
         for name, view in {
             "strong": View(Stream.RGB),
             "sound": View(Stream.AUDIO),
@@ -186,7 +191,7 @@ def test_only_strong_views_of_stride_one_change_speed_when_it_is_ignored(timed, 
         }.items()
     }
     assert strides == {"strong": {1, 2}, "sound": {1, 2}, "slow": {3}, "weak": {1}}
-    fixed = one(View(Stream.RGB), clips, settings(size=2)).applied.stride_B
+    fixed = planned(View(Stream.RGB), clips, settings()).stride_B
     assert set(fixed.tolist()) == {1}
 
 
@@ -238,9 +243,8 @@ def test_segments_as_pieces_are_the_whole_cut_apart(timed, settings, stream) -> 
 
 
 def test_times_do_not_depend_on_pixels_or_other_streams(timed, settings) -> None:
-    """The plan alone gives what `make` applies."""
     clips, view = timed(), View(Stream.RGB, time=Time(reverse=0.5, stride=(1, 2)), space=WEAK)
-    plan = plan_time(view, clips, settings(), Draws(0, 0, CPU), None)
+    plan = planned(view, clips, settings())
     made = one(view, clips, settings())
     assert torch.equal(plan.start_B, made.applied.start_B)
     assert torch.equal(plan.frame_index_BT(clips.num_frames_B), seen_frames(made))
@@ -254,6 +258,7 @@ def test_times_do_not_depend_on_pixels_or_other_streams(timed, settings) -> None
         (View(Stream.RGB, time=Time(segments=3)), "cuts 8 frames into 3 segments"),
         (View(Stream.RGB, time=Time(offset=2, window=9)), "takes 8 frames from step 2"),
         (View(Stream.FLOW, time=Time(segments=8), pieces=8), "flow needs two"),
+        (View(Stream.RGB, space=Space("clean", (0.1, 0.2))), "is clean and has a scale"),
         (View(Stream.RGB, time=Time(stride=2), within=View(Stream.RGB)), "outer view has 8"),
     ],
 )
