@@ -67,12 +67,13 @@ class _WholeLines(JournalFileBackend):
 
 
 def open_storage(journal: Path) -> optuna.storages.JournalStorage:
-    """Return the storage over `journal`; the caller holds the folder's `DriverLock`.
+    """Return the storage over `journal`.
+
+    The caller holds the folder's `DriverLock`, and calls `cut_torn_line` before it writes.
 
     Raises:
         RunError: a line before the last is damaged.
     """
-    cut_torn_line(journal)
     backend = _WholeLines(str(journal), lock_obj=_AlreadyHeld(str(journal)))
     try:
         return optuna.storages.JournalStorage(backend)
@@ -86,8 +87,6 @@ def cut_torn_line(journal: Path) -> None:
     A kill in the middle of a write leaves half a line, which optuna reads over, appends to and
     can then never read again.
     """
-    if not journal.exists():
-        return
     with journal.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         kept = end

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 
 from evossl import config
-from evossl.errors import RunError
+from evossl.errors import RunError, UserError
 from evossl.search.finished import Told
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, open_storage
@@ -56,14 +57,35 @@ def describe(folder: Path, attributes: Mapping[str, Any]) -> Description:
     return genotype, config.Sampler.model_validate(found["sampler"]), found["seed"]
 
 
-def differences(there: Description, here: Description) -> list[str]:
-    """Return what differs between two searches, a sentence each; empty for the same."""
+def only_study(folder: Path, storage: JournalStorage) -> tuple[int, dict[str, Any]]:
+    """Return the id and the attributes of the journal's study.
+
+    Raises:
+        RunError: there is none.
+    """
+    studies = storage.get_all_studies()
+    if not studies:
+        raise RunError(f"{folder / JOURNAL}: holds no search; restore it from a copy")
+    return studies[0]._study_id, studies[0].user_attrs
+
+
+def refuse_another(folder: Path, there: Description, here: Description) -> None:
+    """Refuse to resume a search as another one.
+
+    Raises:
+        UserError: genotype, sampler or seed differ; it says what.
+    """
     known, asked = _flat(there), _flat(here)
-    return [
+    differences = [
         f"{key} is {known.get(key, 'absent')} there, {asked.get(key, 'absent')} here"
         for key in sorted(known.keys() | asked.keys())
         if known.get(key) != asked.get(key)
     ]
+    if differences:
+        raise UserError(
+            f"--resume {folder}: another search than the one there: {'; '.join(differences)}. "
+            "Give what it was started with, or choose another --out"
+        )
 
 
 def _flat(description: Description) -> dict[str, str]:

@@ -20,7 +20,7 @@ from evossl.errors import RunError, UserError
 from evossl.search import record
 from evossl.search.finished import Finished, Told
 from evossl.search.genotype import Genotype
-from evossl.search.journal import JOURNAL, DriverLock, open_storage
+from evossl.search.journal import JOURNAL, DriverLock, cut_torn_line, open_storage
 from evossl.search.samplers import check_sampler, make_proposer
 from evossl.search.table import TrialRow
 
@@ -50,12 +50,16 @@ class Study:
     after use, or use it in a `with` statement.
     """
 
-    def __init__(self, folder: Path, lock: DriverLock) -> None:
+    def __init__(
+        self, folder: Path, lock: DriverLock, expected: record.Description | None = None
+    ) -> None:
         self._lock = lock
         self._storage = open_storage(folder / JOURNAL)
-        self._study_id = self._storage.get_all_studies()[0]._study_id
-        attributes = self._storage.get_study_user_attrs(self._study_id)
-        self.genotype, self.sampler, self.seed = record.describe(folder, attributes)
+        self._study_id, attributes = record.only_study(folder, self._storage)
+        self.genotype, self.sampler, self.seed = there = record.describe(folder, attributes)
+        if expected is not None:
+            record.refuse_another(folder, there, expected)
+        cut_torn_line(folder / JOURNAL)
         self._kinds = {n: FloatDistribution(*pair) for n, pair in self.genotype.bounds.items()}
         self._propose = make_proposer(self.sampler, self.seed, self.genotype.bounds)
         self._finished = Finished(self.genotype.bounds)
@@ -103,14 +107,7 @@ class Study:
             UserError: there is none, or another process drives it.
             RunError: its journal is damaged before its last line.
         """
-        if not (folder / JOURNAL).is_file():
-            raise UserError(f"{folder}: no search to resume ({JOURNAL} is not there)")
-        lock = DriverLock(folder)
-        try:
-            return cls(folder, lock)
-        except BaseException:
-            lock.release()
-            raise
+        return cls._continue(folder, None)
 
     @classmethod
     def resume(
@@ -122,16 +119,18 @@ class Study:
             UserError: as `open`; or genotype, sampler or seed differ: it says what differs.
             RunError: as `open`.
         """
-        study = cls.open(folder)
-        there, here = (study.genotype, study.sampler, study.seed), (genotype, sampler, seed)
-        differences = record.differences(there, here)
-        if differences:
-            study.close()
-            raise UserError(
-                f"--resume {folder}: another search than the one there: {'; '.join(differences)}. "
-                "Give what it was started with, or choose another --out"
-            )
-        return study
+        return cls._continue(folder, (genotype, sampler, seed))
+
+    @classmethod
+    def _continue(cls, folder: Path, expected: record.Description | None) -> "Study":
+        if not (folder / JOURNAL).is_file():
+            raise UserError(f"{folder}: no search to resume ({JOURNAL} is not there)")
+        lock = DriverLock(folder)
+        try:
+            return cls(folder, lock, expected)
+        except BaseException:
+            lock.release()
+            raise
 
     def close(self) -> None:
         """Let another process drive the run."""

@@ -74,15 +74,15 @@ def test_with_four_in_flight_interrupted_searches_propose_from_the_same_distribu
     # One search's trials depend on each other, so a search counts as one sample: its mean weights.
     monkeypatch.setattr(driven_search, "_die", _interrupt)
     means: dict[str, list[list[float]]] = {"whole": [], "cut": []}
-    for kind, kills in (("whole", ()), ("cut", ("told:10", "asked:30"))):
-        for seed in range(10):
+    for kind, kills in (("whole", ()), ("cut", ("told:10", "asked:24"))):
+        for seed in range(8):
             folder = tmp_path / f"{kind}{seed}" / "run"
             folder.parent.mkdir()
             for kill in kills:
                 with pytest.raises(KeyboardInterrupt):
-                    search(folder, "cmaes", 48, 4, kill, seed)
-            search(folder, "cmaes", 48, 4, "never", seed)
-            late_ND = np.array([list(row.weights.values()) for row in _rows(folder)[32:]])
+                    search(folder, "cmaes", 36, 4, kill, seed)
+            search(folder, "cmaes", 36, 4, "never", seed)
+            late_ND = np.array([list(row.weights.values()) for row in _rows(folder)[24:]])
             means[kind].append(late_ND.mean(axis=0).tolist())
     whole_ND, cut_ND = np.array(means["whole"]), np.array(means["cut"])
     evolving = np.ptp(whole_ND, axis=0) > 0
@@ -100,9 +100,9 @@ def test_a_search_stopped_after_any_trial_goes_on_as_it_would_have(
     start: Start, tmp_path: Path, name: str
 ) -> None:
     whole = start(name, folder="whole")
-    run(whole, 70)
+    run(whole, 50)
     study = start(name, folder="cut")
-    for until in (1, 12, 33, 34, 70):
+    for until in (1, 12, 33, 34, 50):
         run(study, until)
         study.close()
         study = Study.open(tmp_path / "cut")

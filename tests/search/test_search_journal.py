@@ -25,7 +25,7 @@ def test_a_journal_cut_at_any_byte_of_its_last_line_resumes_and_stays_readable(
     start: Start, tmp_path: Path
 ) -> None:
     study = start()
-    run(study, 3)
+    run(study, 1)
     rows = study.rows()
     study.close()
     *whole, last = _lines(tmp_path / "run")
@@ -141,3 +141,10 @@ def test_a_kill_while_a_search_is_begun_leaves_none(
     with pytest.raises(UserError, match="no search to resume"):
         Study.open(tmp_path / "run")
     Study.create(tmp_path / "run", genotype, config.Sampler(), 0).close()
+
+
+def test_an_empty_journal_is_an_error_that_names_it(start: Start, tmp_path: Path) -> None:
+    start().close()
+    (tmp_path / "run" / "study.journal").write_bytes(b"")
+    with pytest.raises(RunError, match=r"study\.journal: holds no search"):
+        Study.open(tmp_path / "run")

@@ -185,12 +185,16 @@ def test_resuming_another_search_is_refused_says_what_differs_and_touches_nothin
     study = start()
     run(study, 2)
     study.close()
-    before = (tmp_path / "run" / "study.journal").read_bytes()
+    journal = tmp_path / "run" / "study.journal"
+    whole = journal.read_bytes()
+    torn = whole[: whole.rstrip().rindex(b"\n") + 20]  # a result without its state, half a line
     asked = {"genotype": genotype, "sampler": config.Sampler(), "seed": 0} | changes
-    with pytest.raises(UserError) as refused:
-        Study.resume(tmp_path / "run", **asked)
-    assert said in str(refused.value)
-    assert (tmp_path / "run" / "study.journal").read_bytes() == before
+    for before in (whole, torn):
+        journal.write_bytes(before)
+        with pytest.raises(UserError) as refused:
+            Study.resume(tmp_path / "run", **asked)
+        assert said in str(refused.value)
+        assert journal.read_bytes() == before
     Study.resume(tmp_path / "run", genotype, config.Sampler(), 0).close()
 
 
