@@ -73,9 +73,9 @@ def test_a_hole_holds_the_nearest_good_frame(
 def test_no_encrypted_file_is_shown_as_noise(
     make_video: Callable[..., Path], encrypt: Callable[[Path, str], Path]
 ) -> None:
-    """FFmpeg decodes some cipher texts to a frame of noise: seen in about one of ten."""
-    source = make_video("v.mp4", 12)
-    for number in range(40):
+    """FFmpeg decodes some cipher texts to a frame of noise: seen in about one of 25."""
+    source = make_video("v.mp4", 24)
+    for number in range(60):
         assert reason(lambda n=number: probe(str(encrypt(source, f"{n}.mp4")))) == "encrypted"
 
 
