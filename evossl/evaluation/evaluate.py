@@ -100,28 +100,6 @@ def evaluate(
     }
 
 
-def accuracy(
-    encoder: VideoEncoder,
-    loader: Clips,
-    data: Labelled,
-    folds: Sequence[Fold],
-    *,
-    protocol: str = "knn",
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> float:
-    """Return the mean accuracy of one frozen protocol, without random init: for `audit`.
-
-    Raises:
-        UserError: features that are not finite.
-    """
-    x_ND = extract_features(encoder, loader, data.videos, progress=progress)
-    judged = judge(FROZEN[protocol], x_ND, data.class_N, data.group_N, folds, seed % 2**32)
-    found = summarise(judged, folds, data.group_N, seed)["accuracy"]
-    assert isinstance(found, float)
-    return found
-
-
 def _frozen(
     encoder: VideoEncoder,
     loader: Clips,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evossl.errors import UserError
-from evossl.evaluation.evaluate import PROTOCOLS, accuracy, evaluate, parse_protocols
+from evossl.evaluation.evaluate import PROTOCOLS, evaluate, parse_protocols
 from evossl.evaluation.features import open_clips
 from evossl.evaluation.finetune import FineTuning
 from evossl.evaluation.labels import labelled
@@ -63,13 +63,6 @@ def test_the_same_seed_gives_the_same_numbers(bars, data, make_encoder) -> None:
         for _ in range(2)
     )
     assert first == again
-
-
-def test_accuracy_alone_is_the_one_that_evaluate_gives(bars, data, make_encoder) -> None:
-    made = made_folds(data)
-    alone = accuracy(make_encoder(), bars[0], data, made, protocol="knn")
-    result = evaluate(make_encoder(), bars[0], data, made, protocols=["knn"])
-    assert alone == result["encoder"]["knn"]["accuracy"]
 
 
 def test_one_split_has_intervals_over_its_test_clips(bars, data, make_encoder) -> None:
