@@ -51,8 +51,8 @@ def heavy_tails(seed: int) -> Tensor:
 
 
 REFUSED = {
-    "a point": (four(lambda s: torch.ones(NUM_CLIPS, WIDTH)), "collapsed"),
-    "zero": (four(lambda s: torch.zeros(NUM_CLIPS, WIDTH)), "collapsed"),
+    "a point": (four(lambda s: torch.ones(NUM_CLIPS, WIDTH)), "collapsed: sd"),
+    "zero": (four(lambda s: torch.zeros(NUM_CLIPS, WIDTH)), "collapsed: sd"),
     "collapse plus 1e-4 noise": (four(lambda s: 1 + 1e-4 * noise(s)), "collapsed"),
     "near-collapse of good features": (mapped(real(), lambda x: 1 + 0.05 * x), "collapsed"),
     "near-collapse in two": (four(near_collapse_to_two), "collapsed to a line"),
@@ -115,6 +115,14 @@ def test_one_direction_under_more_noise_than_the_guard_sees_is_no_better_than_cl
     found = score(one_direction(view_noise), Fitness(), 0)
     assert found.reason is None
     assert found.fitness > good + 0.3
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_one_collapsed_set_is_enough_unless_it_is_the_shuffled_one(which: int) -> None:
+    sets = [x_ND for _, x_ND in real(60).named()]
+    sets[which] = torch.ones(60, WIDTH)
+    found = score(ScoringFeatures(*sets), Fitness(), 0)
+    assert (found.fitness is None) == (which < 3)
 
 
 def test_views_in_one_cluster_do_not_agree() -> None:

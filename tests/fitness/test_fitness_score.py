@@ -58,6 +58,21 @@ def test_agreement_counts_in_nats() -> None:
     assert found.fitness == pytest.approx(-math.log(found.indicators["ami_views"]), rel=1e-6)
 
 
+def test_agreement_is_between_the_views_and_the_shuffled_clips_are_held_against_the_clean() -> None:
+    clean_ND = exact_zipf()[0].clean_ND
+    view_ND = clean_ND[torch.randperm(100, generator=_generator())]
+    features = ScoringFeatures(clean_ND, view_ND, view_ND, clean_ND)
+    found = score(features, Fitness(clusters=4), 0)
+    assert found.fitness == pytest.approx(0, abs=1e-9)
+    assert found.indicators["ami_shuffled"] == pytest.approx(1)
+    assert found.indicators["alignment"] == 0
+    apart = ScoringFeatures(clean_ND, clean_ND, view_ND, view_ND)
+    found = score(apart, Fitness(clusters=4), 0)
+    assert found.fitness > 2
+    assert found.indicators["ami_shuffled"] < 0.1
+    assert found.indicators["alignment"] > 0.1
+
+
 CHANGES = {
     "scaling a feature": lambda x: x * torch.logspace(-4, 4, x.shape[1]),
     "shifting a feature": lambda x: x + torch.linspace(-3, 3, x.shape[1]),
