@@ -74,6 +74,7 @@ def open_storage(journal: Path) -> optuna.storages.JournalStorage:
     Raises:
         RunError: a line before the last is damaged.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # else a line for every study
     backend = _WholeLines(str(journal), lock_obj=_AlreadyHeld(str(journal)))
     try:
         return optuna.storages.JournalStorage(backend)

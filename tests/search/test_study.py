@@ -1,9 +1,11 @@
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from searching import run, tell
 
@@ -214,3 +216,16 @@ def test_a_population_that_a_sampler_cannot_have_is_refused(
     with pytest.raises(UserError, match=r"sampler\.population"):
         Study.create(tmp_path / "run", genotype, sampler, 0)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_nothing_is_printed_and_nothing_warned_of(
+    tmp_path: Path, genotype: Genotype, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    sampler = config.Sampler.model_validate({"name": name})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with Study.create(tmp_path / "run", genotype, sampler, 0) as study:
+            run(study, 25)
+    assert capfd.readouterr() == ("", "")
