@@ -16,6 +16,7 @@ from evossl.views.colour import (
     adjust_hue,
     adjust_saturation,
     jitter,
+    jitter_luma,
     luma,
     plan_colour,
 )
@@ -78,6 +79,16 @@ def test_a_jitter_is_its_parts_in_order_and_gray_where_drawn() -> None:
         y = tv.adjust_hue(y, float(plan.hue[b]))
         y = tv.rgb_to_grayscale(y, num_output_channels=3) if b == 0 else y
         torch.testing.assert_close(out[b], y, atol=1e-3, rtol=0)
+
+
+def test_gray_is_jittered_in_brightness_and_contrast_as_its_rgb_is() -> None:
+    x, plan = luma(images()), plan_colour(draws(), 0, 3, None, gray=True)
+    out = jitter_luma(x, plan)
+    for b in range(3):
+        y = tv.adjust_brightness(x[b], float(plan.brightness[b]))
+        y = tv.adjust_contrast(y, float(plan.contrast[b]))
+        torch.testing.assert_close(out[b], y, atol=1e-4, rtol=0)
+    assert (plan.contrast != 1).any()
 
 
 def test_jitter_is_drawn_for_four_in_five_and_gray_for_one_in_five() -> None:

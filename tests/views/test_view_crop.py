@@ -72,6 +72,16 @@ def test_blur_is_that_of_torchvision_away_from_the_border() -> None:
     torch.testing.assert_close(ours[1], image[1])
 
 
+def test_blurred_crops_are_the_crops_blurred_along_both_axes(noisy) -> None:
+    frames, index = noisy().frames_BLHWC[:1], torch.tensor([[0, 4]])
+    sharp = SpacePlan(torch.tensor([[1.0, 2, 24, 30]]), torch.tensor([True]), torch.zeros(1), 24)
+    soft = SpacePlan(sharp.box_B4, sharp.flipped_B, torch.tensor([0.8]), 24)
+    ours = crop_frames(frames, index, soft, None)[0]
+    theirs = tv.gaussian_blur(crop_frames(frames, index, sharp, None)[0], [13, 13], [0.8, 0.8])
+    inner = (..., slice(6, -6), slice(6, -6))
+    torch.testing.assert_close(ours[inner], theirs[inner], atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["strong", "weak", "clean"])
 def test_padding_is_never_seen(noisy, settings, kind) -> None:
     views = [View(s, space=Space(kind)) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]

@@ -111,6 +111,14 @@ def test_a_shift_is_half_a_window_or_more_and_leaves_the_others_in_step(timed, s
     assert moved.start_B.max() == 24
 
 
+def test_reversal_shuffle_and_shift_are_drawn_independently(timed, settings) -> None:
+    time = Time(reverse=0.5, segments=4, shuffle=0.5, shift=0.5)
+    plan = planned(View(Stream.RGB, time=time, space=WEAK), timed(batch=2000), settings())
+    labels = torch.stack([plan.reversed_B, plan.shuffled_B, plan.shifted_B]).float()
+    correlation = torch.corrcoef(torch.cat([labels, plan.start_B[None].float()])) - torch.eye(4)
+    assert correlation.abs().max() < 5 / 2000**0.5
+
+
 def test_required_frames_is_where_samples_become_valid(timed, settings) -> None:
     """By trying every length: a shift needs a place elsewhere whatever the time draw."""
     lengths = torch.arange(1, 41).repeat_interleave(20)
