@@ -3,6 +3,7 @@
 Only plain data reaches it; it loads the catalogue and opens the data itself, once.
 """
 
+import json
 from collections.abc import Generator
 from dataclasses import asdict
 from typing import Any
@@ -40,7 +41,8 @@ class TrialActor(tune.Trainable):
         try:
             report = next(self._steps)
         except StopIteration as stop:
-            return {"done": True, "result": asdict(stop.value)}
+            # As text: Tune flattens nested results, and would lose which key was whose.
+            return {"done": True, "result": json.dumps(asdict(stop.value))}
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
         return {"done": False, "steps": report.step}

@@ -126,6 +126,7 @@ def _tune(searcher: Searcher, num_trials: int, resources: Resources, steps: "_St
                 name="evossl",
                 storage_path=scratch,
                 verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS - 1),
                 callbacks=[steps],
             ),

@@ -1,5 +1,6 @@
 """A Tune Searcher over our Study: Tune asks it what to run and tells it what came of it."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -73,17 +74,17 @@ class StudySearcher(StatelessSearcher):
     ) -> None:
         """Tell the study: a trial's own failure, or a worker that died too often, is `failed`."""
         number = self._live.pop(trial_id).number
-        told = (result or {}).get("result")
-        if error or told is None:
+        told = None if error else _result(result)
+        if told is None:
             reason = f"its worker died {MAX_DEATHS} times (out of memory?): see Ray's logs"
-            told = {"fitness": None, "reason": reason, "seconds": 0.0, "indicators": {}}
+            told = TrialResult(number, None, reason, 0.0, {})
         row = self._study.tell(
             number,
-            status="failed" if told["fitness"] is None else "complete",
-            fitness=told["fitness"],
-            reason=told["reason"],
-            seconds=told["seconds"],
-            indicators=told["indicators"],
+            status="failed" if told.fitness is None else "complete",
+            fitness=told.fitness,
+            reason=told.reason,
+            seconds=told.seconds,
+            indicators=told.indicators,
         )
         self._on_told(row)
 
@@ -115,6 +116,12 @@ class ListSearcher(StatelessSearcher):
     ) -> None:
         """Keep the result; a trial whose worker died too often has none."""
         index = self._live.pop(trial_id)
-        told = (result or {}).get("result")
-        if told is not None and not error:
-            self.results[index] = TrialResult(**told)
+        told = None if error else _result(result)
+        if told is not None:
+            self.results[index] = told
+
+
+def _result(last: Mapping[str, Any] | None) -> TrialResult | None:
+    """The trial's result in the last that Tune has of it, if it came to one."""
+    text = (last or {}).get("result")
+    return None if text is None else TrialResult(**json.loads(text))
