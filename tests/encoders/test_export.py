@@ -157,6 +157,23 @@ def test_a_failed_write_leaves_what_was_there(
     assert [p.name for p in folder.parent.iterdir()] == ["encoder"]
 
 
+def test_an_encoder_that_cannot_be_replaced_at_the_last_moment_is_put_back(
+    folder: Path, rgb: Encoder, space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = contents(folder), Path.rename
+
+    def refuse_the_new_one(source: Path, target: Path) -> Path:
+        if source.name.endswith(".new"):
+            raise OSError(5, "Input/output error")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new_one)
+    with pytest.raises(RunError, match="Input/output error"):
+        export_encoder(rgb, folder, EncoderConfig.of(space, rgb), replace=True)
+    assert contents(folder) == before
+    assert [p.name for p in folder.parent.iterdir()] == ["encoder"]
+
+
 def test_weights_that_are_not_finite_are_not_exported(
     tmp_path: Path, rgb: Encoder, space: SearchSpace
 ) -> None:

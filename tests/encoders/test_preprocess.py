@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
 from evossl.config import SearchSpace
@@ -78,6 +79,17 @@ def test_raw_frames_are_scaled_as_torchs_antialiased_resize_would(
     got = encoder.preprocess(frames)
     assert got.shape == (1, 3, 8, 32, 32)
     assert (got[0] - wanted).abs().mean() < 0.05
+
+
+def test_frames_are_scaled_to_the_short_side_as_pillow_scales_them() -> None:
+    """Noise, a third of the size: within one gray level everywhere, and without bias."""
+    frames = noise(4, 24, 36, 3)
+    got = (prepare(frames, None, CLIP, CPU)[0] * 0.225 + 0.45) * 255
+    small = [Image.fromarray(f.numpy()).resize((12, 8), Image.Resampling.BILINEAR) for f in frames]
+    wanted = torch.from_numpy(np.stack([np.asarray(f)[:, 2:10] for f in small])).permute(3, 0, 1, 2)
+    difference = got - wanted
+    assert difference.abs().max() <= 1.01
+    assert difference.mean().abs() < 0.1
 
 
 def test_one_clip_a_batch_numpy_and_torch_are_the_same(encoder: VideoEncoder) -> None:
