@@ -1,6 +1,7 @@
 """Exported encoders as ONNX, for runtimes without torch."""
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,5 +51,6 @@ def export_onnx(encoder: VideoEncoder, path: Path) -> None:
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error}") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be what was wrong
+            fresh.unlink()
         encoder.train(was_training)
