@@ -224,17 +224,16 @@ def test_an_inner_view_is_not_valid_where_its_outer_view_is_not(timed, settings)
     assert one(inner, clips, settings()).valid_B.tolist() == [False, True]
 
 
-def test_drawn_pieces_are_draws_of_their_own(timed, settings) -> None:
-    view = View(Stream.RGB, time=Time(frames=4), space=WEAK, draw=2, pieces=3)
-    clips = timed(batch=50)
-    made = one(view, clips, settings())
-    assert made.pixels.shape == (50, 3, 3, 4, 16, 16)
+def test_drawn_pieces_are_draws_of_their_own_in_time_and_space(noisy, settings) -> None:
+    clips, ignoring = noisy(), settings("crop", "time")
+    made = one(View(Stream.RGB, time=Time(frames=4), draw=2, pieces=3), clips, ignoring)
+    assert made.pixels.shape == (6, 3, 3, 4, 16, 16)
     for i in range(3):
-        alone = one(
-            View(Stream.RGB, time=Time(frames=4), space=WEAK, draw=2000 + i), clips, settings()
-        )
+        alone = one(View(Stream.RGB, time=Time(frames=4), draw=2000 + i), clips, ignoring)
         assert torch.equal(made.pixels[:, i], alone.pixels)
         assert torch.equal(made.applied.start_B[:, i], alone.applied.start_B)
+        assert torch.equal(made.applied.crop_B4[:, i], alone.applied.crop_B4)
+    assert not torch.allclose(made.applied.crop_B4[:, 0], made.applied.crop_B4[:, 1])
 
 
 @pytest.mark.parametrize("stream", list(Stream))
