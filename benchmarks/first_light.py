@@ -1,0 +1,276 @@
+"""First light: does the evolved loss beat random init, SimCLR, equal weights and random search?
+
+    python benchmarks/first_light.py --out /tmp/first_light --seeds 5            # synthetic videos
+    python benchmarks/first_light.py --out /tmp/first_light --table docs/results.md
+
+On synthetic videos, twice: the motion label with `ignores: [colour, crop, time]` and the appearance
+label with `ignores: [crop, time]`. Every seed has videos, initial weights and searches of its own;
+training videos and labelled videos are different ones. Trials run in two processes, without Ray.
+Each finished part is a JSON file in --out: a killed benchmark goes on where it was.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evossl import config
+from evossl.config import SearchSpace, load_space
+from evossl.evaluation.labels import labelled
+from evossl.evaluation.score import FROZEN, judge, summarise
+from evossl.evaluation.splits import folds
+from evossl.fitness.score import score
+from evossl.search.genotype import Genotype
+from evossl.search.study import Study
+from evossl.training.features import scoring_features
+from evossl.training.terms import term_weights
+from evossl.training.workbench import RunSpec, Workbench, features_of, measure_run, random_init
+from evossl.trial import TrialSpec, load_trained, run_trial
+from evossl.video.cache import ClipCache
+from evossl.video.index import build_index
+from evossl.video.loader import ClipLoader
+from evossl.video.synth import synthesise
+
+CASES = {"motion": ("colour", "crop", "time"), "appearance": ("crop", "time")}
+PROTOCOLS = ("knn", "linear")
+NUM_FOLDS = 3
+NUM_CLASSES = 8
+NUM_RANDOM_INITS = 3
+PROCESSES = 2
+SIMCLR = "simclr.rgb"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large: videos to train on and to be labelled, trials, steps of a trial and of a final."""
+
+    videos: int
+    labelled: int
+    trials: int
+    steps: int
+    final_steps: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """One case and seed: where its files are, and its run."""
+
+    case: str
+    seed: int
+    folder: Path
+    run: RunSpec
+
+    @property
+    def labels(self) -> Path:
+        """The labelled videos' manifest."""
+        return self.folder.parent / f"labelled-{self.seed}" / "labels.parquet"
+
+
+def space_of(case: str, plan: Plan) -> SearchSpace:
+    """The demo's space, with the case's `ignores`."""
+    return load_space("tiny", {"ignores": list(CASES[case]), "fitness": {"clips": plan.videos}})
+
+
+def open_site(case: str, seed: int, plan: Plan, out: Path) -> Site:
+    """Write the videos, fill the cache, measure the scales; skipped where it is done."""
+    space = space_of(case, plan)
+    for name, num, offset in (("train", plan.videos, 0), ("labelled", plan.labelled, 1000)):
+        folder = out / f"{name}-{seed}"
+        if not (folder / "labels.parquet").is_file():
+            synthesise(folder, num, NUM_CLASSES, seed + offset)
+    folder = out / f"{case}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    index = build_index(str(out / f"train-{seed}"), folder / "manifest.parquet")
+    ClipCache(out / "cache", space.cache).fill(index.videos)
+    run = RunSpec(
+        space.model_dump_json(),
+        str(folder / "manifest.parquet"),
+        str(out / "cache"),
+        str(folder),
+        seed,
+    )
+    scales = remember(folder / "scales.json", lambda: measure_run(run))
+    return Site(case, seed, folder, replace(run, scales=scales))
+
+
+def remember(path: Path, make: Any) -> Any:
+    """Return what `path` holds, or make and keep it."""
+    if not path.is_file():
+        path.write_text(json.dumps(make()), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def accuracy(site: Site, encoder: torch.nn.Module) -> dict[str, Any]:
+    """KNN and linear accuracy of an encoder on the case's label, with 95 % intervals."""
+    bench = Workbench.open(site.run)
+    index = build_index(str(site.labels), site.folder / "labelled.parquet")
+    cache = ClipCache(Path(site.run.cache), bench.space.cache)
+    cache.fill(index.videos)
+    stretch = bench.space.clip.stretch
+    loader = ClipLoader(cache, index.videos, stretch=stretch, batch_size=32, seed=0)
+    rows = range(len(index.videos))
+    features = scoring_features(encoder, loader, bench.settings, rows, seed=0).clean_ND.numpy()
+    data = labelled(index.labels(site.case), [video.group for video in index.videos])
+    parts = folds(data.labels, data.groups, NUM_FOLDS, seed=0)
+    return {
+        name: summarise(
+            judge(FROZEN[name], features, data.class_N, data.group_N, parts, 0),
+            parts,
+            data.group_N,
+            0,
+        )
+        for name in PROTOCOLS
+    }
+
+
+def run_one(site: Site, spec: TrialSpec) -> dict[str, Any]:
+    """Train, score and grade one weighting, in a process of its own."""
+    torch.set_num_threads(1)
+    file = Path(str(spec.folder)) / "graded.json"
+
+    def grade() -> dict[str, Any]:
+        result = run_trial(spec)
+        graded = {} if result.fitness is None else accuracy(site, load_trained(spec))
+        return {
+            "fitness": result.fitness,
+            "reason": result.reason,
+            "seconds": result.seconds,
+            "indicators": dict(result.indicators),
+            "accuracy": graded,
+        }
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    graded: dict[str, Any] = remember(file, grade)
+    return graded
+
+
+def grade_random_inits(site: Site) -> list[dict[str, Any]]:
+    """Untrained encoders, scored and graded in the same way."""
+    torch.set_num_threads(1)
+    rows = []
+    for i in range(NUM_RANDOM_INITS):
+        encoder = random_init(site.run, i)
+        scored = score(features_of(encoder, site.run), Workbench.open(site.run).space.fitness, 0)
+        grades = accuracy(site, encoder)
+        rows.append(
+            {"fitness": scored.fitness, "indicators": scored.indicators, "accuracy": grades}
+        )
+    return rows
+
+
+def search(
+    site: Site, sampler: config.Sampler, plan: Plan, pool: ProcessPoolExecutor
+) -> list[dict[str, Any]]:
+    """Run a search of `plan.trials` trials; return each trial's grades and weights."""
+    bench = Workbench.open(site.run)
+    genotype = Genotype.of(term_weights(bench.space, bench.terms))
+    folder = site.folder / sampler.name
+    make = Study.open if (folder / "study.journal").is_file() else None
+    study = make(folder) if make else Study.create(folder, genotype, sampler, site.seed)
+    graded: dict[int, dict[str, Any]] = {}
+    under_way: dict[Future[dict[str, Any]], Any] = {}
+    with study:
+        for row in study.rows():
+            if row.status not in ("running", "control"):
+                file = folder / str(row.trial) / "graded.json"
+                graded[row.trial] = remember(file, dict) | {"weights": dict(row.weights)}
+        while len(graded) < plan.trials:
+            while len(under_way) < PROCESSES and len(graded) + len(under_way) < plan.trials:
+                proposal = study.ask()
+                where = str(folder / str(proposal.number))
+                spec = TrialSpec(
+                    proposal.number, proposal.weights, site.run, plan.steps, folder=where
+                )
+                under_way[pool.submit(run_one, site, spec)] = proposal
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                proposal, row = under_way.pop(future), future.result()
+                study.tell(
+                    proposal.number,
+                    status="failed" if row["fitness"] is None else "complete",
+                    fitness=row["fitness"],
+                    reason=row["reason"],
+                    seconds=row["seconds"],
+                    indicators=row["indicators"],
+                )
+                graded[proposal.number] = row | {"weights": dict(proposal.weights)}
+    return [graded[number] for number in sorted(graded)]
+
+
+def best_weights(trials: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The weights of lowest fitness."""
+    complete = [trial for trial in trials if trial["fitness"] is not None]
+    return dict(min(complete, key=lambda trial: trial["fitness"])["weights"])
+
+
+def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """Everything of one case and seed."""
+    inits = pool.submit(grade_random_inits, site)
+    evolved = search(site, config.Sampler(name="cmaes", population=4), plan, pool)
+    randomly = search(site, config.Sampler(name="random"), plan, pool)
+    off = dict.fromkeys(site.run.scales, 0.0)
+    finals = {
+        "SimCLR alone": off | {SIMCLR: 1.0},
+        "equal weights": dict.fromkeys(site.run.scales, 0.5),
+        "random search": best_weights(randomly),
+        "evossl": best_weights(evolved),
+    }
+    futures = {
+        name: pool.submit(
+            run_one,
+            site,
+            TrialSpec(
+                0,
+                weights,
+                site.run,
+                plan.final_steps,
+                folder=str(site.folder / "final" / name.replace(" ", "-")),
+            ),
+        )
+        for name, weights in finals.items()
+    }
+    rows = {name: future.result() for name, future in futures.items()}
+    return {
+        "random init": inits.result(),
+        "finals": rows,
+        "trials": {"cmaes": evolved, "random": randomly},
+        "weights": finals,
+    }
+
+
+def main() -> None:
+    """Run what is not there yet, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", default=list(CASES))
+    parser.add_argument("--videos", type=int, default=480)
+    parser.add_argument("--labelled", type=int, default=240)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--final-steps", type=int, default=160)
+    options = parser.parse_args()
+    plan = Plan(
+        options.videos, options.labelled, options.trials, options.steps, options.final_steps
+    )
+    context = get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
+        for seed in range(options.seeds):
+            for case in options.cases:
+                file = options.out / f"{case}-{seed}.json"
+                if file.is_file():
+                    continue
+                began = time.monotonic()
+                site = open_site(case, seed, plan, options.out)
+                file.write_text(json.dumps(run_site(site, plan, pool)), encoding="utf-8")
+                print(f"{case}, seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
