@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from painted_videos import SIZE, Painted
 
 from evossl.errors import UserError
 from evossl.evaluation.evaluate import PROTOCOLS, evaluate, parse_protocols
@@ -36,7 +37,7 @@ def test_every_protocol_stands_beside_random_init(bars, data, make_encoder) -> N
         made_folds(data),
         protocols=PROTOCOLS,
         finetuning=SHORT,
-        from_scratch=SHORT,
+        from_scratch=FineTuning(epochs=2, batch_size=16),
         progress=lambda done, total: seen.append((done, total)),
     )
     assert result["n_videos"] == 23
@@ -78,7 +79,28 @@ def test_an_encoder_that_is_random_init_differs_by_no_more_than_its_seeds(
 ) -> None:
     result = evaluate(make_encoder(), bars[0], data, made_folds(data), protocols=["knn"])
     low, high = result["difference"]["knn"]["accuracy_interval"]
-    assert low <= 0 <= high
+    assert -1 <= low <= 0 <= high <= 1
+    assert low <= result["difference"]["knn"]["accuracy"] <= high
+
+
+def test_an_encoder_that_is_worse_than_random_init_has_a_difference_below_zero(
+    bars, data, make_encoder
+) -> None:
+    """Two shades, and an encoder whose features are constant: it says one class always."""
+    encoder = make_encoder()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    shades = Painted(
+        [np.full((6, SIZE, SIZE, 3), 20 + 100 * c + i, np.uint8) for i, c in enumerate(bars[1])]
+    )
+    result = evaluate(encoder, shades, data, made_folds(data), protocols=["linear"])
+    assert result["encoder"]["linear"]["balanced_accuracy"] == 0.5
+    assert result["random_init"]["linear"]["balanced_accuracy"] > 0.8
+    low, high = result["difference"]["linear"]["balanced_accuracy_interval"]
+    assert low <= result["difference"]["linear"]["balanced_accuracy"] < -0.3
+    assert low < 0
+    assert high <= 1
 
 
 def test_features_that_are_not_finite_are_refused(bars, data, make_encoder) -> None:

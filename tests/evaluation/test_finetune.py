@@ -8,7 +8,9 @@ from painted_videos import SIZE, Painted
 
 from evossl.errors import RunError, UserError
 from evossl.evaluation.classifier import load_classifier, save_classifier
+from evossl.evaluation.features import calibrate, view_settings
 from evossl.evaluation.finetune import (
+    AUGMENTED,
     Classifier,
     FineTuning,
     _batches,
@@ -17,6 +19,7 @@ from evossl.evaluation.finetune import (
     learning_rate,
     predict,
 )
+from evossl.views.make import make
 
 ONE_EPOCH = FineTuning(epochs=1, batch_size=8)
 
@@ -51,6 +54,63 @@ def test_the_seed_decides_the_classifier(bars, make_encoder) -> None:
     first, again, other = (model.head[1].weight for model in models)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_two_epochs_equal_a_loop_written_out(bars, make_encoder) -> None:
+    """One AdamW a parameter, its rate set by hand, fresh gradients, BatchNorm by batch."""
+    loader, class_N = bars
+    options = FineTuning(epochs=2, batch_size=8, lr=1e-2, body_lr=3e-3, label_smoothing=0.1)
+    got = finetune(make_encoder(), loader, range(16), class_N[:16], "ab", options, seed=0)
+    untouched = FineTuning(epochs=0, batch_size=8)
+    model = finetune(make_encoder(), loader, range(16), class_N[:16], "ab", untouched, seed=0)
+    first = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    model.train()
+    optimisers = {
+        name: torch.optim.AdamW([p], weight_decay=0.05 if p.ndim > 1 else 0.0)
+        for name, p in model.named_parameters()
+    }
+    settings = view_settings(model.encoder.config, ("crop", "time"))
+    for step, (epoch, rows) in enumerate(_batches(16, options, 0)):
+        clips = loader.clips(rows.tolist(), draw=1 + epoch)
+        x = make([AUGMENTED], clips, settings, seed=0, step=step)[AUGMENTED.pixels].pixels
+        log_p = model(x).log_softmax(dim=1)
+        target_BC = 0.9 * torch.eye(2)[class_N[rows]] + 0.1 / 2
+        grads = torch.autograd.grad(
+            -(target_BC * log_p).sum(dim=1).mean(), list(model.parameters())
+        )
+        norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
+        share = learning_rate(step, 4, options.warmup)
+        for (name, p), grad in zip(model.named_parameters(), grads, strict=True):
+            p.grad = grad * min(1.0, 1.0 / norm)
+            rate = options.lr if name.startswith("head") else options.body_lr
+            optimisers[name].param_groups[0]["lr"] = rate * share
+            optimisers[name].step()
+    ours, theirs = (torch.nn.utils.parameters_to_vector(m.parameters()) for m in (got, model))
+    assert (ours - theirs).norm() < 0.05 * (theirs - first).norm()  # AdamW magnifies rounding
+
+
+def test_batchnorm_is_that_of_clean_clips_at_the_end(bars, make_encoder) -> None:
+    loader, class_N = bars
+    model = finetune(make_encoder(), loader, range(16), class_N[:16], "ab", ONE_EPOCH, seed=0)
+    assert not model.training
+    before = copy.deepcopy(dict(model.named_buffers()))
+    calibrate(model.encoder, loader, range(16))
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(buffer, before[name], rtol=1e-5, atol=1e-6)
+
+
+def test_each_epoch_draws_other_stretches_and_calibration_the_centre(bars, make_encoder) -> None:
+    loader, class_N = bars
+    draws = []
+
+    class Recording:
+        def clips(self, indices, draw):
+            draws.append(draw)
+            return loader.clips(indices, draw)
+
+    options = FineTuning(epochs=3, batch_size=8)
+    finetune(make_encoder(), Recording(), range(16), class_N[:16], "ab", options, seed=0)
+    assert draws == [1, 1, 2, 2, 3, 3, 0]
 
 
 def test_progress_counts_every_step(bars, make_encoder) -> None:
