@@ -6,18 +6,20 @@ clips, and a grid of mean colours.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from evossl.errors import UserError
 from evossl.fitness.controls import colour_grid, noise_features, zipf_blobs
 from evossl.fitness.features import ScoringFeatures
-from evossl.fitness.score import Score, check_size, score
+from evossl.fitness.score import check_size, score
 from evossl.seeds import derive_seed
 from evossl.streams import Features
 from evossl.training.workbench import RunSpec, Workbench, features_of, random_init
 
 NUM_RANDOM_INITS = 5
+NUM_CONTROLS = NUM_RANDOM_INITS + 3
 RANDOM_INIT = "random init"
 
 
@@ -52,17 +54,11 @@ def score_controls(
         run: its space, data and seed.
         progress: called with (controls done, controls in all).
     """
-    total = NUM_RANDOM_INITS + 3
     controls = []
     for name, features, seconds in _candidates(run):
-        began = time.monotonic()
-        scored = _score(features, run)
-        seconds += time.monotonic() - began
-        controls.append(
-            Control(name, scored.fitness, scored.reason, dict(scored.indicators), seconds)
-        )
+        controls.append(_scored(name, features, seconds, run))
         if progress:
-            progress(len(controls), total)
+            progress(len(controls), NUM_CONTROLS)
     return controls
 
 
@@ -74,15 +70,24 @@ def _candidates(run: RunSpec) -> Iterator[tuple[str, ScoringFeatures, float]]:
         features = features_of(encoder, run)
         yield f"{RANDOM_INIT} {index}", features, time.monotonic() - began
     clips, width = features.clean_ND.shape
+    labels_N = features.labels_N
     seed = derive_seed(run.seed, "controls")
     fitness = Workbench.open(run).space.fitness
     k = check_size(clips, fitness)
-    yield "noise", noise_features(clips, width, seed), 0.0
-    yield "zipf blobs", zipf_blobs(clips, width, k, seed, fitness.exponent), 0.0
+    noise = noise_features(clips, width, seed)
+    yield "noise", replace(noise, labels_N=labels_N), 0.0
+    blobs = zipf_blobs(clips, width, k, seed, fitness.exponent)
+    yield "zipf blobs", replace(blobs, labels_N=labels_N), 0.0
     began = time.monotonic()
     grid = features_of(_ColourGrid(), run)
     yield "colour grid", grid, time.monotonic() - began
 
 
-def _score(features: ScoringFeatures, run: RunSpec) -> Score:
-    return score(features, Workbench.open(run).space.fitness, run.seed)
+def _scored(name: str, features: ScoringFeatures, seconds: float, run: RunSpec) -> Control:
+    began = time.monotonic()
+    try:
+        found = score(features, Workbench.open(run).space.fitness, run.seed)
+    except UserError as error:  # a user's own function that fails on these features
+        return Control(name, None, str(error), {}, seconds)
+    seconds += time.monotonic() - began
+    return Control(name, found.fitness, found.reason, dict(found.indicators), seconds)

@@ -5,10 +5,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from evossl.errors import RunError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -22,18 +27,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(beside)
         write(beside)
-        if beside.is_dir() and path.is_dir():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(old)
-            beside.rename(path)
-            _remove(old)
-        else:
-            beside.replace(path)
-    except OSError as error:
-        _remove(beside)
+        _put_in_place(beside, path)
+    except (OSError, SafetensorError) as error:
+        _discard(beside)
         raise _explained(path, error) from error
     except BaseException:
-        _remove(beside)
+        _discard(beside)
         raise
 
 
@@ -41,6 +40,20 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically."""
     text = json.dumps(value, indent=1, allow_nan=False)
     write_atomically(path, lambda beside: _write_text(beside, text + "\n"))
+
+
+def _put_in_place(beside: Path, path: Path) -> None:
+    if not (beside.is_dir() and path.is_dir()):
+        beside.replace(path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    try:
+        beside.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    _discard(old)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -54,9 +67,20 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _explained(path: Path, error: OSError) -> RunError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _discard(path: Path) -> None:
+    """Remove what can be removed: a fault that is being reported must not be hidden by another."""
+    with suppress(OSError):
+        _remove(path)
+
+
+def _explained(path: Path, error: OSError | SafetensorError) -> RunError:
+    if isinstance(error, OSError):
+        is_full, why = error.errno in FULL, error.strerror or str(error)
+    else:  # safetensors has the system's number in its text only
+        is_full = any(f"(os error {number})" in str(error) for number in FULL)
+        why = str(error)
+    if is_full:
         return RunError(
             f"{path}: the disk is full; what was there before is whole: make room and resume"
         )
-    return RunError(f"{path}: cannot be written: {error.strerror or error}")
+    return RunError(f"{path}: cannot be written: {why}")

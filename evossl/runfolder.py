@@ -18,6 +18,7 @@ from evossl.config import SearchSpace, parse_space
 from evossl.errors import UserError
 from evossl.files import write_atomically
 
+FREE = ("budget", "resources")  # keys of a space that a resume may change, steps excepted
 PACKAGES = ("torch", "torchvision", "torchaudio", "pytorchvideo", "ray", "optuna", "cmaes", "numpy")
 
 
@@ -84,7 +85,7 @@ def read_run(folder: Path) -> RunInfo:
         raise UserError(f"{folder}: not a run folder: it has no run.yaml")
     try:
         return RunInfo(**yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
@@ -92,15 +93,18 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
     """Begin a run in `folder`, or take up the one that is there.
 
     Returns:
-        The run's info: with `resume`, the stored one, command and versions as they were.
+        The run's info: with `resume`, the stored one, command and versions as they were; budget,
+        resources, device and cache, which change no result, as given now.
 
     Raises:
         UserError: the folder holds something and `resume` is not given; the stored run has another
             space, seed or data (says what differs; nothing is touched).
     """
     if not (folder / "run.yaml").is_file():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"--out {folder}: holds other files; give a new folder")
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--out {folder}: is a file; give a new folder")
+        if folder.is_dir() and (others := sorted(path.name for path in folder.iterdir())):
+            raise UserError(f"--out {folder}: holds other files ({others[0]}); give a new folder")
         info = stamp(info)
         write_run(folder, info)
         return info
@@ -113,7 +117,11 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
             f"--resume {folder}: this is another run than the one there; nothing was touched:\n"
             f"  {listing}\nGive the same again, or a new --out."
         )
-    return stored
+    free = {key: info.space[key] for key in FREE}
+    now = replace(stored, space=stored.space | free, device=info.device, cache=info.cache)
+    if now != stored:
+        write_run(folder, now)
+    return now
 
 
 def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
@@ -123,12 +131,13 @@ def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
         old, new = getattr(stored, name), getattr(given, name)
         if old != new:
             rows.append(f"{name}: {old} there, {new} given")
-    for key in sorted((stored.space.keys() | given.space.keys()) - {"budget", "resources"}):
-        old, new = stored.space.get(key), given.space.get(key)
-        if old != new:
-            rows.append(f"space.{key}: {old} there, {new} given")
-    old_steps = stored.space["budget"]["steps"]
-    new_steps = given.space["budget"]["steps"]
+    there, here = (info.parsed_space().model_dump(mode="json") for info in (stored, given))
+    rows += [
+        f"space.{key}: {there[key]} there, {here[key]} given"
+        for key in sorted(there.keys() - set(FREE))
+        if there[key] != here[key]
+    ]
+    old_steps, new_steps = there["budget"]["steps"], here["budget"]["steps"]
     if old_steps != new_steps:
         rows.append(f"steps: {old_steps} there, {new_steps} given")
     return rows

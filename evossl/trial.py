@@ -6,7 +6,8 @@ Plain data in, plain data out: both sides of a process border need no more than 
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +102,9 @@ def iterate_trial(spec: TrialSpec) -> Generator[StepReport, None, TrialResult]:
     try:
         bench = Workbench.open(spec.run)
         model, steps = _prepare(spec, bench)
-        for last in steps:
-            yield last
+        with closing(steps):
+            for last in steps:
+                yield last
         scored = _score(model.encoder(Stream.RGB), spec, bench)
         reason = scored.reason
     except TrainingFailedError as error:
@@ -120,7 +122,9 @@ def iterate_trial(spec: TrialSpec) -> Generator[StepReport, None, TrialResult]:
     )
 
 
-def _prepare(spec: TrialSpec, bench: Workbench) -> tuple[MultiTaskModel, Iterator[StepReport]]:
+def _prepare(
+    spec: TrialSpec, bench: Workbench
+) -> tuple[MultiTaskModel, Generator[StepReport, None, None]]:
     """The model of the terms that are on, and its training, not yet begun."""
     training = bench.space.training
     gradient = training.normalize == "gradient"
@@ -129,6 +133,9 @@ def _prepare(spec: TrialSpec, bench: Workbench) -> tuple[MultiTaskModel, Iterato
     )
     terms = tuple(term for term in bench.terms if term.name in on)
     seed = spec.run.seed if spec.seed is None else spec.seed
+    deadline = bench.space.budget.deadline_seconds
+    if deadline is not None:  # of a trial; a winner's longer training has more in proportion
+        deadline *= max(1.0, spec.steps / bench.space.budget.steps)
     model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
     if bench.device.type == "cuda":
         model = model.to(memory_format=torch.channels_last_3d)
@@ -141,7 +148,7 @@ def _prepare(spec: TrialSpec, bench: Workbench) -> tuple[MultiTaskModel, Iterato
             spec.steps,
             spec.log_every,
             spec.save_every,
-            deadline_seconds=bench.space.budget.deadline_seconds,
+            deadline_seconds=deadline,
         ),
         trial_folder(spec),
         resume=spec.resume,

@@ -1,9 +1,14 @@
 """The winner: is it better than the controls, by how much, and its encoder for others to use."""
 
+import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from evossl.controls import RANDOM_INIT
 from evossl.errors import RunError
@@ -15,6 +20,7 @@ from evossl.training.workbench import RunSpec, Workbench
 from evossl.trial import TrialResult, TrialSpec, load_trained, trial_folder
 
 EQUAL_WEIGHTS_TRIAL = 0
+SAVES = 10  # checkpoints over a winner's training
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,11 @@ class Verdict:
         trial: its number. fitness: in nats.
         best_control: the lowest control's name and fitness, or None if none has one.
         sds_below_random: by how many of their standard deviations it lies below the random inits'
-            mean; None with fewer than 3 scored.
+            mean; None with fewer than 3 scored, or all equal.
         equal_weights: trial 0's fitness, or None if it failed.
         rerun_sd: standard deviation of the fitness over re-runs with other seeds, or None.
-        beats_controls: lower than every control, and than mean - 3 sd of the random inits.
+        beats_controls: lower than every control that has a fitness, of which there is one, and than
+            mean - 3 sd of the random inits, if 3 of them have one.
     """
 
     trial: int
@@ -44,7 +51,9 @@ class Verdict:
         """The verdict in one line."""
         word = "beats" if self.beats_controls else "does NOT beat"
         parts = [f"trial {self.trial} (fitness {self.fitness:.3f} nats) {word} the controls"]
-        if self.best_control:
+        if self.best_control is None:
+            parts.append("none of them could be scored")
+        else:
             name, fitness = self.best_control
             gap = f"the best of them, {name}, has {fitness:.3f}"
             if self.rerun_sd:
@@ -81,6 +90,8 @@ def judge(rows: Sequence[TrialRow], best: TrialRow, reruns: Sequence[float] = ()
     ]
     inits = [fitness for name, fitness in controls if name.startswith(RANDOM_INIT)]
     sds = sds_below(best.fitness, inits) if len(inits) >= MIN_RANDOM_INITS else None
+    if sds is not None and not math.isfinite(sds):  # they are all equal
+        sds = None
     lowest = min(controls, key=lambda control: control[1], default=None)
     equal = next((r.fitness for r in rows if r.trial == EQUAL_WEIGHTS_TRIAL), None)
     return Verdict(
@@ -90,8 +101,9 @@ def judge(rows: Sequence[TrialRow], best: TrialRow, reruns: Sequence[float] = ()
         sds_below_random=sds,
         equal_weights=equal,
         rerun_sd=statistics.stdev([best.fitness, *reruns]) if reruns else None,
-        beats_controls=(sds is None or sds > MARGIN)
-        and (lowest is None or best.fitness < lowest[1]),
+        beats_controls=lowest is not None
+        and best.fitness < lowest[1]
+        and (sds is None or sds > MARGIN),
     )
 
 
@@ -99,7 +111,10 @@ def winner_spec(run: RunSpec, row: TrialRow, steps: int, rank: int) -> TrialSpec
     """Return the longer training of the `rank`-th best trial (0 is the winner)."""
     name = "winner" if rank == 0 else f"winner-{rank + 1}"
     folder = str(Path(run.folder) / name)
-    return TrialSpec(row.trial, row.weights, run, steps, folder=folder)
+    save_every = max(1, steps // SAVES)
+    return TrialSpec(
+        row.trial, row.weights, run, steps, folder=folder, resume=True, save_every=save_every
+    )
 
 
 def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
@@ -113,6 +128,8 @@ def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
 def export_winner(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Path:
     """Export the encoder of a finished winner training, and write `winner.json` beside it.
 
+    Nothing is done where the same winner with the same verdict has been exported already.
+
     Returns:
         The encoder's folder.
 
@@ -121,9 +138,14 @@ def export_winner(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Pat
     """
     if result.fitness is None:
         raise RunError(f"the winner's training (trial {spec.number}) failed: {result.reason}")
+    folder = trial_folder(spec)
+    summary = _summary(spec, result, verdict)
+    if (folder / "encoder").is_dir() and _read(folder / "winner.json") == summary:
+        return folder / "encoder"
+    if not torch.cuda.is_available():  # a cluster's head need not have the workers' GPU
+        spec = replace(spec, run=replace(spec.run, device="cpu"))
     bench = Workbench.open(spec.run)
     encoder = load_trained(spec).cpu()
-    folder = trial_folder(spec)
     provenance = {"run": spec.run.folder, "trial": spec.number, "seed": spec.run.seed}
     config = EncoderConfig.of(
         bench.space,
@@ -132,12 +154,21 @@ def export_winner(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Pat
         provenance=provenance | {"steps": spec.steps, "weights": dict(spec.weights)},
     )
     export_encoder(encoder, folder / "encoder", config, replace=True)
-    write_json(folder / "winner.json", _summary(spec, result, verdict))
+    write_json(folder / "winner.json", summary)
     return folder / "encoder"
 
 
+def _read(path: Path) -> Any:
+    """What a JSON file holds, or None."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def _summary(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Mapping[str, object]:
-    return {
+    """Plain data, equal to itself after a way through JSON."""
+    summary = {
         "trial": spec.number,
         "steps": spec.steps,
         "weights": dict(spec.weights),
@@ -146,3 +177,5 @@ def _summary(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Mapping[
         "seconds": result.seconds,
         "verdict": asdict(verdict) | {"line": verdict.line, "warning": verdict.warning},
     }
+    plain: Mapping[str, object] = json.loads(json.dumps(summary))
+    return plain

@@ -8,9 +8,10 @@ import click
 
 from evossl.cli.options import json_option, seed_option
 from evossl.cli.progress import CONSOLE, bar
-from evossl.config import Cache
+from evossl.config import Cache, SearchSpace
+from evossl.errors import RunError
 from evossl.video.cache import ClipCache, FillReport, default_cache_folder
-from evossl.video.index import Index, Video, build_index
+from evossl.video.index import Index, Video, build_index, load_index
 
 MAX_LISTED = 5
 
@@ -85,6 +86,43 @@ def make_index(source: str, out: Path | None, workers: int) -> Index:
     with bar("indexing") as advance:
         found = build_index(source, out, workers=workers, progress=advance)
     say_set_aside(found.quarantined)
+    return found
+
+
+def prepare_videos(
+    source: str, manifest: Path, folder: Path, space: SearchSpace, workers: int, *, begun: bool
+) -> Index:
+    """Index and cache a run's videos; what the probe believed and decoding did not is set aside.
+
+    Args:
+        source: of the videos.
+        manifest: of the run: written here, so that every process and every resume splits alike.
+        folder: of the clip cache.
+        space: of the run.
+        workers: processes.
+        begun: something was measured on the manifest's videos: they stay what they were.
+
+    Raises:
+        UserError: too few videos.
+        RunError: no video can be read; some of a run that has begun cannot any more.
+    """
+    from evossl.training.data import set_aside_unscorable, split_videos
+
+    before = load_index(manifest) if begun else make_index(source, manifest, workers)
+    split_videos(before.videos, space.fitness.clips)  # too few: said before hours of decoding
+    report = fill_cache(before.videos, folder, space.cache, workers)
+    found = before.set_aside(dict(report.set_aside))
+    with bar("decoding the held-out videos") as advance:
+        store = ClipCache(folder, space.cache, workers=workers)
+        found = set_aside_unscorable(found, store, space.fitness.clips, advance)
+    store.close()
+    if begun and len(found.videos) < len(before.videos):
+        path, reason = next(row for row in found.quarantined if row not in before.quarantined)
+        raise RunError(
+            f"{path}: {reason}; this run has begun with it, and trials on other videos cannot be "
+            "held against its own: bring it back, or begin anew with another --out"
+        )
+    found.save(manifest)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evossl.cli.data import fill_cache, make_index
+from evossl.cli.data import prepare_videos
 from evossl.cli.encoder import evaluate_folder, print_scores
 from evossl.cli.options import (
     data_options,
@@ -28,7 +28,6 @@ from evossl.naming import unknown
 from evossl.objective import check_weights
 from evossl.runfolder import RunInfo, claim
 from evossl.task import load_catalogue
-from evossl.training.data import split_videos
 from evossl.training.terms import resolve_terms, term_weights
 from evossl.video.cache import default_cache_folder
 
@@ -145,10 +144,8 @@ def search_and_report(
     CONSOLE.print(f"ignores {', '.join(chosen.ignores) or 'nothing'}: {_meaning(chosen)}")
     info = claim(out, info, resume)
     try:
-        manifest = out / "manifest.parquet"
-        found = make_index(info.data, manifest, workers)
-        split_videos(found.videos, chosen.fitness.clips)
-        fill_cache(found.videos, Path(info.cache), chosen.cache, workers)
+        manifest, cache = out / "manifest.parquet", Path(info.cache)
+        prepare_videos(info.data, manifest, cache, chosen, workers, begun=bool(info.scales))
         plan = SearchPlan(
             chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
         )

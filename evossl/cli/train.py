@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import yaml
 
-from evossl.cli.data import fill_cache, make_index
+from evossl.cli.data import prepare_videos
 from evossl.cli.options import (
     data_options,
     resolve_space,
@@ -94,8 +94,8 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
     from torch.utils.tensorboard import SummaryWriter
 
     space = info.parsed_space()
-    found = make_index(info.data, out / "manifest.parquet", workers)
-    fill_cache(found.videos, Path(info.cache), space.cache, workers)
+    manifest, cache = out / "manifest.parquet", Path(info.cache)
+    prepare_videos(info.data, manifest, cache, space, workers, begun=bool(info.scales))
     run = RunSpec.of(out, info)
     if not info.scales:
         with bar("measuring gradient scales") as advance:

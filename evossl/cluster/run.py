@@ -8,11 +8,17 @@ from typing import Any, TypeVar
 
 import ray
 from ray import tune
-from ray.tune.search import Searcher
 from ray.util.metrics import Gauge
 
 from evossl.cluster.actor import TrialActor
-from evossl.cluster.searcher import MAX_DEATHS, ListSearcher, StudySearcher
+from evossl.cluster.searcher import (
+    DIED,
+    ENDED,
+    MAX_DEATHS,
+    ListSearcher,
+    StatelessSearcher,
+    StudySearcher,
+)
 from evossl.cluster.session import Session
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
@@ -21,7 +27,6 @@ from evossl.search.table import TrialRow, write_table
 from evossl.trial import TrialResult, TrialSpec
 
 T = TypeVar("T")
-ENDED = ("complete", "failed", "pruned")
 
 
 def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any) -> T:
@@ -107,13 +112,13 @@ def run_list(
     _tune(searcher, len(specs), resources, steps)
     for index, spec in enumerate(specs):
         if index not in searcher.results:
-            raise RunError(
-                f"trial {spec.number}: its worker died {MAX_DEATHS} times: see Ray's logs"
-            )
+            raise RunError(f"trial {spec.number}: {DIED}")
     return [searcher.results[index] for index in range(len(specs))]
 
 
-def _tune(searcher: Searcher, num_trials: int, resources: Resources, steps: "_Steps") -> None:
+def _tune(
+    searcher: StatelessSearcher, num_trials: int, resources: Resources, steps: "_Steps"
+) -> None:
     """Let Tune run what the searcher hands out; its own files are scratch."""
     scratch = tempfile.mkdtemp(prefix="evossl-tune-")
     try:
@@ -128,7 +133,7 @@ def _tune(searcher: Searcher, num_trials: int, resources: Resources, steps: "_St
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS - 1),
-                callbacks=[steps],
+                callbacks=[steps, _Halt(searcher)],
             ),
         ).fit()
     except tune.TuneError as error:
@@ -173,6 +178,22 @@ class _Book:
                 shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
+class _Halt(tune.Callback):
+    """Ends the run when the searcher has met a fault: from here, what is raised gets out."""
+
+    def __init__(self, searcher: StatelessSearcher) -> None:
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: Any, **_: Any) -> None:
+        """Tune has handled an event."""
+        if self._searcher.fault is not None:
+            raise self._searcher.fault
+
+
 class _Steps(tune.Callback):
     """Turns Tune's results into progress over all steps of the search."""
 
@@ -184,6 +205,7 @@ class _Steps(tune.Callback):
         on_steps: Callable[[int, int], None] | None,
     ) -> None:
         self._done = done
+        self._said = 0
         self._total = total
         self._steps_per_trial = steps_per_trial
         self._under_way: dict[str, int] = {}
@@ -206,7 +228,13 @@ class _Steps(tune.Callback):
         self._done += self._steps_per_trial
         self._say()
 
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        """A trial's worker died for the last time."""
+        self.on_trial_complete(iteration, trials, trial)
+
     def _say(self) -> None:
+        """Never more than all, and never back: a trial whose worker died begins anew."""
         if self._on_steps:
             done = self._done + sum(self._under_way.values())
-            self._on_steps(min(done, self._total), self._total)
+            self._said = min(max(done, self._said), self._total)
+            self._on_steps(self._said, self._total)

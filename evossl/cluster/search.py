@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evossl.cluster.run import run_list, run_on_worker, run_trials
+from evossl.cluster.kept import run_kept
+from evossl.cluster.run import run_on_worker, run_trials
 from evossl.cluster.session import Session
 from evossl.config import Resources
-from evossl.controls import score_controls
+from evossl.controls import NUM_CONTROLS, score_controls
 from evossl.errors import RunError
 from evossl.runfolder import RunInfo, write_run
 from evossl.search.genotype import Genotype
@@ -99,8 +100,8 @@ def run_search(
             raise RunError(f"every trial failed: {'; '.join(sorted(map(str, reasons)))}")
         reruns = _rerun(best[0], template, plan, session, resources, bar)
         verdict = judge(study.rows(), best[0], reruns)
-    say(verdict.line)
-    encoders = _train_winners(best, run, plan, verdict, session, resources, bar)
+        say(verdict.line)
+        encoders = _train_winners(best, run, plan, verdict, session, resources, bar)
     return SearchOutcome(verdict, encoders)
 
 
@@ -121,13 +122,14 @@ def _add_controls(
     study: Study, run: RunSpec, resources: Resources, say: Callable[[str], None]
 ) -> None:
     there = {row.name for row in study.rows() if row.status == "control"}
-    if there:
+    if len(there) == NUM_CONTROLS:
         return
     say("scoring the controls: random inits, noise, blobs, colours")
     for control in run_on_worker(score_controls, resources, run):
-        study.add_control(
-            control.name, control.fitness, control.reason, control.indicators, control.seconds
-        )
+        if control.name not in there:  # a kill may have come between two of them
+            study.add_control(
+                control.name, control.fitness, control.reason, control.indicators, control.seconds
+            )
 
 
 def _rerun(
@@ -143,7 +145,7 @@ def _rerun(
     if not specs:
         return []
     with bar(f"re-running trial {best.trial} with {plan.repeats} other seeds") as advance:
-        results = run_list(specs, session, resources, advance)
+        results = run_kept(specs, session, resources, advance)
     return [result.fitness for result in results if result.fitness is not None]
 
 
@@ -158,7 +160,7 @@ def _train_winners(
 ) -> list[Path]:
     specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
     with bar(f"training the winner, {plan.final_steps} steps") as advance:
-        results = run_list(specs, session, resources, advance)
+        results = run_kept(specs, session, resources, advance)
     return [
         export_winner(spec, result, verdict) for spec, result in zip(specs, results, strict=True)
     ]

@@ -1,4 +1,7 @@
-"""A Tune Searcher over our Study: Tune asks it what to run and tells it what came of it."""
+"""A Tune Searcher over our Study: Tune asks it what to run and tells it what came of it.
+
+Tune swallows what a searcher raises, and runs the trial again: so it is kept, and ends the run.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,15 +10,61 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from evossl.errors import RunError, UserError
 from evossl.search.study import Proposal, Study
 from evossl.search.table import TrialRow
 from evossl.trial import TrialResult, TrialSpec
 
 MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
+DIED = f"its worker died {MAX_DEATHS} times, or could not start (out of memory?): see Ray's logs"
+ENDED = ("complete", "failed", "pruned")
 
 
 class StatelessSearcher(Searcher):
-    """A searcher that Tune may pickle and save as it likes: its state lies elsewhere."""
+    """A searcher that Tune may pickle and save as it likes: its state lies elsewhere.
+
+    Attributes:
+        fault: what ends the run: a full disk, here or in a worker; None while all is well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fault: RunError | UserError | None = None
+
+    def next_spec(self, trial_id: str) -> TrialSpec | str | None:
+        """Return a trial to run under Tune's `trial_id`, None for "not now", or FINISHED."""
+        raise NotImplementedError  # abstract
+
+    def end(self, trial_id: str, result: TrialResult | None) -> None:
+        """Take what came of a trial; None: its worker died too often."""
+        raise NotImplementedError  # abstract
+
+    def suggest(  # type: ignore[override] # Tune takes FINISHED too
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """Return the next trial's config as plain data, None for "not now", or FINISHED."""
+        if self.fault is not None:
+            return None
+        try:
+            spec = self.next_spec(trial_id)
+        except (RunError, UserError) as error:
+            self.fault = error
+            return None
+        return {"trial": asdict(spec)} if isinstance(spec, TrialSpec) else spec
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Take the last that Tune has of a trial; `error`: its worker died too often."""
+        last = {} if error or result is None else result
+        if "fault" in last:
+            self.fault = self.fault or RunError(last["fault"])
+            return
+        told = TrialResult(**json.loads(last["result"])) if "result" in last else None
+        try:
+            self.end(trial_id, told)
+        except (RunError, UserError) as fault:
+            self.fault = self.fault or fault
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: a study holds a lock that no pickle can carry."""
@@ -55,29 +104,21 @@ class StudySearcher(StatelessSearcher):
         self._on_told = on_told
         self._live: dict[str, Proposal] = {}
 
-    def suggest(  # type: ignore[override] # Tune takes FINISHED too
-        self, trial_id: str
-    ) -> dict[str, Any] | str | None:
-        """Return the next trial's config, None while all slots are taken, or FINISHED."""
-        ended = sum(self._study.counts()[status] for status in ("complete", "failed", "pruned"))
+    def next_spec(self, trial_id: str) -> TrialSpec | str | None:
+        """Return the study's next proposal while there is a slot for it."""
+        ended = sum(self._study.counts()[status] for status in ENDED)
         if ended + len(self._live) >= self._num_trials:
             return str(Searcher.FINISHED) if not self._live else None
         if len(self._live) >= self._slots():
             return None
         proposal = self._study.ask()
         self._live[trial_id] = proposal
-        spec = replace(self._template, number=proposal.number, weights=dict(proposal.weights))
-        return {"trial": asdict(spec)}
+        return replace(self._template, number=proposal.number, weights=dict(proposal.weights))
 
-    def on_trial_complete(
-        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def end(self, trial_id: str, result: TrialResult | None) -> None:
         """Tell the study: a trial's own failure, or a worker that died too often, is `failed`."""
         number = self._live.pop(trial_id).number
-        told = None if error else _result(result)
-        if told is None:
-            reason = f"its worker died {MAX_DEATHS} times (out of memory?): see Ray's logs"
-            told = TrialResult(number, None, reason, 0.0, {})
+        told = result or TrialResult(number, None, DIED, 0.0, {})
         row = self._study.tell(
             number,
             status="failed" if told.fitness is None else "complete",
@@ -90,7 +131,7 @@ class StudySearcher(StatelessSearcher):
 
 
 class ListSearcher(StatelessSearcher):
-    """Hands out given trials, once each, and keeps their results in the same order."""
+    """Hands out given trials, once each, and keeps their results by their place in the list."""
 
     def __init__(self, specs: Sequence[TrialSpec], slots: Callable[[], int]) -> None:
         super().__init__()
@@ -99,29 +140,18 @@ class ListSearcher(StatelessSearcher):
         self._slots = slots
         self._live: dict[str, int] = {}
 
-    def suggest(  # type: ignore[override] # Tune takes FINISHED too
-        self, trial_id: str
-    ) -> dict[str, Any] | str | None:
-        """Return the next trial's config, None while all slots are taken, or FINISHED."""
+    def next_spec(self, trial_id: str) -> TrialSpec | str | None:
+        """Return the next of the list while there is a slot for it."""
         if not self._waiting:
             return None if self._live else str(Searcher.FINISHED)
         if len(self._live) >= self._slots():
             return None
         index, spec = self._waiting.pop(0)
         self._live[trial_id] = index
-        return {"trial": asdict(spec)}
+        return spec
 
-    def on_trial_complete(
-        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def end(self, trial_id: str, result: TrialResult | None) -> None:
         """Keep the result; a trial whose worker died too often has none."""
         index = self._live.pop(trial_id)
-        told = None if error else _result(result)
-        if told is not None:
-            self.results[index] = told
-
-
-def _result(last: Mapping[str, Any] | None) -> TrialResult | None:
-    """The trial's result in the last that Tune has of it, if it came to one."""
-    text = (last or {}).get("result")
-    return None if text is None else TrialResult(**json.loads(text))
+        if result is not None:
+            self.results[index] = result

@@ -6,6 +6,8 @@ one sets: see docs/cluster.md.
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: it raises here and the session ends
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is scratch: the journal is ours
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # what still trains when a run is stopped is cut off
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a space mean the same as for the driver
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -57,6 +61,7 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
     """
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
     logging.getLogger("ray").setLevel(logging.ERROR)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
@@ -66,6 +71,8 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"--address {address}" if address else "a local Ray"
         raise RunError(f"{where}: cannot be reached or started: {error}") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end the process on the spot
     url = getattr(context, "dashboard_url", None)
     try:
         yield Session(f"http://{url}" if url else None, is_local=address is None)

@@ -1,6 +1,6 @@
 """The data of a run: which videos are trained on and which are only scored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,10 +9,11 @@ from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.seeds import derive_seed
 from evossl.video.cache import ClipCache
-from evossl.video.index import Video, load_index
+from evossl.video.index import Index, Video, load_index
 from evossl.video.loader import ClipLoader
 
 SCORED_SHARE = 1 / 3
+PREPARED_AT_ONCE = 16
 MIN_VIDEOS = 24  # 16 to train on, 8 to score: below, no clustering means anything
 
 
@@ -50,6 +51,40 @@ def split_videos(videos: Sequence[Video], max_scored: int) -> Split:
     return Split(tuple(sorted(train)), tuple(sorted(scored)))
 
 
+def set_aside_unscorable(
+    index: Index,
+    store: ClipCache,
+    max_scored: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Index:
+    """Return the index without held-out videos that the probe believes and that cannot be decoded.
+
+    A training batch takes another video in the place of one that fails; the fitness cannot: every
+    trial must be scored on the same clips. A cache that is filled makes this cheap.
+
+    Args:
+        index: of the run.
+        store: the clip cache.
+        max_scored: as for `split_videos`.
+        progress: called with (videos decoded, held-out videos).
+
+    Raises:
+        UserError: as `split_videos`, of what is left.
+        RunError: the disk is full.
+    """
+    while True:
+        videos = index.videos
+        scored = [videos[row] for row in split_videos(videos, max_scored).scored]
+        faults: dict[str, str] = {}
+        for start in range(0, len(scored), PREPARED_AT_ONCE):
+            faults |= store.prepare(scored[start : start + PREPARED_AT_ONCE])
+            if progress:
+                progress(min(start + PREPARED_AT_ONCE, len(scored)), len(scored))
+        if not faults:
+            return index
+        index = index.set_aside(faults)
+
+
 @dataclass(frozen=True)
 class RunData:
     """What a process needs of the data: loaders over the trained and over the scored videos."""
@@ -74,7 +109,7 @@ def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunDat
     videos = load_index(manifest).videos
     split = split_videos(videos, space.fitness.clips)
     store = ClipCache(cache, space.cache)
-    chosen = [tuple(videos[row] for row in rows) for rows in (split.train, split.scored)]
+    train, scored = (tuple(videos[row] for row in rows) for rows in (split.train, split.scored))
     loaders = [
         ClipLoader(
             store,
@@ -83,6 +118,6 @@ def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunDat
             batch_size=min(space.training.batch_size, len(part)),
             seed=seed,
         )
-        for part in chosen
+        for part in (train, scored)
     ]
-    return RunData(*loaders, *chosen)
+    return RunData(loaders[0], loaders[1], train, scored)

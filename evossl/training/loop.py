@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +83,7 @@ def train_step(
     optimiser.zero_grad()
     for part in range(accumulate):
         clips = next(batches).to(device)
-        with _autocast(device):
-            result = model.losses(clips, step * accumulate + part, progress)
+        result = model.losses(clips, step * accumulate + part, progress)
         total, weighted = combine(result.losses, weighing.weights, weighing.scales)
         (total / accumulate).backward()  # type: ignore[no-untyped-call]
         skipped.update(result.skipped)
@@ -107,7 +106,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-) -> Iterator[StepReport]:
+) -> Generator[StepReport, None, None]:
     """Train `model` on its own device; write `history.jsonl` and `checkpoint/` in `folder`.
 
     A generator: it trains while it is consumed, and closing it stops the training cleanly.
@@ -188,13 +187,6 @@ class _Meter:
             weighted=_floats(outcome.weighted),
             skipped=dict(self.skipped),
         )
-
-
-def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Bfloat16 on a GPU; the CPU stays in float32, where bits are reproducible."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:

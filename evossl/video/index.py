@@ -122,6 +122,19 @@ class Index:
         text = f"{count} video{'' if count == 1 else 's'}"
         return f"{text}, {kinds.total()} set aside: {aside}" if aside else text
 
+    def set_aside(self, faults: Mapping[str, str]) -> "Index":
+        """Return the index with the videos at some paths ({path: reason}) quarantined too.
+
+        They are probed anew when the source is indexed again: their fault may have passed.
+        """
+        rows = [
+            row | _aside(faults[row["path"]], passing=True)
+            if row["status"] == "ok" and row["path"] in faults
+            else row
+            for row in self.table.to_pylist()
+        ]
+        return Index(pa.Table.from_pylist(rows, schema=self.table.schema))
+
     def save(self, path: Path) -> None:
         """Write the manifest whole or not at all.
 

@@ -6,7 +6,7 @@ Shapes: B clip, L frame of a stretch, H height, W width, C channel, S audio samp
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -90,7 +90,7 @@ class ClipLoader:
             starts.append(self._start(row, rng) if draw else self._last_start(row) // 2)
         return self._gather(indices, starts)
 
-    def prefetch(self, start: int, stop: int) -> Iterator[ClipBatch]:
+    def prefetch(self, start: int, stop: int) -> Generator[ClipBatch, None, None]:
         """Yield `batch(start)` to `batch(stop - 1)`, made ahead by one background thread.
 
         What the thread raises is raised here. Closing the iterator ends the thread.
