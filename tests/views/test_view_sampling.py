@@ -267,6 +267,10 @@ def test_times_do_not_depend_on_pixels_or_other_streams(timed, settings) -> None
         (View(Stream.FLOW, time=Time(segments=8), pieces=8), "flow needs two"),
         (View(Stream.RGB, space=Space("clean", (0.1, 0.2))), "is clean and has a scale"),
         (View(Stream.RGB, time=Time(stride=2), within=View(Stream.RGB)), "outer view has 8"),
+        (
+            View(Stream.RGB, time=Time(frames=5, shift=1), within=View(Stream.RGB)),
+            "needs 10 frames, its outer view has 8",
+        ),
     ],
 )
 def test_a_view_that_can_never_be_made_is_refused_by_name(settings, view, message) -> None:
