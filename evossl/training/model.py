@@ -3,8 +3,8 @@
 Shapes: B clip, V valid clip.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from evossl.config import SearchSpace
-from evossl.encoders import Encoder, build_encoder, ema_update
+from evossl.encoders import Encoder, build_encoder, ema_update, make_momentum
 from evossl.export import load_encoder
 from evossl.seeds import derive_seed
 from evossl.streams import ClipBatch, EncoderShape, Features, Stream
@@ -70,7 +70,7 @@ class MultiTaskModel(nn.Module):
         self.plan: ViewPlan = plan_views(built)
         followed = {v.stream for v in self.plan.forwards if v.encoder == "momentum"}
         self.momentum = nn.ModuleDict(
-            {s: deepcopy(self.encoders[s]).requires_grad_(False) for s in sorted(followed)}
+            {stream: make_momentum(self.encoders[stream]) for stream in sorted(followed)}
         )
         self._teachers = _load_teachers(self.plan)
 
@@ -119,8 +119,9 @@ class MultiTaskModel(nn.Module):
             return None
         pixels = made.pixels if bool(valid_B.all()) else made.pixels[valid_B.to(made.pixels.device)]
         if view.encoder == "student":
-            return _float(self.encoders[view.stream](pixels))
-        with torch.no_grad():
+            with _autocast(pixels.device):
+                return _float(self.encoders[view.stream](pixels))
+        with torch.no_grad(), _autocast(pixels.device):
             if view.encoder == "momentum":
                 return _float(self.momentum[view.stream](pixels))
             assert view.encoder is not None
@@ -172,6 +173,13 @@ def _rows(made: Made, features: Features | None, own_B: Tensor, joint_B: Tensor)
         return SeenView(made.pixels, made.applied, features)
     index = joint_B.to(made.pixels.device)
     return SeenView(made.pixels[index], made.applied.rows(index), features)
+
+
+def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Bfloat16 on a GPU; the CPU stays in float32, where bits are reproducible."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def _float(features: Features) -> Features:

@@ -161,10 +161,20 @@ def test_views_are_the_same_whatever_the_batch_came_from() -> None:
     assert not torch.equal(a, c)
 
 
-def test_bfloat16_autocast_leaves_losses_in_float32() -> None:
+def test_bfloat16_encoders_leave_heads_and_losses_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU, where only the encoders run under autocast."""
+    monkeypatch.setattr(
+        model_module, "_autocast", lambda device: torch.autocast("cpu", dtype=torch.bfloat16)
+    )
     model = make_model(make_space())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = model.losses(make_clips(), step=0, progress=0.0)
+    inside: list[torch.dtype] = []
+    model.encoders["rgb"].register_forward_hook(
+        lambda _m, _i, features: inside.append(features.embedding_BD.dtype)
+    )
+    result = model.losses(make_clips(), step=0, progress=0.0)
+    assert set(inside) == {torch.bfloat16}
     views = result.seen["simclr.rgb"].views.values()
     assert all(view.embedding_BD.dtype == torch.float32 for view in views)
     assert all(torch.isfinite(loss) for loss in result.losses.values())
