@@ -21,7 +21,7 @@ from evossl.report.svg import (
 )
 
 MAX_POINTS = 240  # of a curve
-LAYOUT = Layout(300, 150, 48, 10, 30, 26)
+LAYOUT = Layout(300, 160, 48, 10, 36, 26)
 
 Curve = Sequence[tuple[int, float]]
 
@@ -56,13 +56,13 @@ def _chart(name: str, curve: Curve) -> Markup:
     y = Scale(padded(values, 0.08), (bottom, top))
     unit = "weighted sum" if name == "objective" else "raw loss"
     parts = [
-        text(4, 13, shortened(name, 190), "task"),
-        text(LAYOUT.width - 10, 13, f"{number(values[0])} to {number(values[-1])}", "value", "end"),
-        text(4, 26, unit, "tick"),
+        text(4, 13, shortened(name, LAYOUT.width - 8), "task"),
+        text(4, 28, unit, "tick"),
+        text(LAYOUT.width - 10, 28, f"{number(values[0])} to {number(values[-1])}", "value", "end"),
         text(right, LAYOUT.height - 4, f"step {steps[-1]:,}", "tick", "end"),
         text(left, LAYOUT.height - 4, "0", "tick", "middle"),
     ]
-    for value in ticks(*y.domain, 3):
+    for value in ticks(*y.domain, 4):
         parts.append(line(left, y(value), right, y(value), "grid"))
         parts.append(text(left - 5, y(value) + 4, number(value), "tick", "end"))
     parts.append(line(left, bottom, right, bottom, "axis"))

@@ -185,7 +185,7 @@ def _model(faults: list[str], path: Path, kind: type[M]) -> M | None:
     try:
         return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        faults.append(f"{path}: not as evossl writes it: {error.errors()[0]['msg']}")
+        faults.append(f"{path}: not as evossl writes it: {_first(error)}")
     except (OSError, ValueError) as error:
         faults.append(f"{path}: cannot be read: {error}")
     return None
@@ -213,7 +213,20 @@ def _training(faults: list[str], folder: Path, rows: Sequence[TrialRow]) -> Trai
 
 
 def _history(place: Path) -> list[Step]:
-    return [Step.model_validate(line) for line in read_history(place / "history.jsonl")]
+    path = place / "history.jsonl"
+    try:
+        return [Step.model_validate(line) for line in read_history(path)]
+    except ValidationError as error:
+        raise ValueError(f"{path}: not as evossl writes it: {_first(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON lines: {error}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    return f"{where}: {problem['msg']}" if where else problem["msg"]
 
 
 def _index(

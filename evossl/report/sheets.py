@@ -28,7 +28,7 @@ from evossl.video.index import Video
 FRAMES = 4  # of each clip: first, two between, last
 HEIGHT = 72  # px at most
 GAP = 2  # px between frames
-CLUSTERS, CLIPS = 8, 6  # at most: 48 strips of about 6 kB
+CLUSTERS, CLIPS = 8, 8  # at most: 64 strips of 2 to 12 kB
 QUALITY = 72  # of the JPEGs
 
 

@@ -68,23 +68,20 @@ def other_controls(controls: Sequence[TrialRow]) -> list[tuple[str, float]]:
 
 
 def fitness_chart(trials: Sequence[TrialRow], controls: Sequence[TrialRow]) -> Markup | None:
-    """Return the chart, or None while neither a trial nor a control has ended."""
+    """Return the chart, or None while neither a trial nor a control has a fitness."""
     ended = [row for row in trials if row.status != "running"]
-    if not ended and not any(map(is_scored, controls)):
+    if not any(map(is_scored, [*ended, *controls])):
         return None
     return both(lambda narrow: _chart(ended, controls, narrow))
 
 
 def _chart(trials: Sequence[TrialRow], controls: Sequence[TrialRow], narrow: bool) -> Markup:
     layout = (
-        Layout(360, 300, 42, 92, 26 + STRIP) if narrow else Layout(960, 380, 48, 150, 26 + STRIP)
+        Layout(360, 300, 42, 100, 26 + STRIP) if narrow else Layout(960, 380, 48, 150, 26 + STRIP)
     )
     left, right, top, bottom = layout.plot
     inits, others = random_inits(controls), other_controls(controls)
-    values = [fitness_of(row) for row in trials if is_scored(row)] + [value for _, value in others]
-    if inits:
-        values += [inits.mean - inits.sd, inits.mean + inits.sd]
-    y = Scale(padded(values or [0.0]), (bottom, top))
+    y = Scale(padded(_shown_values(trials, inits, others)), (bottom, top))
     last = max([row.trial for row in trials], default=0)
     x = Scale((0, max(last, 1)), (left + 8, right - 8))
     y_label = "fitness (nats, lower is better)"
@@ -92,11 +89,24 @@ def _chart(trials: Sequence[TrialRow], controls: Sequence[TrialRow], narrow: boo
     parts = axes(
         layout, x, y, x_ticks, ticks(*y.domain), "trial, in the order of proposal", y_label
     )
-    parts += _control_lines(inits, others, trials, y, layout)
+    parts += _control_lines(inits, others, trials, y, layout, narrow)
     parts += [_mark(row, x, y, top) for row in trials if row.trial > 0]
     parts += _best_line(trials, x, y)
     parts += [_mark(row, x, y, top) for row in trials if row.trial == 0]
     return drawing(layout, _in_words(trials, inits, others), parts, "fitness")
+
+
+def _shown_values(
+    trials: Sequence[TrialRow], inits: RandomInits | None, others: Sequence[tuple[str, float]]
+) -> list[float]:
+    """What the axis must hold: trials, random inits, the lowest other control.
+
+    Noise lies far above; it would press the trials together, so it is named at the upper edge.
+    """
+    values = [fitness_of(row) for row in trials if is_scored(row)]
+    if inits:
+        values += [inits.mean - inits.sd, inits.mean + inits.sd]
+    return values + sorted(value for _, value in others)[:1]
 
 
 def _control_lines(
@@ -105,6 +115,7 @@ def _control_lines(
     trials: Sequence[TrialRow],
     y: Scale,
     layout: Layout,
+    narrow: bool,
 ) -> list[Markup]:
     """The band of the random inits, a line for each other control, their names on the right."""
     left, right, top, bottom = layout.plot
@@ -121,12 +132,16 @@ def _control_lines(
     best = running_best(trials)
     if best:
         labels.append(("best so far", best[-1][1], "best"))
-    places = spread([y(value) for _, value, _ in labels], 13, top, bottom)
+    places = spread([max(y(value), top) for _, value, _ in labels], 13, top, bottom)
     for (name, value, class_), place in zip(labels, places, strict=True):
-        if class_ != "best":
+        is_above = value > y.domain[1]
+        if class_ != "best" and not is_above:
             parts.append(line(left, y(value), right, y(value), f"level {class_}"))
-        parts.append(line(right, y(value), right + 8, place, f"leader {class_}"))
-        parts.append(text(right + 11, place + 4, name, f"label {class_}"))
+        if not is_above:
+            parts.append(line(right, y(value), right + 8, place, f"leader {class_}"))
+        arrow = "\N{UPWARDS ARROW}" if is_above else ""
+        words = f"{name} {arrow}{value:.2f}" if is_above or not narrow else name
+        parts.append(text(right + 11, place + 4, words, f"label {class_}"))
     return parts
 
 

@@ -71,6 +71,7 @@ def _bars(proposed: Mapping[str, float], used: Mapping[str, float], narrow: bool
     parts = [text(4, 13, "share of the objective" if not narrow else "share", "name")]
     for place, term, at in group_rows(groups, layout.top, parts):
         parts.append(text(left - 8, at + 13, shortened(place, left - 14), "tick", "end"))
+        parts.append(line(left, at, left, at + ROW, "axis"))
         value, was = used[term], proposed[term]
         if value > 0:
             words = f"{term}: {value:.3f} (proposed {was:.3f})"
@@ -82,7 +83,6 @@ def _bars(proposed: Mapping[str, float], used: Mapping[str, float], narrow: bool
             stub = {"x": float(left), "y": at + 3, "width": 3.0, "height": ROW - 6.0}
             parts.append(tag("rect", tag("title", words), class_="bar off", **stub))
             parts.append(text(left + 9, at + 13, f"off (was {was:.2f})", "value off"))
-    parts.append(line(left, layout.top, left, layout.height - 4, "axis"))
     ranked = sorted(used, key=lambda term: -used[term])
     label = "Weights of the terms: " + ", ".join(
         f"{term} {used[term]:.3f}" if used[term] else f"{term} off" for term in ranked
