@@ -43,7 +43,7 @@ class ClipBatch:
         size_B2: int64, true (height, width) of each sample's frames.
         waveform_BS: float32 in [-1, 1] at `AUDIO_RATE`, the same seconds as the frames; zeros where
             there is no sound. S = round(L / fps * AUDIO_RATE).
-        has_audio_B: bool, the video has an audio track over this stretch.
+        has_audio_B: bool, there is sound in this stretch: a track, and more than digital silence.
         video_id_B: int64, the row of the video among the readable ones.
         fps: frames a second of `frames_BLHWC`, the same for all.
     """

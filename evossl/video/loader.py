@@ -18,6 +18,7 @@ from evossl.streams import AUDIO_RATE, ClipBatch
 from evossl.video.cache import ClipCache
 from evossl.video.index import Video
 
+SILENCE = 1e-3  # peak (-60 dB) under which a stretch has no sound: tracks of zeros are common
 AHEAD = 2  # batches that wait, made, for the consumer
 _REPLACEMENTS = 8  # for one sample, when its video fails after all
 _EPOCH, _START, _DRAW, _REPLACE = range(4)  # streams of random numbers
@@ -179,7 +180,7 @@ class ClipLoader:
             num_frames_B=torch.tensor([len(frames) for frames, _ in clips]),
             size_B2=torch.from_numpy(size_B2.astype(np.int64)),
             waveform_BS=torch.from_numpy(waveform_BS),
-            has_audio_B=torch.tensor([sound is not None for _, sound in clips]),
+            has_audio_B=torch.from_numpy(np.abs(waveform_BS).max(axis=1) > SILENCE),
             video_id_B=torch.tensor(rows, dtype=torch.int64),
             fps=fps,
         )

@@ -279,3 +279,14 @@ def test_when_every_video_fails_the_run_ends(cache: ClipCache, tmp_path: Path) -
     loader = ClipLoader(cache, bad, stretch=5, batch_size=2, seed=0)
     with pytest.raises(RunError, match=r"videos in a row cannot be decoded: .*\.mp4: "):
         loader.batch(0)
+
+
+def test_a_track_of_digital_silence_is_no_sound(tmp_path: Path) -> None:
+    cache = ClipCache(tmp_path, Cache(fps=8, short_side=4))
+    frames = np.ones((8, 4, 4, 3), np.uint8)
+    for video, loudness in zip(VIDEOS[:2], (0.0, 0.01), strict=True):
+        sound = np.full(16_000, loudness, np.float32)
+        path = entry_path(tmp_path, cache.key(video))
+        Room(tmp_path, None).store(path, pack(frames, sound), evict=False)
+    loader = ClipLoader(cache, VIDEOS[:2], stretch=8, batch_size=2, seed=0)
+    assert loader.clips([0, 1], draw=0).has_audio_B.tolist() == [False, True]
