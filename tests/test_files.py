@@ -1,0 +1,140 @@
+"""Files that are whole or not there, on disks that are full, monkeypatched and really."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from evossl.errors import RunError
+from evossl.files import write_atomically, write_json
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def write_folder(value: float, size: int = 4) -> Callable[[Path], None]:
+    def write(beside: Path) -> None:
+        beside.mkdir()
+        save_file({"x": torch.full((size,), value)}, beside / "model.safetensors")
+        (beside / "state.json").write_text(json.dumps(value), encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 kB; where one cannot be mounted, the test is skipped."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    asked = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(asked, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no tmpfs can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+
+
+def test_a_file_or_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    write_json(tmp_path / "deep" / "a.json", {"x": 1})
+    write_json(tmp_path / "deep" / "a.json", {"x": 2})
+    assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"x": 2}
+    for value in (1.0, 2.0):
+        write_atomically(tmp_path / "deep" / "c", write_folder(value))
+    assert load_file(tmp_path / "deep" / "c" / "model.safetensors")["x"].tolist() == [2.0] * 4
+    assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["a.json", "c"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_in_words_and_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, number: int
+) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+
+    def halfway(beside: Path) -> None:
+        beside.write_text("{", encoding="utf-8")
+        raise OSError(number, os.strerror(number))
+
+    before = everything(tmp_path)
+    with pytest.raises(RunError, match=r"a\.json: the disk is full"):
+        write_atomically(path, halfway)
+    assert everything(tmp_path) == before
+
+
+def test_any_interruption_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "c", write_folder(1.0))
+    before = everything(tmp_path)
+
+    def stopped(beside: Path) -> None:
+        beside.mkdir()
+        (beside / "x").write_text("half", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "c", stopped)
+    assert everything(tmp_path) == before
+
+
+def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atomically(tmp_path / "c", write_folder(1.0))
+    before = everything(tmp_path)
+    plain = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError(errno.EIO, "Input/output error")
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(RunError, match="Input/output error"):
+        write_atomically(tmp_path / "c", write_folder(2.0))
+    assert everything(tmp_path) == before
+
+
+def test_a_path_under_a_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(RunError, match="cannot be written"):
+        write_json(tmp_path / "file" / "a.json", 1)
+
+
+def test_on_a_disk_that_is_really_full_the_old_checkpoint_is_whole(small_disk: Path) -> None:
+    """Safetensors reports a full disk as an error of its own, not as an OSError."""
+    folder = small_disk / "checkpoint"
+    write_atomically(folder, write_folder(1.0))
+    before = everything(small_disk)
+    with pytest.raises(RunError, match="checkpoint: the disk is full"):
+        write_atomically(folder, write_folder(2.0, size=200_000))
+    assert everything(small_disk) == before
+    write_atomically(folder, write_folder(3.0))
+
+
+def test_on_a_disk_that_is_really_full_the_old_json_is_whole(small_disk: Path) -> None:
+    write_json(small_disk / "a.json", {"x": 1})
+    before = everything(small_disk)
+    with pytest.raises(RunError, match=r"a\.json: the disk is full"):
+        write_json(small_disk / "a.json", "x" * 1_000_000)
+    assert everything(small_disk) == before
+
+
+def test_a_file_over_the_systems_limit_leaves_the_old_one_whole(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1})
+    before = everything(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"a\.json: cannot be written: File too large"):
+            write_json(tmp_path / "a.json", "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert everything(tmp_path) == before

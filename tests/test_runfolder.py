@@ -1,0 +1,132 @@
+"""Claiming a run folder: what may be gone on with, and what is refused before it is touched."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import make_info
+
+from evossl.errors import UserError
+from evossl.runfolder import RunInfo, claim, read_run
+
+HERE = Path("/videos")
+
+
+def info(**keys: Any) -> RunInfo:
+    return make_info(HERE, Path("/cache"), **keys)
+
+
+def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in files}
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A run folder with a journal and a trial in it."""
+    folder = tmp_path / "run"
+    claim(folder, info(), resume=False)
+    (folder / "study.journal").write_bytes(b"the journal\n")
+    (folder / "trials" / "0").mkdir(parents=True)
+    (folder / "trials" / "0" / "history.jsonl").write_bytes(b"{}\n")
+    return folder
+
+
+def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
+    claimed = claim(tmp_path / "new" / "run", info(seed=3), resume=False)
+    there = read_run(tmp_path / "new" / "run")
+    assert there == claimed
+    assert there.seed == 3
+    assert there.created
+    assert {"python", "evossl", "torch"} <= there.versions.keys()
+    assert there.parsed_space() == info().parsed_space()
+
+
+def test_a_run_that_is_there_is_not_begun_again(begun: Path) -> None:
+    before = everything(begun)
+    with pytest.raises(UserError, match="a run is there already; add --resume"):
+        claim(begun, info(), resume=False)
+    assert everything(begun) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_with_other_files_is_refused(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    before = everything(tmp_path)
+    with pytest.raises(UserError, match=r"holds other files \(thesis\.txt\)"):
+        claim(tmp_path, info(), resume)
+    assert everything(tmp_path) == before
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="is a file"):
+        claim(path, info(), resume=False)
+    assert path.read_text() == "mine"
+
+
+OTHERS = {
+    "seed: 0 there, 1 given": info(seed=1),
+    "data: /videos there, /films given": make_info(Path("/films"), Path("/cache")),
+    "space.ignores: ": info(ignores=["time"]),
+    "space.backbone: ": info(backbone={"depth": 18, "width": 8}),
+    "space.sampler: ": info(sampler={"name": "ga"}),
+    "steps: 2 there, 5 given": info(budget={"trials": 3, "steps": 5, "final_steps": 2}),
+    "tasks_folder: None there, /mine given": info(tasks_folder="/mine"),
+}
+
+
+@pytest.mark.parametrize("difference", OTHERS)
+def test_another_run_is_refused_with_what_differs_and_nothing_is_touched(
+    begun: Path, difference: str
+) -> None:
+    before = everything(begun)
+    with pytest.raises(UserError) as refusal:
+        claim(begun, OTHERS[difference], resume=True)
+    assert difference in str(refusal.value)
+    assert str(refusal.value).count(" given") == 1  # that and nothing else
+    assert everything(begun) == before
+
+
+def test_a_resume_of_the_same_touches_nothing(begun: Path) -> None:
+    before = everything(begun)
+    stored = read_run(begun)
+    assert claim(begun, replace(info(), command="evossl search --resume"), resume=True) == stored
+    assert everything(begun) == before
+
+
+def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) -> None:
+    stored = read_run(begun)
+    more = info(
+        budget={"trials": 64, "steps": 2, "final_steps": 9}, resources={"max_concurrent": 4}
+    )
+    resumed = claim(begun, replace(more, device="cuda", cache="/other"), resume=True)
+    assert resumed == read_run(begun)
+    assert resumed.parsed_space().budget.trials == 64
+    assert resumed.parsed_space().resources.max_concurrent == 4
+    assert (resumed.device, resumed.cache) == ("cuda", "/other")
+    assert (resumed.created, resumed.scales) == (stored.created, stored.scales)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "space: {}\nsurprise: 1\n", "\x00"])
+def test_a_broken_run_file_is_named(begun: Path, text: str) -> None:
+    (begun / "run.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.yaml: cannot be read"):
+        claim(begun, info(), resume=True)
+
+
+def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Path) -> None:
+    raw = yaml.safe_load((begun / "run.yaml").read_text())
+    del raw["space"]["budget"]
+    raw["space"]["gone"] = 1
+    (begun / "run.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.raises(UserError, match=r"run\.yaml.*unknown key 'gone'"):
+        claim(begun, info(), resume=True)
+
+
+def test_a_folder_without_a_run_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run folder"):
+        read_run(tmp_path)

@@ -1,0 +1,223 @@
+"""A trial without ray: complete, or failed for a reason, never an exception of its own."""
+
+import gc
+import json
+import math
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import WEIGHTS, make_run, tiny_space
+from torch import Tensor, nn
+
+from evossl import trial as trial_module
+from evossl.config import parse_space
+from evossl.errors import RunError, UserError
+from evossl.evaluation.audit import DIRECTIONS
+from evossl.streams import Features
+from evossl.task import Seen, load_catalogue
+from evossl.training import checkpoint as checkpoint_module
+from evossl.training.history import read_history
+from evossl.training.model import MultiTaskModel
+from evossl.training.workbench import RunSpec, Workbench
+from evossl.trial import TrialResult, TrialSpec, run_trial
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_videos: Path, tiny_cache: Path) -> RunSpec:
+    return make_run(tmp_path_factory.mktemp("runs") / "run", tiny_videos, tiny_cache)
+
+
+def with_space(run: RunSpec, **keys: Any) -> RunSpec:
+    """The same run under a space with other keys."""
+    return RunSpec(**asdict(run) | {"space": tiny_space(**keys).model_dump_json()})
+
+
+def try_out(run: RunSpec, number: int = 0, steps: int = 1) -> TrialResult:
+    return run_trial(TrialSpec(number, WEIGHTS, run, steps, log_every=1))
+
+
+def is_failed(result: TrialResult) -> bool:
+    return result.fitness is None and result.reason is not None
+
+
+def break_loss(monkeypatch: pytest.MonkeyPatch, raising: BaseException | None = None) -> None:
+    """Let SimCLR's loss be NaN, or raise."""
+    task = load_catalogue(None)["simclr"]
+    plain = task.loss
+
+    def loss(self: Any, seen: Seen) -> Tensor:
+        if raising is not None:
+            raise raising
+        return plain(self, seen) * float("nan")
+
+    monkeypatch.setattr(task, "loss", loss)
+
+
+def test_a_trial_has_a_finite_fitness_and_every_indicator(run: RunSpec) -> None:
+    result = try_out(run)
+    assert result.reason is None
+    assert result.fitness is not None
+    assert math.isfinite(result.fitness)
+    assert DIRECTIONS.keys() - {"fitness"} <= result.indicators.keys()
+    assert all(math.isfinite(value) for value in result.indicators.values())
+    assert result.seconds > 0
+    assert result.clips_per_second > 0
+
+
+def test_a_trial_leaves_history_checkpoint_features_and_clusters(run: RunSpec) -> None:
+    try_out(run, number=1, steps=2)
+    folder = Path(run.folder) / "trials" / "1"
+    assert [line["step"] for line in read_history(folder / "history.jsonl")] == [1, 2]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"history.jsonl", "checkpoint", "features.safetensors", "clusters.json"}
+
+
+def test_a_trial_is_a_function_of_its_spec(run: RunSpec) -> None:
+    assert try_out(run, number=2).fitness == try_out(run, number=2).fitness
+    other = run_trial(TrialSpec(2, WEIGHTS, run, 2, seed=run.seed + 1))
+    assert other.fitness != try_out(run, number=2).fitness
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
+    run: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_loss(monkeypatch)
+    result = try_out(run)
+    assert is_failed(result)
+    assert result.reason == "the loss of simclr.rgb is not finite at step 1"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_running_out_of_memory_fails_the_trial_with_the_remedy(
+    run: RunSpec, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    break_loss(monkeypatch, error)
+    result = try_out(run)
+    assert is_failed(result)
+    assert "out of memory" in str(result.reason)
+    assert "batch_size" in str(result.reason)
+
+
+class _Constant(nn.Module):
+    """An encoder that gives the same for all, or nothing that is finite."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(value))
+
+    def forward(self, pixels: Tensor) -> Features:
+        return Features(self.weight.expand(len(pixels), 8), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1.0, "collapsed"), (float("nan"), "features not finite")]
+)
+def test_features_that_cannot_be_scored_fail_the_trial(
+    run: RunSpec, monkeypatch: pytest.MonkeyPatch, value: float, words: str
+) -> None:
+    plain = trial_module.features_of
+    monkeypatch.setattr(trial_module, "features_of", lambda _, run: plain(_Constant(value), run))
+    result = try_out(run)
+    assert is_failed(result)
+    assert words in str(result.reason)
+
+
+@pytest.mark.parametrize("body", ["raise KeyError('no such thing')", "return 'many'", "return nan"])
+def test_a_users_fitness_that_fails_fails_the_trial(
+    run: RunSpec, tmp_path: Path, body: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"from math import nan\ndef fitness(features):\n    {body}\n", encoding="utf-8")
+    result = try_out(with_space(run, fitness={"name": str(file)}))
+    assert is_failed(result)
+    assert str(file) in str(result.reason) or "fitness is nan" in str(result.reason)
+
+
+def test_a_users_fitness_is_the_trials(run: RunSpec, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def fitness(features):\n    return -7.25\n", encoding="utf-8")
+    assert try_out(with_space(run, fitness={"name": str(file)})).fitness == -7.25
+
+
+def test_a_passed_deadline_fails_the_trial_and_a_longer_training_has_more_time(
+    run: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = with_space(run, budget={"steps": 2, "deadline_seconds": 1e-6})
+    result = try_out(short, steps=2)
+    assert is_failed(result)
+    assert "past its deadline of 1e-06 s at step 1 of 2" in str(result.reason)
+    result = try_out(short, steps=8)
+    assert "past its deadline of 4e-06 s" in str(result.reason)  # four times the steps
+
+
+def test_a_full_disk_is_the_machines_fault_not_the_trials(
+    run: RunSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(RunError, match="disk is full"):
+        try_out(run, number=3)
+
+
+def test_weights_that_do_not_fit_the_space_are_refused(run: RunSpec) -> None:
+    with pytest.raises(UserError, match="no loss weight for arrow_of_time"):
+        run_trial(TrialSpec(0, {"simclr.rgb": 1.0}, run, 1))
+
+
+def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(run: RunSpec) -> None:
+    def stop(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(TrialSpec(4, WEIGHTS, run, 50, log_every=1), stop)
+    gc.collect()
+    assert threading.active_count() == before
+
+
+def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(run: RunSpec) -> None:
+    def held() -> tuple[int, int, int]:
+        gc.collect()
+        models = sum(type(thing) is MultiTaskModel for thing in gc.get_objects())
+        maps = sum(run.cache in line for line in Path("/proc/self/maps").read_text().splitlines())
+        return models, maps, len(list(Path("/proc/self/fd").iterdir()))
+
+    models_before, _, _ = held()  # other tests' exceptions may hold some
+    bench = Workbench.open(run)
+    bench.data.scored.clips(range(len(bench.data.scored_videos)), 0)
+    for video in bench.data.train_videos:  # all are open: from here on there is nothing to add
+        bench.data.train._cache.num_frames(video)
+    try_out(run)
+    after_one = held()
+    for number in range(4):
+        try_out(run, number)
+    assert held() == after_one
+    assert after_one[0] == models_before
+    assert 0 < after_one[1] <= 27  # one map a video, whatever the number of trials
+    assert Workbench.open(run).data is bench.data
+
+
+@pytest.mark.parametrize("statement", ["import evossl.trial", "from evossl import load_encoder"])
+def test_neither_a_trial_nor_an_encoder_needs_ray_or_optuna(statement: str) -> None:
+    code = (
+        f"{statement}\nimport sys\nprint(sorted({{'ray', 'optuna', 'cmaes'}} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_spec_is_plain_data(run: RunSpec) -> None:
+    spec = TrialSpec(7, WEIGHTS, run, 2)
+    plain = json.loads(json.dumps(asdict(spec)))
+    assert TrialSpec(**plain | {"run": RunSpec(**plain["run"])}) == spec
+    assert parse_space(json.loads(spec.run.space), "spec") == tiny_space()
