@@ -226,6 +226,25 @@ def test_cma_es_begins_again_when_it_has_converged_to_the_last_digit(
     assert np.isfinite(values).all()
 
 
+def test_the_ga_breeds_from_the_newest_twenty_and_the_best_three_of_all_times() -> None:
+    propose, trials = _proposer("ga"), _history(60)
+    finished = Finished(BOUNDS)
+    for index, trial in enumerate(trials):  # the best are long ago, the newest the worst
+        finished.add(trial, "complete", -1.0 if index in (7, 11, 30) else float(index))
+    parents = set()
+    for number in range(60, 360):
+        child = propose(finished.study(), number)
+        parents |= {
+            index
+            for index, trial in enumerate(trials)
+            for name in BOUNDS
+            if math.isclose(child[name], trial[name], rel_tol=1e-12)
+        }
+    assert {7, 11, 30} < parents
+    assert {40, 41, 42} < parents
+    assert parents <= {7, 11, 30, *range(40, 60)}
+
+
 @settings(max_examples=20, deadline=None)
 @given(order=st.permutations(range(12)))
 def test_nsga2_breeds_from_whatever_finished_in_whatever_order(order: list[int]) -> None:
