@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evossl.errors import UserError
 from evossl.naming import unknown
@@ -77,19 +77,30 @@ class Training(Model):
     prune_below: Share = 0.05
 
 
+def _is_number(value: object) -> bool:
+    """YAML's `true` is an int to Python, not a weight to anyone."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 class TaskChoice(Model):
-    """A task of the space: where it stands; its weight, fixed (a number) or evolved (a pair)."""
+    """A task of the space: where it stands; its weight, fixed (a number) or evolved (a pair).
+
+    A task without keys (`simclr:`) is `simclr: {}`.
+    """
 
     places: tuple[str, ...] | None = None
     weight: Weight = (0.0, 1.0)
     options: dict[str, Any] = {}
 
-    @model_validator(mode="after")
-    def _in_range(self) -> "TaskChoice":
-        low, high = self.weight if isinstance(self.weight, tuple) else (self.weight, self.weight)
-        if not 0 <= low <= high <= 1:
-            raise ValueError(f"weight {self.weight} must lie in [0, 1], low before high")
-        return self
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _in_range(cls, weight: object) -> object:
+        ends = weight if isinstance(weight, list | tuple) else (weight, weight)
+        if len(ends) != 2 or not all(map(_is_number, ends)):
+            raise ValueError(f"needs a number, 0.5, or two to evolve between, [0, 1], got {weight}")
+        if not 0 <= ends[0] <= ends[1] <= 1:
+            raise ValueError(f"{weight} must lie in [0, 1], low before high")
+        return weight
 
 
 class Fitness(Model):
@@ -145,10 +156,19 @@ class SearchSpace(Model):
     budget: Budget = Budget()
     resources: Resources = Resources()
 
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _bare_names(cls, tasks: object) -> object:
+        if not isinstance(tasks, dict):
+            return tasks
+        return {name: {} if choice is None else choice for name, choice in tasks.items()}
+
     @model_validator(mode="after")
     def _something_to_do(self) -> "SearchSpace":
         if Stream.RGB not in self.streams:
             raise ValueError("streams must contain rgb: it is the encoder that leaves")
+        if not self.tasks:
+            raise ValueError("tasks: names none; `evossl tasks` lists them")
         if all(choice.weight in (0, (0, 0)) for choice in self.tasks.values()):
             raise ValueError("every weight is zero: nothing would be trained; give a task a weight")
         return self
@@ -169,6 +189,8 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {error}") from error
+    except OSError as error:
+        raise UserError(f"--space {path}: cannot be read: {error.strerror}") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path}: a space is a mapping of keys; `evossl spaces` lists examples")
     return parse_space(raw | (overrides or {}), str(path))
@@ -176,7 +198,7 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
 
 def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
     """Return the validated space; `where` names it in errors."""
-    if "ignores" not in raw:
+    if raw.get("ignores") is None:
         raise UserError(f"{where}: {IGNORES_HELP}")
     try:
         return SearchSpace.model_validate(raw)
@@ -185,21 +207,44 @@ def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
+NEEDS = {
+    "missing": "is missing",
+    "tuple_type": "needs a list, [{input}]",
+    "model_type": "needs a mapping of keys, {{key: value}}, got {input!r}",
+    "dict_type": "needs a mapping, {{name: ...}}, got {input!r}",
+    "int_type": "needs a whole number, got {input!r}",
+    "int_parsing": "needs a whole number, got {input!r}",
+    "int_from_float": "needs a whole number, got {input!r}",
+    "float_type": "needs a number, got {input!r}",
+    "float_parsing": "needs a number, got {input!r}",
+    "string_type": "needs a word, got {input!r}",
+    "greater_than": "must be over {gt}, got {input}",
+    "greater_than_equal": "must be at least {ge}, got {input}",
+    "less_than_equal": "must be at most {le}, got {input}",
+    "value_error": "{error}",
+}
+"""What to do about each of pydantic's errors, in words of this house."""
+
+
 def _explain(problem: Any) -> str:
     """One line for one pydantic error: the key, what is wrong, the nearest right word."""
-    *parents, last = problem["loc"] or ("space",)
-    key = ".".join(str(part) for part in problem["loc"]) or "space"
+    where = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
-        return (
-            f"{'.'.join(map(str, parents)) or 'space'}: {unknown('key', str(last), _keys(parents))}"
-        )
+        *parents, last = where
+        return f"{'.'.join(parents) or 'space'}: {unknown('key', last, _keys(parents))}"
+    named = [part for part in where if not part.isdigit()]
+    key = ".".join(named) or "space"
     if problem["type"] in ("enum", "literal_error"):
         known = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        return f"{key}: {unknown('word', str(problem['input']), known)}"
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+        kind = "stream" if key == "streams" else "word"
+        return f"{key}: {unknown(kind, str(problem['input']), known)}"
+    if problem["type"] not in NEEDS:
+        return f"{key}: {problem['msg']}"
+    values = {"input": problem["input"], **problem.get("ctx", {})}
+    return f"{key}: {NEEDS[problem['type']].format(**values)}"
 
 
-def _keys(parents: list[Any]) -> list[str]:
+def _keys(parents: list[str]) -> list[str]:
     """The keys a mapping at this place of a space may have."""
     model: Any = SearchSpace
     for part in parents:
@@ -228,6 +273,8 @@ def _space_path(source: str | Path) -> Path:
         return shipped[str(source)]
     if path.is_file():
         return path
-    if path.suffix in (".yaml", ".yml") or path.parent.name:
+    if path.is_dir():
+        raise UserError(f"--space {source}: is a folder; name the YAML file in it")
+    if path.suffix in (".yaml", ".yml"):
         raise UserError(f"--space {source}: no such file")
     raise UserError(f"--space: {unknown('space', str(source), shipped)}")

@@ -7,3 +7,19 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """The work cannot be done here: no readable video, a full disk (exit code 1)."""
+
+
+MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What a user's own file may raise while it is loaded or called."""

@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from evossl.errors import UserError
+from evossl.errors import MISTAKES, UserError
 from evossl.naming import unknown
 from evossl.streams import EncoderShape, Features, Stream
 from evossl.views.spec import Applied, View
@@ -238,8 +238,8 @@ def _load_task(file: Path) -> type[Task]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (ImportError, SyntaxError, NameError, AttributeError, TypeError) as error:
-        raise UserError(f"{file}: cannot be loaded: {error}") from error
+    except MISTAKES as error:
+        raise UserError(f"{file}: cannot be loaded: {error!r}") from error
     own = [
         value
         for value in vars(module).values()

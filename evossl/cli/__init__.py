@@ -74,6 +74,8 @@ def main() -> None:
         sys.exit(2)
     except RunError as error:
         _say("failed", str(error), 1)
+    except OSError as error:  # a disk, a permission: the system's words, without our frames
+        _say("failed", str(error), 1)
     except (KeyboardInterrupt, click.Abort):
         _say("stopped", "by request", 130)
 

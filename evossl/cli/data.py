@@ -6,20 +6,28 @@ from pathlib import Path
 
 import click
 
-from evossl.cli.options import json_option, seed_option
-from evossl.cli.progress import CONSOLE, bar
+from evossl.cli.checks import check_out_file, check_out_folder
+from evossl.cli.options import json_option, seed_option, workers_option
+from evossl.cli.progress import bar, say
 from evossl.config import Cache, SearchSpace
 from evossl.errors import RunError
 from evossl.video.cache import ClipCache, FillReport, default_cache_folder
 from evossl.video.index import Index, Video, build_index, load_index
 
 MAX_LISTED = 5
+POSITIVE = click.FloatRange(0, min_open=True)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--videos", required=True, type=int, help="How many.")
-@click.option("--classes", default=8, show_default=True, help="Motion classes, in Zipf shares.")
+@click.option("--videos", required=True, type=click.IntRange(1), help="How many.")
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Motion classes, in Zipf shares.",
+)
 @seed_option
 def synth(folder: Path, videos: int, classes: int, seed: int) -> None:
     """Write synthetic videos (H.264, AAC) whose factors are known, with labels.parquet.
@@ -38,13 +46,14 @@ def synth(folder: Path, videos: int, classes: int, seed: int) -> None:
 @click.option(
     "--out", default="manifest.parquet", show_default=True, type=click.Path(path_type=Path)
 )
-@click.option("--workers", default=2, show_default=True, help="Processes that probe.")
+@workers_option("Processes that probe.")
 @json_option
 def index(videos: str, out: Path, workers: int, as_json: bool) -> None:
     """Probe every video once; what cannot be read is set aside with its reason.
 
     Example: evossl index /archive --out manifest.parquet
     """
+    check_out_file(out)
     found = make_index(videos, out, workers)
     if as_json:
         aside = [{"path": path, "reason": reason} for path, reason in found.quarantined]
@@ -56,11 +65,25 @@ def index(videos: str, out: Path, workers: int, as_json: bool) -> None:
 @click.command()
 @click.argument("videos")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: $EVOSSL_CACHE.")
-@click.option("--fps", default=Cache().fps, show_default=True, help="Frames kept a second.")
-@click.option("--short-side", default=Cache().short_side, show_default=True, help="Pixels.")
-@click.option("--max-seconds", default=Cache().max_seconds, show_default=True, help="Of a video.")
-@click.option("--limit-gb", type=float, help="Least recently used videos make room.")
-@click.option("--workers", default=2, show_default=True, help="Processes that decode.")
+@click.option(
+    "--fps", type=POSITIVE, default=Cache().fps, show_default=True, help="Frames kept a second."
+)
+@click.option(
+    "--short-side",
+    type=click.IntRange(1),
+    default=Cache().short_side,
+    show_default=True,
+    help="Pixels.",
+)
+@click.option(
+    "--max-seconds",
+    type=POSITIVE,
+    default=Cache().max_seconds,
+    show_default=True,
+    help="Of a video.",
+)
+@click.option("--limit-gb", type=POSITIVE, help="Least recently used videos make room.")
+@workers_option("Processes that decode.")
 def cache(
     videos: str,
     out: Path | None,
@@ -74,9 +97,10 @@ def cache(
 
     Example: evossl cache manifest.parquet --out /scratch/clips
     """
+    folder = out or default_cache_folder()
+    check_out_folder(folder)
     settings = Cache(fps=fps, short_side=short_side, max_seconds=max_seconds, limit_gb=limit_gb)
     found = make_index(videos, None, workers)
-    folder = out or default_cache_folder()
     report = fill_cache(found.videos, folder, settings, workers)
     click.echo(f"{len(report.readable)} videos in {folder}")
 
@@ -139,8 +163,8 @@ def say_set_aside(aside: list[tuple[str, str]]) -> None:
     """One line says how many; the first few follow with their reasons."""
     if not aside:
         return
-    CONSOLE.print(f"{len(aside)} set aside:")
+    say(f"{len(aside)} set aside:")
     for path, reason in aside[:MAX_LISTED]:
-        CONSOLE.print(f"  {path}: {reason}")
+        say(f"  {path}: {reason}")
     if len(aside) > MAX_LISTED:
-        CONSOLE.print(f"  and {len(aside) - MAX_LISTED} more, with their reasons, in the manifest")
+        say(f"  and {len(aside) - MAX_LISTED} more, with their reasons, in the manifest")

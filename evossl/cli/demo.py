@@ -6,7 +6,7 @@ import click
 
 from evossl.cli.encoder import evaluate_folder, print_scores
 from evossl.cli.options import typed_command
-from evossl.cli.progress import CONSOLE, bar
+from evossl.cli.progress import bar, say
 from evossl.cli.search import search_and_report, write_the_report
 from evossl.config import load_space
 from evossl.errors import UserError
@@ -56,5 +56,5 @@ def demo(out: Path) -> None:
     write_json(run / "winner" / "evaluation.json", scores)
     print_scores(scores)
     report = write_the_report(run)
-    CONSOLE.print(f"report:  {report}\nencoder: {outcome.encoders[0]}\n")
-    CONSOLE.print(NEXT.format(out=out))
+    say(f"report:  {report}\nencoder: {outcome.encoders[0]}\n")
+    say(NEXT.format(out=out))

@@ -9,19 +9,25 @@ import click
 from rich.table import Table
 
 from evossl.cli.data import make_index, say_set_aside
-from evossl.cli.options import json_option, seed_option
+from evossl.cli.options import json_option, seed_option, workers_option
 from evossl.cli.progress import CONSOLE, bar
 from evossl.errors import UserError
 
 DEFAULT_PROTOCOLS = "knn,linear,retrieval,kmeans"
-FOLDS = click.option("--folds", default=5, show_default=True, help="Folds of the cross-validation.")
+FOLDS = click.option(
+    "--folds",
+    type=click.IntRange(2),
+    default=5,
+    show_default=True,
+    help="Folds of the cross-validation.",
+)
 SPLIT = click.option("--split", metavar="FILE", help="A table: path, and fold or split.")
 LABEL = click.option("--label", default="label", show_default=True, help="The label's column.")
 CACHE = click.option("--cache", type=click.Path(path_type=Path), metavar="DIR", help="Clip cache.")
 LABELLED = click.option(
     "--data", required=True, metavar="LABELLED", help="Class folders, or a manifest with labels."
 )
-WORKERS = click.option("--workers", default=2, show_default=True, help="Processes that decode.")
+WORKERS = workers_option("Processes that decode.")
 
 
 @click.command()
@@ -166,7 +172,13 @@ def _cell(metrics: dict[str, Any], metric: str) -> str:
 @click.argument("encoder", type=click.Path(path_type=Path))
 @LABELLED
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Classifier's folder.")
-@click.option("--epochs", default=20, show_default=True, help="Times each video is seen.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Times each video is seen.",
+)
 @LABEL
 @CACHE
 @WORKERS
@@ -239,7 +251,7 @@ def audit(
     groups = {video.path: video.group for video in found.videos}
     table = audit_run(run, labels, groups, num_folds=folds, seed=seed)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in table]))
+        click.echo(json.dumps({"scores": [asdict(row) for row in table]}))
         return
     shown = Table(title=f"Spearman with accuracy over {table[0].num_trials} trials")
     for column in ("score", "better", "Spearman", "95 %"):

@@ -46,7 +46,7 @@ def tasks(folder: Path | None, as_json: bool) -> None:
         places = [("->" if s.directed else "+").join(s.streams) for s in task.places]
         rows.append({"task": name, "about": line, "places": places, "variants": task.variants})
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps({"tasks": rows}))
         return
     for row in rows:
         click.echo(f"{click.style(str(row['task']), bold=True)}: {row['about']}")
@@ -62,7 +62,7 @@ def spaces(as_json: bool) -> None:
     """
     rows = {name: load_space(name).about for name in shipped_spaces()}
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps({"spaces": rows}))
         return
     for name, about in rows.items():
         click.echo(f"{click.style(name, bold=True)}: {about}\n    {shipped_spaces()[name]}")
@@ -77,9 +77,8 @@ def doctor(as_json: bool) -> None:
     """
     checks = list(_checks())
     if as_json:
-        click.echo(
-            json.dumps([{"ok": ok, "what": what, "note": note} for ok, what, note in checks])
-        )
+        rows = [{"ok": ok, "what": what, "note": note} for ok, what, note in checks]
+        click.echo(json.dumps({"checks": rows}))
     else:
         for ok, what, note in checks:
             mark = click.style("ok  ", fg="green") if ok else click.style("look", fg="yellow")

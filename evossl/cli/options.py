@@ -1,15 +1,19 @@
 """Options that several verbs share, and how words on the command line become values."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
-from evossl.config import SearchSpace, load_space
+from evossl.config import Ignore, SearchSpace, load_space
+from evossl.errors import UserError
+from evossl.naming import unknown
 
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -43,7 +47,7 @@ def space_options(command: Command) -> Command:
 def data_options(command: Command) -> Command:
     """`--data`, `--cache`, `--workers`."""
     for option in (
-        click.option("--workers", default=2, show_default=True, help="Processes that decode."),
+        workers_option("Processes that decode."),
         click.option(
             "--cache",
             type=click.Path(path_type=Path),
@@ -63,9 +67,34 @@ def data_options(command: Command) -> Command:
 
 def seed_option(command: Command) -> Command:
     """`--seed`."""
-    return click.option("--seed", default=0, show_default=True, help="Of everything random.")(
-        command
+    option = click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Of everything random.",
     )
+    return option(command)
+
+
+def workers_option(what: str) -> Callable[[Command], Command]:
+    """`--workers`, whose help says what they do."""
+    return click.option(
+        "--workers", type=click.IntRange(1), default=2, show_default=True, help=what
+    )
+
+
+def device_option(command: Command) -> Command:
+    """`--device`."""
+    return click.option(
+        "--device", callback=_device, help="cpu, cuda; default: a GPU where there is one."
+    )(command)
+
+
+def _device(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None or DEVICE.fullmatch(value):
+        return value
+    raise click.BadParameter(unknown("device", value, ("cpu", "cuda", "cuda:0")))
 
 
 def json_option(command: Command) -> Command:
@@ -85,10 +114,21 @@ def resolve_space(
     """
     overrides: dict[str, Any] = {}
     if ignores is not None:
-        overrides["ignores"] = [word.strip() for word in ignores.split(",") if word.strip()]
+        overrides["ignores"] = _ignored_words(ignores)
     space = load_space(source, overrides)
     given = {key: value for key, value in (budget or {}).items() if value is not None}
     return space.model_copy(update={"budget": space.budget.model_copy(update=given)})
+
+
+def _ignored_words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    known = get_args(Ignore)
+    for word in words:
+        if word not in known:
+            raise UserError(f"--ignores: {unknown('word', word, known)}")
+    if not words:
+        raise UserError(f"--ignores: names nothing; at least one of {', '.join(known)}")
+    return words
 
 
 def typed_command() -> str:

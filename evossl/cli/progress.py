@@ -21,11 +21,19 @@ LOG_SECONDS = 10.0
 Advance = Callable[[int, int], None]
 
 
+def say(message: str, style: str | None = None) -> None:
+    """Print a message on stderr; a line stays one line, so that its paths can be copied."""
+    CONSOLE.print(message, style=style, soft_wrap=True, markup=False)
+
+
 @contextmanager
-def bar(what: str) -> Iterator[Advance]:
+def bar(
+    what: str, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Advance]:
     """Yield a function to be called with (done, total)."""
-    if not CONSOLE.is_terminal:
-        yield _lines(what)
+    console = console or CONSOLE
+    if not console.is_terminal:
+        yield _lines(what, console, clock)
         return
     columns = (
         SpinnerColumn(),
@@ -36,22 +44,26 @@ def bar(what: str) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=CONSOLE) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _lines(what: str) -> Advance:
-    """A line at most every `LOG_SECONDS`, and one at the end."""
-    began = last = time.monotonic()
+def _lines(what: str, console: Console, clock: Callable[[], float]) -> Advance:
+    """A line at most every `LOG_SECONDS`, and one at the end, once."""
+    began = last = clock()
+    ended = False
 
     def advance(done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if done < total and now - last < LOG_SECONDS:
+        nonlocal last, ended
+        now = clock()
+        if ended or (done < total and now - last < LOG_SECONDS):
             return
-        last = now
+        last, ended = now, done >= total
         left = (now - began) / max(done, 1) * (total - done)
-        CONSOLE.print(f"{what}: {done}/{total}, {now - began:.0f} s, about {left:.0f} s left")
+        line = f"{what}: {done}/{total}, {now - began:.0f} s"
+        console.print(
+            line if ended else f"{line}, about {left:.0f} s left", soft_wrap=True, markup=False
+        )
 
     return advance

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evossl.cli.checks import check_out_folder, check_source, check_space
 from evossl.cli.data import prepare_videos
 from evossl.cli.encoder import evaluate_folder, print_scores
 from evossl.cli.options import (
     data_options,
+    device_option,
     json_option,
     resolve_space,
     resume_command,
@@ -18,17 +20,10 @@ from evossl.cli.options import (
     space_options,
     typed_command,
 )
-from evossl.cli.progress import CONSOLE, bar
+from evossl.cli.progress import bar, say
 from evossl.config import SearchSpace
-from evossl.encoders import BACKBONES
-from evossl.errors import UserError
 from evossl.files import write_json
-from evossl.fitness.score import check_fitness
-from evossl.naming import unknown
-from evossl.objective import check_weights
 from evossl.runfolder import RunInfo, claim
-from evossl.task import load_catalogue
-from evossl.training.terms import resolve_terms, term_weights
 from evossl.video.cache import default_cache_folder
 
 if TYPE_CHECKING:
@@ -42,11 +37,23 @@ if TYPE_CHECKING:
 @click.option("--trials", type=click.IntRange(1), help="Trials (default: the space's budget).")
 @click.option("--steps", type=click.IntRange(1), help="Steps of a trial.")
 @click.option("--final-steps", type=click.IntRange(1), help="Steps of the winner's training.")
-@click.option("--top", default=1, show_default=True, help="Winners to train and export.")
-@click.option("--repeats", default=0, show_default=True, help="Re-runs of the best, other seeds.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Winners to train and export.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Re-runs of the best, other seeds.",
+)
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at the same time.")
 @click.option("--address", help="A Ray cluster (auto, host:port); default: a local Ray.")
-@click.option("--device", help="cpu, cuda; default: a GPU where there is one.")
+@device_option
 @click.option("--evaluate", "labelled", metavar="LABELLED", help="Score the winner on labels too.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @seed_option
@@ -81,6 +88,7 @@ def search(
     if max_concurrent:
         resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
         chosen = chosen.model_copy(update={"resources": resources})
+    check_out_folder(out)
     check_space(chosen, tasks_folder)
     info = RunInfo(
         space=chosen.model_dump(mode="json"),
@@ -113,19 +121,6 @@ def search(
     click.echo(f"encoder: {outcome.encoders[0]}\nreport:  {report_path}")
 
 
-def check_space(space: SearchSpace, tasks_folder: Path | None) -> None:
-    """Refuse what can be known to fail before a video is touched.
-
-    Raises:
-        UserError: an unknown task, place, backbone or fitness; weights that are all zero.
-    """
-    if space.backbone.name not in BACKBONES:
-        raise UserError(f"backbone.name: {unknown('backbone', space.backbone.name, BACKBONES)}")
-    check_fitness(space.fitness)
-    weights = term_weights(space, resolve_terms(space, load_catalogue(tasks_folder)))
-    check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
-
-
 def search_and_report(
     info: RunInfo,
     out: Path,
@@ -141,7 +136,9 @@ def search_and_report(
     from evossl.cluster.session import ray_session
 
     chosen = info.parsed_space()
-    CONSOLE.print(f"ignores {', '.join(chosen.ignores) or 'nothing'}: {_meaning(chosen)}")
+    say(f"ignores {', '.join(chosen.ignores)}: {_meaning(chosen)}")
+    if not resume:
+        check_source(info.data)
     info = claim(out, info, resume)
     try:
         manifest, cache = out / "manifest.parquet", Path(info.cache)
@@ -151,13 +148,13 @@ def search_and_report(
         )
         with ray_session(address) as session:
             if session.dashboard:
-                CONSOLE.print(f"Ray dashboard: {session.dashboard}")
-            outcome = run_search(out, info, plan, session, bar=bar, say=CONSOLE.print)
+                say(f"Ray dashboard: {session.dashboard}")
+            outcome = run_search(out, info, plan, session, bar=bar, say=say)
     except KeyboardInterrupt:
-        CONSOLE.print(f"\nstopped; nothing finished is lost. Go on with:\n  {resume_command()}")
+        say(f"\nstopped; nothing finished is lost. Go on with:\n  {resume_command()}")
         raise
     if outcome.verdict.warning:
-        CONSOLE.print(f"[bold red]WARNING: {outcome.verdict.warning}[/]")
+        say(f"WARNING: {outcome.verdict.warning}", style="bold red")
     return outcome
 
 
@@ -172,6 +169,4 @@ def _meaning(space: SearchSpace) -> str:
     """What the choice asks for, in words."""
     if "colour" in space.ignores:
         return "encoders are ranked by what happens, whatever it looks like"
-    if not space.ignores:
-        raise UserError("ignores: []: two views of a clip would be equal; name at least one word")
     return "encoders are ranked by what things look like, whatever happens"

@@ -7,24 +7,29 @@ from pathlib import Path
 import click
 import yaml
 
+from evossl.cli.checks import (
+    check_given_weights,
+    check_out_folder,
+    check_source,
+    check_space,
+)
 from evossl.cli.data import prepare_videos
 from evossl.cli.options import (
     data_options,
+    device_option,
     resolve_space,
     resume_command,
     seed_option,
     space_options,
     typed_command,
 )
-from evossl.cli.progress import CONSOLE, bar
-from evossl.cli.search import check_space
+from evossl.cli.progress import bar, say
 from evossl.errors import RunError, UserError
 from evossl.export import EncoderConfig, export_encoder
 from evossl.runfolder import RunInfo, claim, write_run
 from evossl.search.genotype import Genotype
-from evossl.task import load_catalogue
 from evossl.training.history import StepReport
-from evossl.training.terms import resolve_terms, term_weights
+from evossl.training.terms import term_weights
 from evossl.training.workbench import RunSpec, measure_run
 from evossl.trial import TrialSpec, load_trained, run_trial
 from evossl.video.cache import default_cache_folder
@@ -45,7 +50,7 @@ SAVES = 10  # checkpoints over a training
     metavar="FILE",
     help="YAML or JSON, {term: weight}; default: the fixed ones, equal ones where they evolve.",
 )
-@click.option("--device", help="cpu, cuda; default: a GPU where there is one.")
+@device_option
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @seed_option
 def train(
@@ -67,11 +72,14 @@ def train(
     Example: evossl train --data /archive --space elo --ignores crop,time --out run
     """
     chosen = resolve_space(space, ignores, {"final_steps": steps})
-    check_space(chosen, tasks_folder)
-    terms = resolve_terms(chosen, load_catalogue(tasks_folder))
+    check_out_folder(out)
+    terms = check_space(chosen, tasks_folder)
     lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
     if weights:
         lambdas = read_weights(weights)
+        check_given_weights(lambdas, chosen, terms, tasks_folder)
+    if not resume:
+        check_source(data)
     info = RunInfo(
         space=chosen.model_dump(mode="json"),
         seed=seed,
@@ -85,7 +93,7 @@ def train(
     try:
         encoder = _train(info, out, lambdas, workers, resume)
     except KeyboardInterrupt:
-        CONSOLE.print(f"\nstopped. Go on from the last checkpoint with:\n  {resume_command()}")
+        say(f"\nstopped. Go on from the last checkpoint with:\n  {resume_command()}")
         raise
     click.echo(f"encoder: {encoder}")
 
@@ -118,7 +126,7 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
         result = run_trial(spec, on_report)
     if result.fitness is None:
         raise RunError(f"the training failed: {result.reason}")
-    CONSOLE.print(f"fitness {result.fitness:.3f} nats ({space.fitness.name})")
+    say(f"fitness {result.fitness:.3f} nats ({space.fitness.name})")
     encoder = load_trained(spec).cpu()
     provenance = {"steps": steps, "seed": info.seed, "weights": weights}
     config = EncoderConfig.of(space, encoder, provenance=provenance)
@@ -139,6 +147,11 @@ def read_weights(path: Path) -> dict[str, float]:
         raise UserError(f"--weights {path}: cannot be read: {error}") from error
     if isinstance(raw, dict) and isinstance(raw.get("weights"), dict):
         raw = raw["weights"]
-    if not isinstance(raw, dict) or not all(isinstance(v, int | float) for v in raw.values()):
+    if not isinstance(raw, dict) or not all(_is_number(v) for v in raw.values()):
         raise UserError(f"--weights {path}: needs a mapping of terms to numbers, simclr.rgb: 0.5")
     return {str(name): float(value) for name, value in raw.items()}
+
+
+def _is_number(value: object) -> bool:
+    """YAML's `true` is an int to Python, not a weight to anyone."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

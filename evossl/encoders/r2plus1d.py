@@ -4,12 +4,17 @@ Tran, Wang, Torresani, Ray, LeCun, Paluri, A Closer Look at Spatiotemporal Convo
 Recognition, CVPR 2018.
 """
 
-from pytorchvideo.models.r2plus1d import create_r2plus1d
+import warnings
+
 from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from evossl.config import Backbone
 from evossl.encoders.stages import Stages, initialise, residual_stages
+
+with warnings.catch_warnings():  # fvcore, which it imports, scripts a loss that nobody here calls
+    warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
+    from pytorchvideo.models.r2plus1d import create_r2plus1d
 
 STEM_MID = 45 / 64  # channels between the stem's two convolutions, per channel of its map
 

@@ -6,24 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from evossl.errors import UserError
+from evossl.errors import MISTAKES, UserError
 from evossl.fitness.features import ScoringFeatures
 from evossl.naming import unknown
 
 FitnessFunction = Callable[[ScoringFeatures], float]
-
-MISTAKES = (
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 
 def is_path(name: str) -> bool:

@@ -1,0 +1,132 @@
+"""What can be known to fail before a video is touched: refused with the remedy, nothing written."""
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from evossl.config import SearchSpace
+from evossl.encoders import BACKBONES, build_encoder
+from evossl.errors import UserError
+from evossl.fitness.score import check_fitness
+from evossl.naming import unknown
+from evossl.objective import check_weights
+from evossl.streams import EncoderShape, Stream
+from evossl.task import Task, Term, load_catalogue
+from evossl.training.terms import active_weights, resolve_terms, term_weights
+from evossl.video.scan import scan
+from evossl.views.settings import ViewSettings
+from evossl.views.shapes import check_fits, input_shape
+from evossl.views.spec import CLEAN, View
+
+
+def check_space(space: SearchSpace, tasks_folder: Path | None) -> tuple[Term, ...]:
+    """Return the space's terms; refuse a space that cannot be trained.
+
+    Raises:
+        UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
+            stretch that is too short for a task, by name.
+    """
+    if space.backbone.name not in BACKBONES:
+        raise UserError(f"backbone.name: {unknown('backbone', space.backbone.name, BACKBONES)}")
+    if not space.ignores:
+        raise UserError("ignores: []: two views of a clip would be equal; name at least one word")
+    check_fitness(space.fitness)
+    tasks = load_catalogue(tasks_folder)
+    terms = resolve_terms(space, tasks)
+    weights = term_weights(space, terms)
+    check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
+    _check_views(space, terms, tasks)
+    return terms
+
+
+def check_given_weights(
+    weights: Mapping[str, float], space: SearchSpace, terms: Sequence[Term], tasks: Path | None
+) -> None:
+    """Refuse loss weights that leave nothing to train.
+
+    Raises:
+        UserError: unknown, missing, outside [0, 1], all zero or all pruned.
+    """
+    active_weights(terms, weights, load_catalogue(tasks), space.training.prune_below)
+
+
+def _check_views(
+    space: SearchSpace, terms: Sequence[Term], tasks: Mapping[str, type[Task]]
+) -> None:
+    settings, fps, stretch = ViewSettings.of(space), space.cache.fps, space.clip.stretch
+    check_fits(View(Stream.RGB), settings, stretch, fps, "fitness: its view")
+    streams = dict.fromkeys(stream for term in terms for stream in term.streams)
+    shapes = {}
+    for stream in streams:
+        with torch.device("meta"):  # shapes only: no memory, whatever the width
+            encoder = build_encoder(stream, space.backbone, 0)
+        shapes[stream] = encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
+    for term in terms:
+        task = _built(term, tasks[term.task], shapes, space)
+        for name, view in task.views().items():
+            check_fits(view, settings, stretch, fps, f"{term.name}: view {name!r}")
+
+
+def _built(
+    term: Term, task: type[Task], shapes: Mapping[Stream, EncoderShape], space: SearchSpace
+) -> Task:
+    """The term's task, or a refusal of its options by name."""
+    options = space.tasks[term.task].options
+    known = [name for name in inspect.signature(task).parameters if name != "place"]
+    for option in options:
+        if option not in known:
+            raise UserError(f"tasks.{term.task}.options: {unknown('option', option, known)}")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return task(term.place(shapes), **options)
+    except (TypeError, ValueError) as error:
+        if not options:
+            raise
+        raise UserError(f"tasks.{term.task}.options: {options}: {error}") from error
+
+
+def check_source(source: str) -> None:
+    """Refuse a source that names no video, before a folder is claimed for it.
+
+    Raises:
+        UserError: nothing there, no video among what is there, a manifest without `path`.
+    """
+    scan(source)
+
+
+def check_out_folder(out: Path) -> None:
+    """Refuse an `--out` that cannot become a folder.
+
+    Raises:
+        UserError: it is a file, stands under one, or may not be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; give a folder")
+    _check_writable(out, out)
+
+
+def check_out_file(out: Path) -> None:
+    """Refuse an `--out` that cannot become a file, before hours of work for it.
+
+    Raises:
+        UserError: it is a folder, stands under a file, or may not be written.
+    """
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a folder; name a file in it, {out / 'manifest.parquet'}")
+    _check_writable(out.parent, out)
+
+
+def _check_writable(folder: Path, out: Path) -> None:
+    there = next(parent for parent in (folder, *folder.absolute().parents) if _is_there(parent))
+    if not there.is_dir():
+        raise UserError(f"--out {out}: {there} is a file, not a folder; give another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--out {out}: {there} may not be written; give another place")
+
+
+def _is_there(path: Path) -> bool:
+    """As `Path.exists`, which raises below a file on some systems."""
+    return os.path.lexists(path)
