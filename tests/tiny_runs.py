@@ -36,7 +36,7 @@ def write_space(path: Path, **keys: Any) -> Path:
     return path
 
 
-def make_info(videos: Path, cache: Path, seed: int = 0, **keys: Any) -> RunInfo:
+def make_info(videos: Path, cache: Path, /, seed: int = 0, **keys: Any) -> RunInfo:
     """What a search would say of itself."""
     tasks_folder = keys.pop("tasks_folder", None)
     return RunInfo(
@@ -51,7 +51,7 @@ def make_info(videos: Path, cache: Path, seed: int = 0, **keys: Any) -> RunInfo:
     )
 
 
-def make_run(folder: Path, videos: Path, cache: Path, seed: int = 0, **keys: Any) -> RunSpec:
+def make_run(folder: Path, videos: Path, cache: Path, /, seed: int = 0, **keys: Any) -> RunSpec:
     """A claimed run folder, its videos indexed and cached, scales given."""
     info = claim(folder, make_info(videos, cache, seed, **keys), resume=False)
     manifest = folder / "manifest.parquet"

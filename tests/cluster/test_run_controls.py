@@ -1,0 +1,68 @@
+"""The controls of a run: all of them, each time the same."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import make_run, tiny_space
+
+from evossl.controls import NUM_CONTROLS, Control, score_controls
+from evossl.evaluation.audit import DIRECTIONS
+from evossl.training.workbench import RunSpec
+
+NAMES = [*(f"random init {i}" for i in range(5)), "noise", "zipf blobs", "colour grid"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_videos: Path, tiny_cache: Path) -> RunSpec:
+    return make_run(tmp_path_factory.mktemp("controls") / "run", tiny_videos, tiny_cache)
+
+
+@pytest.fixture(scope="module")
+def controls(run: RunSpec) -> list[Control]:
+    return score_controls(run)
+
+
+def with_fitness(run: RunSpec, **fitness: Any) -> RunSpec:
+    return RunSpec(**asdict(run) | {"space": tiny_space(fitness=fitness).model_dump_json()})
+
+
+def test_every_control_has_its_row_with_a_fitness_or_a_reason(controls: list[Control]) -> None:
+    assert [control.name for control in controls] == NAMES
+    assert len(NAMES) == NUM_CONTROLS
+    for control in controls:
+        assert (control.fitness is None) == (control.reason is not None)
+        if control.fitness is not None:
+            assert DIRECTIONS.keys() - {"fitness"} <= control.indicators.keys()
+
+
+def test_random_inits_differ_from_each_other(controls: list[Control]) -> None:
+    scored = [c.fitness for c in controls if c.name.startswith("random init")]
+    assert len(set(scored)) == 5
+
+
+def test_controls_are_a_function_of_the_run(run: RunSpec, controls: list[Control]) -> None:
+    said: list[tuple[int, int]] = []
+    again = score_controls(run, lambda done, total: said.append((done, total)))
+    assert [c.fitness for c in again] == [c.fitness for c in controls]
+    assert said == [(done, NUM_CONTROLS) for done in range(1, NUM_CONTROLS + 1)]
+
+
+def test_under_the_labels_fitness_the_made_up_controls_are_scored_too(run: RunSpec) -> None:
+    """Noise has no labels of its own: it is held against those of the clips."""
+    controls = score_controls(with_fitness(run, name="labels"))
+    assert [control.name for control in controls] == NAMES
+    noise = next(control for control in controls if control.name == "noise")
+    assert noise.fitness is not None
+
+
+def test_a_users_fitness_that_fails_on_a_control_is_that_controls_reason(
+    run: RunSpec, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def fitness(features):\n    raise ValueError('no')\n", encoding="utf-8")
+    controls = score_controls(with_fitness(run, name=str(file)))
+    assert [control.name for control in controls] == NAMES
+    assert all(control.fitness is None for control in controls)
+    assert sum("ValueError('no')" in str(control.reason) for control in controls) >= 5
