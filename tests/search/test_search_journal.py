@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from searching import run, tell
 
 from evossl import config
@@ -42,6 +44,8 @@ def test_a_journal_cut_at_any_byte_of_its_last_line_resumes_and_stays_readable(
             after = resumed.rows()
         with Study.open(folder) as again:
             assert again.rows() == after
+        trials = JournalStorage(JournalFileBackend(str(folder / "study.journal"))).get_all_trials(0)
+        assert all(trial.state.is_finished() for trial in trials)  # as optuna's tools see it
 
 
 def test_a_trial_whose_result_was_torn_is_run_again(start: Start, tmp_path: Path) -> None:
