@@ -21,7 +21,7 @@ from evossl.report.svg import (
 )
 
 MAX_POINTS = 240  # of a curve
-LAYOUT = Layout(300, 160, 48, 10, 36, 26)
+LAYOUT = Layout(300, 166, 48, 10, 44, 26)
 
 Curve = Sequence[tuple[int, float]]
 

@@ -25,6 +25,7 @@ from evossl.report.svg import (
 from evossl.search.table import TrialRow
 
 RANDOM_INIT = "random init"
+CROWD = 150  # trials; more get smaller dots
 STRIP = 16  # px above the plot, for trials without a fitness
 
 
@@ -90,9 +91,10 @@ def _chart(trials: Sequence[TrialRow], controls: Sequence[TrialRow], narrow: boo
         layout, x, y, x_ticks, ticks(*y.domain), "trial, in the order of proposal", y_label
     )
     parts += _control_lines(inits, others, trials, y, layout, narrow)
-    parts += [_mark(row, x, y, top) for row in trials if row.trial > 0]
+    radius = 3.5 if len(trials) <= CROWD else 2.2
+    parts += [_mark(row, x, y, top, radius) for row in trials if row.trial > 0]
     parts += _best_line(trials, x, y)
-    parts += [_mark(row, x, y, top) for row in trials if row.trial == 0]
+    parts += [_mark(row, x, y, top, radius) for row in trials if row.trial == 0]
     return drawing(layout, _in_words(trials, inits, others), parts, "fitness")
 
 
@@ -157,7 +159,7 @@ def _best_line(trials: Sequence[TrialRow], x: Scale, y: Scale) -> list[Markup]:
     return [path(points, "best-line")] if points else []
 
 
-def _mark(row: TrialRow, x: Scale, y: Scale, top: float) -> Markup:
+def _mark(row: TrialRow, x: Scale, y: Scale, top: float, radius: float) -> Markup:
     """A dot; a diamond for equal weights; a triangle for pruned; a cross at the top for failed."""
     at = x(row.trial)
     named = f"trial {row.trial}" + (f" ({row.name})" if row.name else "")
@@ -172,7 +174,7 @@ def _mark(row: TrialRow, x: Scale, y: Scale, top: float) -> Markup:
         return _polygon(at, y(value), ((0, -7), (7, 0), (0, 7), (-7, 0)), "dot equal", note)
     if row.status != "complete":
         return _polygon(at, y(value), ((-4, -3), (4, -3), (0, 5)), "dot pruned", note)
-    return tag("circle", note, cx=at, cy=y(value), r=3.5, class_="dot trial")
+    return tag("circle", note, cx=at, cy=y(value), r=radius, class_="dot trial")
 
 
 def _cross(at_x: float, at_y: float, note: Markup, status: str) -> Markup:

@@ -50,6 +50,22 @@ def test_the_best_so_far_is_the_minimum_of_all_trials_up_to_each(written: Writte
     assert len(running_best(list(written.rows))) == len(values)
 
 
+def test_a_pruned_trial_is_shown_but_is_never_the_best(tmp_path: Path) -> None:
+    begin(tmp_path)
+    weights = dict.fromkeys(TERMS, 0.5)
+    table = [
+        TrialRow(0, "equal weights", "complete", 2.0, None, 9.0, {}, weights),
+        TrialRow(1, "", "pruned", 1.0, "behind at half the steps", 5.0, {}, weights),
+    ]
+    write_table(tmp_path / "trials.parquet", table)
+    page = parse(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert "Best so far: trial 0, 2.000 nats" in page.by_id("headline").text
+    assert page.by_id("indicators").one("tr", "best").all("td")[0].text == "0"
+    pruned = page.by_id("trials").drawing("fitness").one("polygon", "dot pruned")
+    assert pruned.text == "trial 1: 1.000 nats, pruned"
+    assert "behind at half the steps" in page.by_id("failures").text
+
+
 def test_dots_lie_where_their_fitness_is_and_the_line_under_them(written: Written) -> None:
     chart = written.page.by_id("trials").drawing("fitness")
     dots = chart.all("circle", "dot trial")
@@ -141,6 +157,13 @@ def test_the_papers_raw_sum_is_not_rescaled() -> None:
     assert effective(weights, 0.05, False, None) == {"a.rgb": 0.2, "b.rgb": 0.9, "c.rgb": 0.0}
 
 
+def test_a_weight_at_the_threshold_is_kept_as_training_keeps_it() -> None:
+    assert effective({"a.rgb": 0.05, "b.rgb": 0.15}, 0.05, True, None) == {
+        "a.rgb": pytest.approx(0.25),
+        "b.rgb": pytest.approx(0.75),
+    }
+
+
 def test_terms_stand_by_task_heaviest_first() -> None:
     weights = {"a.rgb": 0.2, "b.flow": 0.1, "b.rgb": 0.15, "c.rgb": 0.0}
     assert [(group.task, group.terms) for group in grouped(weights)] == [
@@ -202,6 +225,26 @@ def test_loss_curves_begin_and_end_where_the_history_does(written: Written) -> N
         label = chart.attributes["aria-label"]
         assert label.startswith(f"{name}, raw loss: {first['loss'][name]:.4g} at step 10, ")
         assert label.endswith(f"{value:.4g} at step {last['step']}.")
+
+
+def test_a_loss_curve_is_its_history_on_linear_axes(written: Written) -> None:
+    text = (written.folder / "winner" / "history.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    objective, first_term = written.page.by_id("losses").all("svg", "small")[:2]
+    assert objective.attributes["aria-label"].startswith(
+        f"objective, weighted sum: {lines[0]['total']:.4g} at step 10"
+    )
+    name = next(iter(lines[0]["loss"]))
+    values = np.array([line["loss"][name] for line in lines])
+    x_N, y_N = points_of(first_term.one("polyline", "curve loss")).T
+    assert len(x_N) == len(values)
+    slope, offset = np.polyfit(values, y_N, 1)
+    assert slope < 0
+    np.testing.assert_allclose(y_N, slope * values + offset, atol=0.11)
+    axis = first_term.one("line", "axis").attributes
+    begin_x, end_x = float(axis["x1"]), float(axis["x2"])
+    steps = np.array([line["step"] for line in lines])
+    np.testing.assert_allclose(x_N, begin_x + (end_x - begin_x) * steps / steps[-1], atol=0.06)
 
 
 @given(st.integers(1, 5000))

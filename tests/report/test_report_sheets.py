@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from parsed_pages import Page, Written, parse
 from PIL import Image
 
+from evossl.files import write_json
 from evossl.report import write_report
 from evossl.report.sheets import FRAMES, GAP, HEIGHT, film_strip, frame_positions
 from evossl.video.index import build_index
@@ -37,6 +38,18 @@ def test_a_strip_shows_the_clip_from_its_first_frame_to_its_last(written: Writte
         columns = np.flatnonzero(is_lit)
         assert abs(columns[0] - t) <= 1
         assert abs(columns[-1] - (t + 11)) <= 1
+
+
+def test_a_clip_starts_where_its_example_says(tmp_path: Path) -> None:
+    info = begin(tmp_path)
+    fill_cache(info, videos_of(VIDEOS[:1]))
+    found = {"shares": [1.0], "zipf": [1.0], "examples": [[{"path": VIDEOS[0], "start": 1.5}]]}
+    write_json(tmp_path / "clusters.json", found)
+    pixels = decoded(sheets_of(tmp_path).all("img")[0].attributes["src"])
+    first = np.flatnonzero(pixels[18, :54].max(axis=1) > 100)[0]
+    assert abs(first - 18) <= 1  # 1.5 s at 12 frames a second; JPEG blurs by a column
+    last = np.flatnonzero(pixels[18, -54:].max(axis=1) > 100)[0]
+    assert abs(last - 29) <= 1  # the video has 30 frames
 
 
 def test_what_is_neither_in_the_cache_nor_on_disk_is_a_grey_tile(written: Written) -> None:
