@@ -1,12 +1,13 @@
 """Trials on a real local Ray: failures are rows, deaths are tried again, actors stay warm."""
 
+import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import make_run, tiny_space
+from tiny_runs import make_run
 
 from evossl.cluster.run import run_list, run_trials
 from evossl.cluster.searcher import DIED
@@ -17,7 +18,7 @@ from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table
 from evossl.training.workbench import RunSpec
-from evossl.trial import TrialSpec
+from evossl.trial import TrialSpec, run_trial
 
 ONE_AT_A_TIME = Resources(max_concurrent=1)
 TASKS = {"moody": {"places": ["rgb"]}, "simclr": {"places": ["rgb"], "weight": 0.5}}
@@ -82,6 +83,7 @@ def test_failures_are_rows_a_death_is_tried_again_and_one_warm_process_runs_them
     assert kept == {str(best.trial), "5"}  # the best and the last
 
 
+@pytest.mark.slow
 def test_after_three_deaths_a_trial_is_failed_and_the_search_goes_on(
     tmp_path: Path, tiny_videos: Path, tiny_cache: Path, session: Session, moody_tasks: Moods
 ) -> None:
@@ -105,34 +107,20 @@ def test_a_machines_fault_stops_the_search_with_its_words_and_no_trial_is_failed
         assert [row.status for row in study.rows()] == ["complete", "running"]  # asked again
 
 
-def test_given_trials_come_back_in_their_order_under_relative_paths_of_the_driver(
-    tmp_path: Path,
-    tiny_videos: Path,
-    tiny_cache: Path,
-    session: Session,
-    monkeypatch: pytest.MonkeyPatch,
+def test_given_trials_come_back_in_their_order_whole_and_with_the_drivers_relative_paths(
+    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, session: Session
 ) -> None:
-    run = make_run(tmp_path / "run", tiny_videos, tiny_cache)
-    weights = [{"simclr.rgb": w, "arrow_of_time.rgb": 1 - w} for w in (0.0, 1.0)]
+    """Tune copies configs, flattens results and changes folders; none of it is seen."""
+    mine = tmp_path / "mine.py"
+    mine.write_text("def fitness(x):\n    return float(x.clean_ND.double().mean())\n", "utf-8")
+    keys: dict[str, Any] = {"fitness": {"name": os.path.relpath(mine)}}
+    run = make_run(tmp_path / "run", tiny_videos, tiny_cache, **keys)
+    weights = [{"simclr.rgb": w, "arrow_of_time.rgb": 1 - w} for w in (0.0, 0.25)]
     specs = [TrialSpec(n, weights[n % 2], run, 1) for n in (7, 4)]
     results = run_list(specs, session, ONE_AT_A_TIME)
     assert [result.number for result in results] == [7, 4]
-    assert all(result.reason is None for result in results)
+    for spec, there in zip(specs, results, strict=True):
+        here = run_trial(replace(spec, folder=str(tmp_path / "here")))
+        assert there.fitness == pytest.approx(here.fitness, rel=1e-4)
+        assert there.indicators.keys() == here.indicators.keys()
     assert run_list([], session, ONE_AT_A_TIME) == []
-
-
-def test_results_cross_ray_whole(
-    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, session: Session
-) -> None:
-    """Tune flattens nested results and copies configs; what goes in and out is what it was."""
-    from evossl.trial import run_trial
-
-    run = make_run(tmp_path / "run", tiny_videos, tiny_cache)
-    spec = TrialSpec(3, {"simclr.rgb": 0.25, "arrow_of_time.rgb": 0.75}, run, 1)
-    [there] = run_list([spec], session, ONE_AT_A_TIME)
-    here = run_trial(replace(spec, folder=str(tmp_path / "here")))
-    assert there.fitness == pytest.approx(here.fitness, rel=1e-5)
-    assert there.indicators.keys() == here.indicators.keys()
-    plain: dict[str, Any] = asdict(there)
-    assert plain["number"] == 3
-    assert tiny_space().budget.steps == 2

@@ -1,0 +1,148 @@
+"""`evossl search` as a process: killed, stopped, resumed. Minutes, so all of it is slow."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny_runs import write_space
+
+from evossl import load_encoder
+from evossl.search.table import TrialRow, read_table
+
+pytestmark = pytest.mark.slow
+EVOSSL = [sys.executable, "-c", "from evossl.cli import main; main()"]
+TASKS = {"moody": {"places": ["rgb"]}, "simclr": {"places": ["rgb"]}}
+PATIENCE = 240.0  # seconds until a process must have come to a point
+Moods = Callable[[str], Path]
+
+
+class Search:
+    """The command line of one search over the tiny videos."""
+
+    def __init__(self, folder: Path, videos: Path, cache: Path, tasks: Path) -> None:
+        space = write_space(folder / "space.yaml", tasks=TASKS, budget={"trials": 4, "steps": 2})
+        self.out, self.tasks, self.log = folder / "run", tasks, folder / "log.txt"
+        self.words = [
+            *EVOSSL, "search", "--data", str(videos), "--space", str(space), "--cache", str(cache),
+            "--tasks", str(tasks), "--out", str(self.out), "--final-steps", "2",
+            "--max-concurrent", "1", "--device", "cpu",
+        ]  # fmt: skip
+
+    def start(self, *more: str) -> subprocess.Popen[bytes]:
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [*self.words, *more], stdout=log, stderr=log, start_new_session=True
+            )
+
+    def run(self, *more: str) -> int:
+        return self.start(*more).wait(PATIENCE)
+
+    def start_and_wait_for_sleep(self) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
+        """Start; return it and all it has started, once a trial lies asleep."""
+        process = self.start()
+        wait_for(lambda: (self.tasks / "asleep").exists() or process.poll() is not None)
+        assert process.poll() is None, self.said()
+        return process, psutil.Process(process.pid).children(recursive=True)
+
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8")
+
+    def rows(self) -> list[TrialRow]:
+        return read_table(self.out / "trials.parquet")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.2)
+
+
+def assert_all_end(processes: list[psutil.Process]) -> None:
+    assert processes
+    _, alive = psutil.wait_procs(processes, timeout=40)
+    assert not alive
+
+
+def essence(rows: list[TrialRow]) -> list[object]:
+    return [(r.trial, r.name, r.status, r.fitness, r.reason, r.weights) for r in rows]
+
+
+@pytest.fixture
+def make_search(tmp_path: Path, tiny_videos: Path, tiny_cache: Path, moody_tasks: Moods):  # type: ignore[no-untyped-def]
+    def make(moods: str) -> Search:
+        return Search(tmp_path, tiny_videos, tiny_cache, moody_tasks(moods))
+
+    return make
+
+
+def test_after_kill_9_a_resume_loses_and_repeats_no_trial_and_ends_as_if_nothing_had_been(
+    make_search: Callable[[str], Search],
+) -> None:
+    killed = make_search("fine fine fine sleep")  # scales are measured first, then 0, 1; 2 sleeps
+    process, children = killed.start_and_wait_for_sleep()
+    assert [row.status for row in killed.rows() if row.trial >= 0] == ["complete"] * 2 + [
+        "running"
+    ] or len([row for row in killed.rows() if row.status == "complete"]) == 2
+    finished = [row for row in killed.rows() if row.status == "complete"]
+    process.kill()
+    process.wait()
+    assert_all_end(children)
+
+    assert killed.run("--resume") == 0, killed.said()
+    rows = killed.rows()
+    assert [row for row in rows if row in finished] == finished  # seconds and all: not run again
+    moods = [line.split()[1] for line in (killed.tasks / "log").read_text().splitlines()]
+    assert moods == ["fine"] * 3 + ["sleep"] + ["fine"] * 3  # 2 again, 3, and the winner
+    load_encoder(killed.out / "winner" / "encoder")
+
+    whole = Search(killed.out.parent, *_sources(killed))
+    whole.out = killed.out.with_name("whole")
+    whole.words[whole.words.index("--out") + 1] = str(whole.out)
+    assert whole.run() == 0, whole.said()
+    assert essence(whole.rows()) == essence(rows)
+
+
+def _sources(search: Search) -> tuple[Path, Path, Path]:
+    words = search.words
+    return tuple(Path(words[words.index(key) + 1]) for key in ("--data", "--cache", "--tasks"))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_everything_and_prints_what_to_type_to_go_on(
+    make_search: Callable[[str], Search], number: signal.Signals
+) -> None:
+    search = make_search("fine fine sleep")
+    process, children = search.start_and_wait_for_sleep()
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # Ctrl-C on a terminal reaches the whole group
+    else:
+        process.send_signal(number)
+    assert process.wait(PATIENCE) == 130, search.said()
+    assert "Go on with:" in search.said()
+    assert "--resume" in search.said()
+    assert "Traceback" not in search.said()
+    assert_all_end(children)
+    assert [row.trial for row in search.rows() if row.status == "complete"] == [0]
+
+
+def test_a_second_driver_and_another_search_are_refused_and_nothing_is_touched(
+    make_search: Callable[[str], Search],
+) -> None:
+    search = make_search("")
+    assert search.run() == 0, search.said()
+    before = {p: p.read_bytes() for p in search.out.rglob("*") if p.is_file()}
+    assert search.run() == 2
+    assert "add --resume" in search.said()
+    assert search.run("--resume", "--seed", "1") == 2
+    assert "seed: 0 there, 1 given" in search.said()
+    assert {p: p.read_bytes() for p in search.out.rglob("*") if p.is_file()} == before
+    stamp = (search.out / "winner" / "encoder" / "model.safetensors").stat().st_mtime_ns
+    assert search.run("--resume") == 0, search.said()
+    assert (search.out / "winner" / "encoder" / "model.safetensors").stat().st_mtime_ns == stamp
