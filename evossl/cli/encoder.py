@@ -8,16 +8,19 @@ from typing import Any
 import click
 from rich.table import Table
 
-from evossl.cli.data import make_index, say_set_aside
+from evossl.cli.checks import check_out_folder
+from evossl.cli.data import make_index
+from evossl.cli.labelled import Cut, open_labelled
 from evossl.cli.options import json_option, seed_option, workers_option
-from evossl.cli.progress import CONSOLE, bar
+from evossl.cli.progress import bar, print_table
 from evossl.errors import UserError
 
+DEFAULT_FOLDS = 5
 DEFAULT_PROTOCOLS = "knn,linear,retrieval,kmeans"
 FOLDS = click.option(
     "--folds",
     type=click.IntRange(2),
-    default=5,
+    default=DEFAULT_FOLDS,
     show_default=True,
     help="Folds of the cross-validation.",
 )
@@ -42,6 +45,7 @@ def export(source: Path, out: Path, onnx: bool) -> None:
     from evossl.export import export_encoder, load_encoder
     from evossl.onnx import export_onnx
 
+    check_out_folder(out)
     encoder = load_encoder(_encoder_folder(source))
     export_encoder(encoder.encoder, out, encoder.config)
     if onnx:
@@ -85,7 +89,7 @@ def evaluate(
 ) -> None:
     """Score an encoder on labelled videos, always beside random init.
 
-    Example: evossl evaluate run/winner/encoder --data labelled --protocols knn,linear
+    Example: evossl evaluate run/winner/encoder --data labelled --folds 3
     """
     scores = evaluate_folder(
         str(_encoder_folder(encoder)),
@@ -110,7 +114,7 @@ def evaluate_folder(
     cache: Path | None,
     *,
     protocols: str = DEFAULT_PROTOCOLS,
-    num_folds: int = 5,
+    num_folds: int = DEFAULT_FOLDS,
     split: str | None = None,
     label: str = "label",
     workers: int = 2,
@@ -123,29 +127,17 @@ def evaluate_folder(
     """
     from evossl.evaluation.evaluate import evaluate as score
     from evossl.evaluation.evaluate import parse_protocols
-    from evossl.evaluation.features import open_clips
-    from evossl.evaluation.labels import labelled, split_from
-    from evossl.evaluation.splits import folds as make_folds
     from evossl.export import load_encoder
-    from evossl.video.cache import default_cache_folder
 
     names = parse_protocols(protocols)
     model = load_encoder(encoder)
-    found = make_index(data, None, workers)
-    label_of = dict(zip((v.path for v in found.videos), found.labels(label), strict=True))
-    with bar("decoding") as advance:
-        clips, report = open_clips(
-            found.videos, model.config, cache or default_cache_folder(), seed=seed, progress=advance
-        )
-    say_set_aside(report.set_aside)
-    videos = report.readable
-    rows = labelled([label_of[v.path] for v in videos], [v.group for v in videos])
-    if split:
-        rows, parts = split_from(split, [v.path for v in videos], rows)
-    else:
-        parts = make_folds(rows.labels, rows.groups, num_folds, seed)
+    cut = Cut(num_folds, split, seed)
+    opened = open_labelled(
+        data, model.config, cache, label=label, workers=workers, seed=seed, cut=cut
+    )
+    rows, parts = cut.of(opened.paths, opened.labels, opened.groups)
     with bar("evaluating") as advance:
-        return score(model, clips, rows, parts, protocols=names, seed=seed, progress=advance)
+        return score(model, opened.clips, rows, parts, protocols=names, seed=seed, progress=advance)
 
 
 def print_scores(scores: dict[str, Any]) -> None:
@@ -160,7 +152,7 @@ def print_scores(scores: dict[str, Any]) -> None:
                 for side in ("encoder", "random_init", "difference")
             )
             table.add_row(protocol, metric, *cells)
-    CONSOLE.print(table)
+    print_table(table)
 
 
 def _cell(metrics: dict[str, Any], metric: str) -> str:
@@ -198,29 +190,23 @@ def finetune(
     Example: evossl finetune run/winner/encoder --data labelled --out classifier
     """
     from evossl.evaluation.classifier import save_classifier
-    from evossl.evaluation.features import open_clips
     from evossl.evaluation.finetune import FineTuning
     from evossl.evaluation.finetune import finetune as train
     from evossl.evaluation.labels import labelled
     from evossl.export import load_encoder
-    from evossl.video.cache import default_cache_folder
 
     if out.exists():
         raise UserError(f"--out {out}: is there already; give a new folder")
+    check_out_folder(out)
     model = load_encoder(_encoder_folder(encoder))
-    found = make_index(data, None, workers)
-    label_of = dict(zip((v.path for v in found.videos), found.labels(label), strict=True))
-    with bar("decoding") as advance:
-        clips, report = open_clips(
-            found.videos, model.config, cache or default_cache_folder(), seed=seed, progress=advance
-        )
-    say_set_aside(report.set_aside)
-    videos = report.readable
-    rows = labelled([label_of[v.path] for v in videos], [v.group for v in videos])
+    opened = open_labelled(
+        data, model.config, cache, label=label, workers=workers, seed=seed, cut=None
+    )
+    rows = labelled(opened.labels, opened.groups)
     options = FineTuning(epochs=epochs)
     with bar("fine-tuning") as advance:
         classifier = train(
-            model, clips, rows.videos, rows.class_N, rows.classes, options,
+            model, opened.clips, rows.videos, rows.class_N, rows.classes, options,
             seed=seed, progress=advance,
         )  # fmt: skip
     save_classifier(classifier, out)
@@ -246,6 +232,8 @@ def audit(
     """
     from evossl.auditing import audit_run
 
+    if not (run / "trials.parquet").is_file():
+        raise UserError(f"{run}: no trials.parquet there: not the folder of a search")
     found = make_index(data, None, workers)
     labels = dict(zip((v.path for v in found.videos), found.labels(label), strict=True))
     groups = {video.path: video.group for video in found.videos}
@@ -260,4 +248,4 @@ def audit(
         rho = "-" if row.spearman is None else f"{row.spearman:+.2f}"
         interval = "-" if row.interval is None else "[{:+.2f}, {:+.2f}]".format(*row.interval)
         shown.add_row(row.score, row.better, rho, interval)
-    CONSOLE.print(shown)
+    print_table(shown)

@@ -14,9 +14,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 CONSOLE = Console(stderr=True, highlight=False)
 LOG_SECONDS = 10.0
+FILE_WIDTH = 120
 
 Advance = Callable[[int, int], None]
 
@@ -24,6 +26,12 @@ Advance = Callable[[int, int], None]
 def say(message: str, style: str | None = None) -> None:
     """Print a message on stderr; a line stays one line, so that its paths can be copied."""
     CONSOLE.print(message, style=style, soft_wrap=True, markup=False)
+
+
+def print_table(table: Table) -> None:
+    """Print a result on stdout: as wide as the terminal, in a file as wide as its numbers need."""
+    console = Console(highlight=False)
+    console.print(table, width=None if console.is_terminal else FILE_WIDTH)
 
 
 @contextmanager

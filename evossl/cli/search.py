@@ -9,7 +9,8 @@ import click
 
 from evossl.cli.checks import check_out_folder, check_source, check_space
 from evossl.cli.data import prepare_videos
-from evossl.cli.encoder import evaluate_folder, print_scores
+from evossl.cli.encoder import DEFAULT_FOLDS, evaluate_folder, print_scores
+from evossl.cli.labelled import Cut, check_labelled
 from evossl.cli.options import (
     data_options,
     device_option,
@@ -81,7 +82,7 @@ def search(
 ) -> None:
     """Evolve the loss weights on your videos; train, export and report the winner.
 
-    Example: evossl search --data /archive --space elo --ignores crop,time --out run --trials 64
+    Example: evossl search --data DIR --space elo --ignores crop,time --out run
     """
     budget = {"trials": trials, "steps": steps, "final_steps": final_steps}
     chosen = resolve_space(space, ignores, budget)
@@ -90,6 +91,8 @@ def search(
         chosen = chosen.model_copy(update={"resources": resources})
     check_out_folder(out)
     check_space(chosen, tasks_folder)
+    if labelled:
+        check_labelled(labelled, Cut(DEFAULT_FOLDS, None, 0))
     info = RunInfo(
         space=chosen.model_dump(mode="json"),
         seed=seed,

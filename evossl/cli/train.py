@@ -30,7 +30,7 @@ from evossl.runfolder import RunInfo, claim, write_run
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
 from evossl.training.terms import term_weights
-from evossl.training.workbench import RunSpec, measure_run
+from evossl.training.workbench import RunSpec, measure_run, pick_device
 from evossl.trial import TrialSpec, load_trained, run_trial
 from evossl.video.cache import default_cache_folder
 
@@ -69,10 +69,11 @@ def train(
 ) -> None:
     """Train one encoder under given loss weights; needs neither ray nor optuna.
 
-    Example: evossl train --data /archive --space elo --ignores crop,time --out run
+    Example: evossl train --data DIR --space elo --ignores crop,time --out run
     """
     chosen = resolve_space(space, ignores, {"final_steps": steps})
     check_out_folder(out)
+    pick_device(device)
     terms = check_space(chosen, tasks_folder)
     lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
     if weights:

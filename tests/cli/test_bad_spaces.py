@@ -1,0 +1,174 @@
+"""A wrong space is refused before anything is touched: exit 2, the key, the remedy, no trace."""
+
+from pathlib import Path
+
+import pytest
+from cli_answers import SPACE, Run
+
+WRONG = {
+    "a key": ("clip:", "clp:", "unknown key 'clp': did you mean 'clip'"),
+    "a nested key": ("frames:", "frame:", "clip: unknown key 'frame': did you mean 'frames'"),
+    "a task's key": ("places", "place", "tasks.simclr: unknown key 'place': did you mean 'places'"),
+    "a task": ("simclr", "simcrl", "unknown task 'simcrl': did you mean 'simclr'"),
+    "a place": ("[rgb]", "[rbg]", "tasks.simclr.places: unknown place 'rbg': did you mean 'rgb'"),
+    "a stream": ("tasks:", "streams: [rgb, flw]\ntasks:", "unknown stream 'flw': did you mean 'fl"),
+    "no rgb": ("tasks:", "streams: [flow]\ntasks:", "streams must contain rgb"),
+    "a backbone": ("width: 8", "name: r2plus1", "unknown backbone 'r2plus1': did you mean 'r2pl"),
+    "no number": ("width: 8", "width: eight", "backbone.width: needs a whole number, got 'eight'"),
+    "no list": ("[colour, crop, time]", "colour", "ignores: needs a list, [colour]"),
+    "no mapping": ("{width: 8}", "8", "backbone: needs a mapping of keys, {key: value}, got 8"),
+    "a word": ("colour", "color", "ignores: unknown word 'color': did you mean 'colour'"),
+    "nothing ignored": ("[colour, crop, time]", "[]", "name at least one word"),
+    "a fitness": ("clips: 16", "name: zpf", "unknown fitness 'zpf': did you mean 'zipf'"),
+    "an option": ("places: [rgb]", "options: {temprature: 1}", "did you mean 'temperature'"),
+    "a weight over 1": ("places: [rgb]", "weight: 1.5", "tasks.simclr.weight: 1.5 must lie in [0,"),
+    "a weight under 0": ("places: [rgb]", "weight: -1", "tasks.simclr.weight: -1 must lie in [0,"),
+    "no finite weight": ("places: [rgb]", "weight: .nan", "tasks.simclr.weight: nan must lie in"),
+    "bounds": ("places: [rgb]", "weight: [0.7, 0.2]", "must lie in [0, 1], low before high"),
+    "one bound": ("places: [rgb]", "weight: [0.7]", "needs a number, 0.5, or two to evolve"),
+    "true": ("places: [rgb]", "weight: true", "tasks.simclr.weight: needs a number"),
+    "all zero": ("places: [rgb]", "weight: 0", "every weight is zero"),
+    "no task": ("\n  simclr: {places: [rgb]}", " {}", "tasks: names none"),
+    "no tasks": ("tasks:\n  simclr: {places: [rgb]}", "about: x", "tasks: is missing"),
+    "a short stretch": ("stretch: 16", "stretch: 2", "raise clip.stretch to 4"),
+    "no stretch": ("stretch: 16", "stretch: 0", "clip.stretch: must be over 0, got 0"),
+    "few clips": ("clips: 16", "clips: 4", "4 held-out clips are too few"),
+    "a sampler": ("tasks:", "sampler: {name: cma}\ntasks:", "sampler.name: unknown word 'cma'"),
+    "no YAML": ("[colour, crop, time]", "[colour", "not YAML"),
+}
+"""What is wrong: what stands in a right space, what in its place, what is said."""
+
+
+def refused(run_cli: Run, *argv: str) -> str:
+    """Run; assert wrong usage and one message on stderr; return the message."""
+    answer = run_cli(*argv)
+    assert answer.code == 2, answer
+    assert answer.out == ""
+    assert answer.err.count("rror: ") == 1
+    return answer.err
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_space_is_refused_by_its_key(run_cli: Run, what: str) -> None:
+    right, wrong, said = WRONG[what]
+    assert right in SPACE
+    Path("space.yaml").write_text(SPACE.replace(right, wrong, 1))
+    for verb in ("search", "train"):
+        message = refused(run_cli, verb, "--data", ".", "--space", "space.yaml", "--out", "run")
+        assert said in message
+    assert not Path("run").exists()
+
+
+def test_two_faults_are_said_at_once(run_cli: Run) -> None:
+    Path("space.yaml").write_text(SPACE + "budget: {trials: 0, steps: -1}\n")
+    said = refused(run_cli, "train", "--data", ".", "--space", "space.yaml", "--out", "run")
+    assert "budget.trials: must be over 0, got 0" in said
+    assert "budget.steps: must be over 0, got -1" in said
+
+
+@pytest.mark.parametrize("line", ["", "ignores:\n"])
+def test_a_space_without_ignores_is_told_what_the_choice_means(run_cli: Run, line: str) -> None:
+    Path("space.yaml").write_text(line + SPACE.split("\n", 1)[1])
+    said = refused(run_cli, "search", "--data", ".", "--space", "space.yaml", "--out", "run")
+    assert "ignores: [colour, crop, time]   ranks encoders by motion" in said
+    assert "ignores: [crop, time]           ranks encoders by appearance" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("tinny", "unknown space 'tinny': did you mean 'tiny'"),
+        ("method/simclr", "did you mean 'methods/simclr'"),
+        ("nothing.yaml", "--space nothing.yaml: no such file"),
+        ("folder", "--space folder: is a folder"),
+        ("binary.yaml", "binary.yaml: not YAML"),
+        ("text.yaml", "a space is a mapping of keys"),
+        ("empty.yaml", "a space is a mapping of keys"),
+    ],
+)
+def test_what_is_no_space_is_refused_by_its_name(run_cli: Run, given: str, said: str) -> None:
+    Path("folder").mkdir()
+    Path("binary.yaml").write_bytes(bytes(range(256)))
+    Path("text.yaml").write_text("just words")
+    Path("empty.yaml").touch()
+    assert said in refused(run_cli, "search", "--data", ".", "--space", given, "--out", "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--ignores", ""), "--ignores: names nothing; at least one of colour"),
+        (("--ignores", " , "), "--ignores: names nothing"),
+        (("--ignores", "color"), "--ignores: unknown word 'color': did you mean 'colour'"),
+        (("--trials", "0"), "'--trials': 0 is not in the range"),
+        (("--seed", "-1"), "'--seed': -1 is not in the range"),
+        (("--seed", "one"), "'--seed': 'one' is not a valid integer"),
+        (("--workers", "0"), "'--workers': 0 is not in the range"),
+        (("--top", "0"), "'--top': 0 is not in the range"),
+        (("--repeats", "-1"), "'--repeats': -1 is not in the range"),
+        (("--device", "gpu"), "unknown device 'gpu': did you mean 'cpu'"),
+        (("--trial", "3"), "Did you mean '--trials'"),
+        (("--data", "nowhere"), "nowhere: no such folder"),
+        (("--data", "."), "no videos here"),
+    ],
+)
+def test_a_wrong_word_on_the_command_line_is_refused(
+    run_cli: Run, words: tuple[str, ...], said: str
+) -> None:
+    given = ["search", "--space", "tiny", "--out", "run", *words]
+    if "--data" not in words:
+        given += ["--data", "."]
+    answer = run_cli(*given)
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert not Path("run").exists()
+
+
+def test_an_unknown_verb_is_answered_with_the_nearest(run_cli: Run) -> None:
+    assert "unknown verb 'serch': did you mean 'search'" in refused(run_cli, "serch")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "--tasks mine: no such folder"),
+        ("x = (", "broken.py: cannot be loaded: SyntaxError"),
+        ("raise RuntimeError('boo')", "broken.py: cannot be loaded: RuntimeError('boo')"),
+        ("open('nothing')", "broken.py: cannot be loaded: FileNotFoundError"),
+        ("assert False", "broken.py: cannot be loaded: AssertionError"),
+        ("x = 1", "a task file defines exactly one Task, this one 0"),
+    ],
+)
+def test_a_broken_task_of_one_s_own_is_named(run_cli: Run, text: str | None, said: str) -> None:
+    if text is not None:
+        Path("mine").mkdir()
+        Path("mine/broken.py").write_text(text)
+    space = ("--space", "tiny", "--data", ".", "--out", "run")
+    assert said in refused(run_cli, "search", "--tasks", "mine", *space)
+    assert said in refused(run_cli, "tasks", "--tasks", "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("simclr.rbg: 0.5", "unknown loss weight 'simclr.rbg': did you mean 'simclr.rgb'"),
+        ("simclr.rgb: 2", "must lie in [0, 1]"),
+        ("simclr.rgb: .nan", "must lie in [0, 1]"),
+        ("simclr.rgb: 0", "every loss weight is zero"),
+        ("simclr.rgb: 0.01", "under prune_below"),
+        ("simclr.rgb: true", "a mapping of terms to numbers"),
+        ("simclr.rgb: much", "a mapping of terms to numbers"),
+        ("[1, 2", "cannot be read"),
+        ("", "a mapping of terms to numbers"),
+        (None, "--weights weights.yaml: cannot be read"),
+    ],
+)
+def test_wrong_weights_are_refused_before_a_video_is_read(
+    run_cli: Run, text: str | None, said: str
+) -> None:
+    Path("space.yaml").write_text(SPACE)
+    if text is not None:
+        Path("weights.yaml").write_text(text)
+    space = ("--space", "space.yaml", "--data", ".", "--out", "run")
+    assert said in refused(run_cli, "train", "--weights", "weights.yaml", *space)
+    assert not Path("run").exists()

@@ -1,0 +1,81 @@
+"""Every shipped search space can be trained: its words are known and its clips are long enough."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evossl.cli.checks import check_space
+from evossl.config import load_space, shipped_spaces, spaces_folder
+from evossl.errors import UserError
+from evossl.task import load_catalogue
+from evossl.training.terms import resolve_terms, term_weights
+
+SPACES = shipped_spaces()
+every_space = pytest.mark.parametrize("name", SPACES)
+
+
+def test_every_file_of_the_folder_is_a_space_with_a_name_of_its_own() -> None:
+    assert set(SPACES.values()) == set(spaces_folder().rglob("*.yaml"))
+
+
+@every_space
+def test_a_shipped_space_can_be_trained(name: str) -> None:
+    space = load_space(name)
+    terms = check_space(space, None)
+    assert {term.task for term in terms} == set(space.tasks)
+    assert len({term.name for term in terms}) == len(terms)
+
+
+@every_space
+def test_a_shipped_space_says_what_it_is_on_one_line_of_fair_length(name: str) -> None:
+    about = load_space(name).about
+    assert about.endswith(".")
+    assert 20 < len(about) < 160
+    assert "\n" not in about
+
+
+@pytest.mark.parametrize("name", [name for name in SPACES if name.startswith("methods/")])
+def test_a_published_method_fixes_all_its_weights_and_names_its_paper(name: str) -> None:
+    space = load_space(name)
+    weights = term_weights(space, resolve_terms(space, load_catalogue())).values()
+    assert all(isinstance(weight, float) for weight in weights)
+    assert re.search(r"(19|20)\d\d", space.about)
+
+
+@every_space
+def test_a_stretch_one_frame_too_short_is_refused_with_a_term_and_the_remedy(name: str) -> None:
+    """Bisect the shortest stretch that `check_space` takes; the remedy of the next one is it."""
+    space = load_space(name)
+
+    def refusal(stretch: int) -> str | None:
+        clip = space.clip.model_copy(update={"stretch": stretch})
+        try:
+            check_space(space.model_copy(update={"clip": clip}), None)
+        except UserError as error:
+            return str(error)
+        return None
+
+    least = space.clip.stretch
+    while said := refusal(space.clip.frames - 1):  # one frame less than any view needs
+        match = re.search(r"raise clip\.stretch to (\d+)", said)
+        assert match
+        least = int(match[1])
+        break
+    while said := refusal(least):  # each remedy suffices for the term that asked for it
+        match = re.match(r"(\S+): .* raise clip\.stretch to (\d+)", said)
+        assert match
+        assert match[1] in {t.name for t in resolve_terms(space, load_catalogue())}
+        assert int(match[2]) > least
+        least = int(match[2])
+    assert least <= space.clip.stretch
+    assert refusal(least - 1)
+
+
+def test_a_shipped_space_is_read_from_the_file_that_its_name_says(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.yaml"
+    copy.write_text(SPACES["tiny"].read_text(encoding="utf-8"), encoding="utf-8")
+    assert load_space(copy) == load_space("tiny")
+    raw = yaml.safe_load(copy.read_text(encoding="utf-8"))
+    assert load_space("tiny").model_dump(exclude_unset=True).keys() == raw.keys()
