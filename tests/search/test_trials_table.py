@@ -53,6 +53,18 @@ def test_columns_are_those_of_the_architecture_page(tmp_path: Path) -> None:
     }
 
 
+def test_a_reader_of_the_old_table_keeps_it_whole_while_a_new_one_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "trials.parquet"
+    write_table(path, [ROW])
+    old = path.read_bytes()
+    with path.open("rb") as reader:
+        write_table(path, [CONTROL, ROW, ROW])
+        assert reader.read() == old
+    assert read_table(path) == [CONTROL, ROW, ROW]
+
+
 def test_a_full_disk_is_an_error_and_the_old_table_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
