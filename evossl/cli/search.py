@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -109,19 +109,25 @@ def search(
     if labelled:
         scores = evaluate_folder(str(outcome.encoders[0]), labelled, cache, workers=workers)
         write_json(out / "winner" / "evaluation.json", scores)
-    report_path = write_the_report(out)
+    _print_found(outcome, scores, write_the_report(out), as_json)
+
+
+def _print_found(
+    outcome: "SearchOutcome", scores: dict[str, Any] | None, report: Path, as_json: bool
+) -> None:
+    """The search's result on stdout."""
     if as_json:
         found = {
             "encoder": str(outcome.encoders[0]),
             "verdict": asdict(outcome.verdict) | {"line": outcome.verdict.line},
             "evaluation": scores,
-            "report": str(report_path),
+            "report": str(report),
         }
         click.echo(json.dumps(found))
         return
     if scores:
         print_scores(scores)
-    click.echo(f"encoder: {outcome.encoders[0]}\nreport:  {report_path}")
+    click.echo(f"encoder: {outcome.encoders[0]}\nreport:  {report}")
 
 
 def search_and_report(

@@ -1,0 +1,132 @@
+"""What the documents promise: their Python compiles, their commands parse, their links lead on."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from evossl.cli import VERBS, cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINE = re.compile(r"^(?: {4,}|\$ )(?:\.venv/bin/)?evossl +(\S.*)$", re.MULTILINE)
+INLINE = re.compile(r"`evossl ([a-z][^`\n]*)`")
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def parse(words: list[str], *, strict: bool) -> None:
+    """Parse a command as a person's words are; nothing runs. Raises what a person would see."""
+    verb = cli.get_command(click.Context(cli), words[0])
+    assert verb is not None
+    verb.make_context(words[0], words[1:], resilient_parsing=not strict)
+    known = {option for parameter in verb.params for option in parameter.opts}
+    assert not [w for w in words[1:] if w.startswith("--") and w.split("=")[0] not in known]
+
+
+def shown_commands(text: str) -> Iterator[list[str]]:
+    for line in LINE.findall(text):
+        yield shlex.split(line, comments=True)
+
+
+def test_the_pages_show_commands_and_python() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(list(shown_commands(readme))) >= 4
+    assert PYTHON.search(readme)
+
+
+@every_page
+def test_every_python_block_compiles(page: Path) -> None:
+    for block in PYTHON.findall(page.read_text(encoding="utf-8")):
+        compile(block, str(page), "exec")
+
+
+@every_page
+def test_every_command_shown_parses(page: Path) -> None:
+    for words in shown_commands(page.read_text(encoding="utf-8")):
+        parse(words, strict=True)
+
+
+@every_page
+def test_every_command_named_in_a_sentence_has_a_verb_and_options_that_exist(page: Path) -> None:
+    for mention in INLINE.findall(page.read_text(encoding="utf-8")):
+        words = shlex.split(mention)
+        assert words[0] in VERBS
+        parse([w for w in words if w not in ("...", "|")], strict=False)
+
+
+@every_page
+def test_every_make_target_shown_exists(page: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    shown = re.findall(r"(?:^ {4,}|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.M)
+    assert set(shown) <= set(targets)
+
+
+@every_page
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert not [link for link in local if not (page.parent / link).exists()]
+
+
+def test_the_readme_s_two_commands_are_the_makefile_s() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^ +make (\w+)", readme, re.MULTILINE)[:2] == ["demo", "test"]
+
+
+def test_the_readme_s_python_runs_on_an_encoder_in_a_run_s_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from evossl.config import load_space
+    from evossl.encoders import build_encoder
+    from evossl.export import EncoderConfig, export_encoder
+    from evossl.streams import Stream
+
+    (block, *_) = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    space = load_space("tiny")
+    encoder = build_encoder(Stream.RGB, space.backbone, 0)
+    names = {"frames": torch.zeros(40, 48, 64, 3, dtype=torch.uint8)}
+    monkeypatch.chdir(tmp_path)
+    config = EncoderConfig.of(space, encoder, provenance={})
+    export_encoder(encoder, Path("run/winner/encoder"), config)
+    exec(block, names)
+    assert names["embedding"].shape == (1, config.width)
+    assert names["maps"]["stage1"].shape[0] == 1
+
+
+def launcher() -> dict[str, object]:
+    found = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_cluster_launcher_passes_ray_s_schema() -> None:
+    import jsonschema
+    import ray.autoscaler
+
+    file = Path(ray.autoscaler.__file__).parent / "ray-schema.json"
+    schema = json.loads(file.read_text(encoding="utf-8"))
+    jsonschema.validate(launcher(), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(launcher() | {"max_worker": 3}, schema)
+
+
+def test_the_cluster_launcher_passes_what_ray_up_checks() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    prepared = prepare_config(launcher())
+    prepared["cluster_synced_files"] = prepared.get("cluster_synced_files", [])
+    validate_config(prepared)
+    assert prepared["head_node_type"] in prepared["available_node_types"]
+
+
+def test_the_cluster_launcher_keeps_the_dashboard_off_the_network() -> None:
+    start = [line for line in launcher()["head_start_ray_commands"] if "ray start" in line]
+    assert all("--dashboard-host=127.0.0.1" in line for line in start)

@@ -1,0 +1,116 @@
+"""The wheel has the catalogue inside, and what it installs runs from any folder.
+
+An empty venv would install torch and ray again, minutes of download: here only evossl comes from
+the wheel, its libraries from the environment of the tests.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def files_of(folder: str, pattern: str) -> set[str]:
+    return {path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob(pattern)}
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of the tree."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_a_wheel_holds_the_library_the_catalogue_and_the_report_s_template(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for inside, folder, pattern in (
+        ("evossl", "evossl", "*.py"),
+        ("evossl/report", "evossl/report", "*.j2"),
+        ("evossl/report", "evossl/report", "*.css"),
+        ("evossl/report", "evossl/report", "*.js"),
+        ("evossl/catalogue/tasks", "tasks", "*.py"),
+        ("evossl/catalogue/search_spaces", "search_spaces", "*.yaml"),
+    ):
+        wanted = {f"{inside}/{file}" for file in files_of(folder, pattern)}
+        assert wanted
+        assert wanted <= names
+    assert "evossl/py.typed" in names
+
+
+def test_a_wheel_holds_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"evossl", next(top for top in tops if top.endswith(".dist-info"))}
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_a_wheel_asks_for_what_pyproject_says(wheel: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith("METADATA"))
+    metadata = zipfile.ZipFile(wheel).read(name).decode()
+    asked = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    assert len([line for line in asked if "extra ==" not in line]) == len(project["dependencies"])
+    assert f"Version: {project['version']}" in metadata
+
+
+def test_the_version_is_said_once_and_twice_the_same() -> None:
+    import evossl
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert evossl.__version__ == project["version"]
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of a venv in which evossl comes from the wheel."""
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    install = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    install += ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    libraries = sysconfig.get_paths()["purelib"]  # its own .pth files, the editable one, stay off
+    (site / "libraries.pth").write_text(f"{libraries}\n", encoding="utf-8")
+    return folder / "bin"
+
+
+def run(installed: Path, where: Path, *argv: str, timeout: int = 120) -> str:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "EVOSSL"))}
+    command = [str(installed / argv[0]), *argv[1:]]
+    done = subprocess.run(
+        command, cwd=where, env=clean, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_finds_its_catalogue_from_any_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    where = run(installed, tmp_path, "python", "-c", "import evossl; print(evossl.__file__)")
+    assert Path(where.strip()).is_relative_to(installed.parent), "not the repository's"
+    tasks = json.loads(run(installed, tmp_path, "evossl", "tasks", "--json"))["tasks"]
+    spaces = json.loads(run(installed, tmp_path, "evossl", "spaces", "--json"))["spaces"]
+    assert {f"{row['task']}.py" for row in tasks} == files_of("tasks", "[!_]*.py")
+    assert {f"{name}.yaml" for name in spaces} == files_of("search_spaces", "*.yaml")
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_runs_the_demo_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    run(installed, tmp_path, "evossl", "demo", "--out", "demo", timeout=1200)
+    assert (tmp_path / "demo/run/winner/encoder/model.safetensors").is_file()
+    assert (tmp_path / "demo/run/report.html").stat().st_size > 10_000
