@@ -53,9 +53,8 @@ def test_a_wrong_space_is_refused_by_its_key(run_cli: Run, what: str) -> None:
     right, wrong, said = WRONG[what]
     assert right in SPACE
     Path("space.yaml").write_text(SPACE.replace(right, wrong, 1))
-    for verb in ("search", "train"):
-        message = refused(run_cli, verb, "--data", ".", "--space", "space.yaml", "--out", "run")
-        assert said in message
+    verb = ("search", "train")[len(what) % 2]  # both read a space the same way: half of it each
+    assert said in refused(run_cli, verb, "--data", ".", "--space", "space.yaml", "--out", "run")
     assert not Path("run").exists()
 
 
@@ -115,7 +114,8 @@ def test_what_is_no_space_is_refused_by_its_name(run_cli: Run, given: str, said:
 def test_a_wrong_word_on_the_command_line_is_refused(
     run_cli: Run, words: tuple[str, ...], said: str
 ) -> None:
-    given = ["search", "--space", "tiny", "--out", "run", *words]
+    Path("space.yaml").write_text(SPACE)
+    given = ["search", "--space", "space.yaml", "--out", "run", *words]
     if "--data" not in words:
         given += ["--data", "."]
     answer = run_cli(*given)
