@@ -61,7 +61,7 @@ def test_failures_are_rows_a_death_is_tried_again_and_one_warm_process_runs_them
     rows, said = search(run, session, num_trials=6)
     assert [row.status for row in rows] == ["complete", "failed", "failed", *["complete"] * 3]
     assert str(rows[1].reason).startswith("ValueError: not today (moody.py:")
-    assert rows[2].reason == "the loss of moody.rgb is not finite at step 1"
+    assert rows[2].reason == "the loss of moody.rgb is not finite at step 2"
     processes, moods = zip(*log_of(tasks), strict=True)
     assert moods == ("fine", "raise", "nan", "fine", "die", "fine", "fine")  # 6 trials, one twice
     assert len(set(processes[:5])) == 1  # warm, and --max-concurrent 1 is kept to
