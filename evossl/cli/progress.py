@@ -30,8 +30,9 @@ def say(message: str, style: str | None = None) -> None:
 
 def print_table(table: Table) -> None:
     """Print a result on stdout: as wide as the terminal, in a file as wide as its numbers need."""
-    console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else FILE_WIDTH)
+    terminal = Console(highlight=False)
+    console = terminal if terminal.is_terminal else Console(highlight=False, width=FILE_WIDTH)
+    console.print(table)
 
 
 @contextmanager

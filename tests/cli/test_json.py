@@ -61,7 +61,8 @@ def test_without_json_the_table_goes_to_stdout(run_cli: Run, videos: Path, train
     answer = run_cli("evaluate", trained, *words, "--cache", trained.parent / "cache")
     assert answer.code == 0
     assert "random init" in answer.out
-    assert "knn" in answer.out
+    (row,) = (line for line in answer.out.splitlines() if " accuracy " in line)
+    assert row.count("[") == row.count("]") == 3, "intervals are not broken over lines"
 
 
 @pytest.mark.slow

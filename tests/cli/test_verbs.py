@@ -6,8 +6,11 @@ import sys
 
 import click
 import pytest
+from cli_answers import Run
 
+from evossl import __version__
 from evossl.cli import VERBS, cli
+from evossl.errors import RunError, UserError
 
 DATA = {"data", "cache", "workers"}
 SPACE = {"space", "ignores", "tasks"}
@@ -93,6 +96,43 @@ def test_every_option_says_what_it_is_for_or_has_a_name_that_does(verb: str) -> 
         if isinstance(p, click.Option) and not p.help and p.name != "out"
     ]
     assert not silent
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (UserError("--out: choose another"), 2, "error: --out: choose another\n"),
+        (RunError("no video can be read"), 1, "failed: no video can be read\n"),
+        (OSError(28, "No space left on device", "/disk"), 1, "failed: [Errno 28] No space left"),
+        (KeyboardInterrupt(), 130, "stopped: by request\n"),
+    ],
+    ids=["wrong usage", "cannot be done", "disk full", "Ctrl-C"],
+)
+def test_a_failure_on_purpose_is_one_line_and_an_exit_code(
+    run_cli: Run, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int, said: str
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("evossl.cli.data.build_index", fail)
+    answer = run_cli("index", ".")
+    assert (answer.code, answer.out) == (code, "")
+    words = answer.err.lstrip("\n")  # click ends the terminal's "^C" line
+    assert words.startswith(said)
+    assert words.count("\n") == 1
+
+
+def test_a_fault_of_ours_is_not_hidden(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evossl.cli.data.build_index", lambda *a, **o: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_cli("index", ".")
+
+
+def test_help_and_version_end_with_zero(run_cli: Run) -> None:
+    assert run_cli("--help").code == 0
+    assert run_cli("search", "--help").code == 0
+    answer = run_cli("--version")
+    assert (answer.code, answer.out) == (0, f"evossl, version {__version__}\n")
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
