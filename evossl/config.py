@@ -50,7 +50,10 @@ class Cache(Model):
 
 
 class Backbone(Model):
-    """The network of the image streams; the audio network follows its width."""
+    """The network of the image streams; the sound network (a ResNet) has its width and depth.
+
+    `c3d` has one depth of its own: there `depth` is the sound network's alone.
+    """
 
     name: str = "r2plus1d"
     depth: Literal[18, 50] = 50

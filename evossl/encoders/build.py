@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evossl.config import Backbone
-from evossl.encoders import r2plus1d, sound
+from evossl.encoders import c3d, r2plus1d, sound
 from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.seeds import derive_seed
@@ -21,7 +21,10 @@ from evossl.streams import EncoderShape, Features, Stream
 
 Shape = tuple[int, int, int, int]
 
-BACKBONES: Mapping[str, Callable[[int, Backbone], nn.Module]] = {"r2plus1d": r2plus1d.build}
+BACKBONES: Mapping[str, Callable[[int, Backbone], nn.Module]] = {
+    "c3d": c3d.build,
+    "r2plus1d": r2plus1d.build,
+}
 
 
 class Encoder(nn.Module):

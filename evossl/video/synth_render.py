@@ -5,7 +5,6 @@ Shapes: T frame, H height, W width, C channel.
 
 import colorsys
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,9 @@ from numpy.typing import NDArray
 from evossl.video.synth_scene import CAMERA_JITTER, RADIUS, Scene
 
 Floats = NDArray[np.float32]
+
+GROUND_WAVES = 1.5  # across the frame
+GROUND_CONTRAST = 0.04
 
 
 def render(scene: Scene, num_frames: int, fps: float, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -39,8 +41,7 @@ def render(scene: Scene, num_frames: int, fps: float, size: tuple[int, int]) -> 
     y_THW = down[:, :, None] * height / unit
     cos, sin = (_column(wave(poses.angle_T))[..., None] for wave in (np.cos, np.sin))
     u_THW, v_THW = cos * x_THW + sin * y_THW, cos * y_THW - sin * x_THW
-    outline = _OUTLINES[scene.appearance % 4](u_THW, v_THW)
-    cover_THW = np.clip(np.float32(0.5) - outline * unit, 0, 1)  # soft over one pixel
+    cover_THW = np.clip(np.float32(0.5) - _square(u_THW, v_THW) * unit, 0, 1)  # soft over one pixel
     light_THW = _texture(scene.appearance, u_THW, v_THW)
     ground_THW = _ground(rng, jitter_T2, size)
     return _coloured(scene.appearance, rng, cover_THW, light_THW, ground_THW)
@@ -54,26 +55,9 @@ def _column(value_T: NDArray[np.float64]) -> Floats:
     return np.asarray(value_T, np.float32)[:, None]
 
 
-def _disc(u: Floats, v: Floats) -> Floats:
-    return np.asarray(np.hypot(u, v) - 1, np.float32)
-
-
 def _square(u: Floats, v: Floats) -> Floats:
+    """The shape's outline, negative inside: the same in every video, see `_coloured`."""
     return np.asarray(np.maximum(np.abs(u), np.abs(v)) - 0.85, np.float32)
-
-
-def _triangle(u: Floats, v: Floats) -> Floats:
-    return np.asarray(np.maximum(np.abs(u) * 0.866 + v * 0.5, -v) - 0.6, np.float32)
-
-
-def _cross(u: Floats, v: Floats) -> Floats:
-    wide, high = np.abs(u), np.abs(v)
-    arm = np.minimum(np.maximum(wide - 1, high - 0.4), np.maximum(high - 1, wide - 0.4))
-    return np.asarray(arm, np.float32)
-
-
-Outline = Callable[[Floats, Floats], Floats]
-_OUTLINES: tuple[Outline, ...] = (_disc, _square, _triangle, _cross)  # negative inside
 
 
 def _texture(appearance: int, u: Floats, v: Floats) -> Floats:
@@ -86,19 +70,27 @@ def _texture(appearance: int, u: Floats, v: Floats) -> Floats:
 def _ground(
     rng: np.random.Generator, jitter_T2: NDArray[np.float64], size: tuple[int, int]
 ) -> Floats:
-    """Return the ground's brightness, (T, H, W): gratings that the camera shakes."""
+    """Return the ground's brightness, (T, H, W): a faint grating that the camera shakes.
+
+    Faint, and the same but for its phase: a ground of its own would tell a video from all others
+    whatever its colours, and contrast between clips would learn the ground and nothing else.
+    """
     width, height = size
-    angle, phase = rng.uniform(0, 2 * math.pi, 2)
-    waves = rng.uniform(1.5, 4.0)
-    kx, ky = 2 * math.pi * waves * math.cos(angle), 2 * math.pi * waves * math.sin(angle)
+    phase = rng.uniform(0, 2 * math.pi)
+    kx = ky = 2 * math.pi * GROUND_WAVES
     along = kx * (_grid(width) - _column(jitter_T2[:, 0]))[:, None, :]
     across = ky * (_grid(height) - _column(jitter_T2[:, 1]))[:, :, None]
-    return np.asarray(0.4 + 0.15 * np.sin(along + across + phase), np.float32)
+    return np.asarray(0.4 + GROUND_CONTRAST * np.sin(along + across + phase), np.float32)
 
 
 def _coloured(
     appearance: int, rng: np.random.Generator, cover: Floats, light: Floats, ground: Floats
 ) -> NDArray[np.uint8]:
+    """Return the frames in the colours of the appearance.
+
+    Appearance is colour (and a fine texture), so that an encoder that ignores colour cannot tell
+    appearances apart, and one that does not can.
+    """
     hue = appearance * 0.381966 + rng.normal(0, 0.02)  # golden angle: neighbours differ
     shape_C = np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.7, 0.9), 1.0), np.float32)
     back = (hue + 0.5 + rng.normal(0, 0.05)) % 1

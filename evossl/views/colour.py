@@ -13,9 +13,11 @@ from torch import Tensor
 from evossl.views.draws import Draws
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision has it
-# SimCLR's full strength (Chen et al., ICML 2020, appendix A); the hue may become any hue: milder
-# jitter left encoders that rank by colour (measured: Spearman 0.97 with strong, 0.30 with mild).
-STRENGTH = 0.8
+# Any hue and nearly any saturation: milder jitter of colour left encoders that rank by colour
+# (measured: Spearman 0.97 with strong, 0.30 with mild). Light as BYOL's (Grill et al., NeurIPS 2020):
+# at SimCLR's 0.8 for brightness and contrast, one after the other, a third of small clips went black.
+BRIGHTNESS = CONTRAST = 0.4
+SATURATION = 0.8
 HUE = 0.5
 JITTER_PROBABILITY = 0.8
 GRAY_PROBABILITY = 0.2
@@ -43,9 +45,10 @@ def plan_colour(
     purpose = "colour" if frames is None else "colour of frames"
     u = draws.uniform(draw, purpose, 4, *shape, low=-1.0, high=1.0)
     u = u * (draws.uniform(draw, f"{purpose} at all", *shape) < JITTER_PROBABILITY)
-    factor = 1 + STRENGTH * u[:3]
+    amount = (BRIGHTNESS, CONTRAST, SATURATION)
+    brightness, contrast, saturation = (1 + a * v for a, v in zip(amount, u[:3], strict=True))
     gray_B1 = draws.uniform(draw, "gray", batch, 1) < (GRAY_PROBABILITY if gray else 0.0)
-    return ColourPlan(factor[0], factor[1], factor[2], HUE * u[3], gray_B1)
+    return ColourPlan(brightness, contrast, saturation, HUE * u[3], gray_B1)
 
 
 def jitter(x_BTCHW: Tensor, plan: ColourPlan) -> Tensor:
