@@ -30,6 +30,10 @@ QUIET = {
 }
 
 
+FAULTS = (ConnectionError, RuntimeError, ValueError, TimeoutError)
+"""What `ray.init` raises when it fails; a node that is slow to start is a bare `Exception`."""
+
+
 @dataclass(frozen=True)
 class Session:
     """A connected Ray: the dashboard's address (None if it has none), local or a cluster."""
@@ -57,7 +61,7 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
         dashboard: start the local Ray's dashboard, on 127.0.0.1.
 
     Raises:
-        RunError: nothing answers at `address`.
+        RunError: nothing answers at `address`; the machine is too busy for a Ray to start in time.
     """
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -68,7 +72,9 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
             context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
         else:
             context = ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:
+        if not isinstance(error, FAULTS) and type(error) is not Exception:
+            raise
         where = f"--address {address}" if address else "a local Ray"
         raise RunError(f"{where}: cannot be reached or started: {error}") from error
     if threading.current_thread() is threading.main_thread():

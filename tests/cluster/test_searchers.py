@@ -21,7 +21,7 @@ from evossl.cluster import actor
 from evossl.cluster.actor import TrialActor, trial_spec
 from evossl.cluster.run import _Halt, _Steps, run_on_worker
 from evossl.cluster.searcher import DIED, ListSearcher, StudySearcher
-from evossl.cluster.session import Session
+from evossl.cluster.session import Session, ray_session
 from evossl.config import Resources, Sampler
 from evossl.errors import RunError, UserError
 from evossl.search.genotype import Genotype
@@ -250,6 +250,21 @@ def test_what_a_job_on_a_worker_raises_is_raised_here_with_its_own_words(
 
     with pytest.raises(kind, match=r"^as it was raised$"):
         run_on_worker(job, Resources(), kind)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no"), Exception("timed out during startup")])
+def test_a_ray_that_does_not_start_is_said_in_words(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def init(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    with (
+        pytest.raises(RunError, match=f"--address there: cannot be reached or started: {error}"),
+        ray_session("there"),
+    ):
+        pass
 
 
 def test_a_row_is_told_once_for_each_trial(study: Study) -> None:
