@@ -1,4 +1,4 @@
-"""The pixels of a synthetic video: one textured shape on a torus before a still, textured ground.
+"""The pixels of a synthetic video: 2 x 2 equal textured shapes on a torus before a still ground.
 
 Shapes: T frame, H height, W width, C channel.
 """
@@ -13,6 +13,7 @@ from evossl.video.synth_scene import CAMERA_JITTER, RADIUS, Scene
 
 Floats = NDArray[np.float32]
 
+COPIES = 2  # shapes along each axis: a crop of a third of the frame still shows the motion
 GROUND_WAVES = 1.5  # across the frame
 GROUND_CONTRAST = 0.04
 
@@ -34,8 +35,8 @@ def render(scene: Scene, num_frames: int, fps: float, size: tuple[int, int]) -> 
     radius_T = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** poses.growth_T  # of the short side
     centre_x = poses.x_T + jitter_T2[:, 0]
     centre_y = poses.y_T + jitter_T2[:, 1]
-    across = (_grid(width) - _column(centre_x) + 0.5) % 1 - 0.5
-    down = (_grid(height) - _column(centre_y) + 0.5) % 1 - 0.5
+    across = _to_nearest(_grid(width) - _column(centre_x))
+    down = _to_nearest(_grid(height) - _column(centre_y))
     unit = _column(radius_T * short)[..., None]
     x_THW = across[:, None, :] * width / unit
     y_THW = down[:, :, None] * height / unit
@@ -49,6 +50,11 @@ def render(scene: Scene, num_frames: int, fps: float, size: tuple[int, int]) -> 
 
 def _grid(length: int) -> Floats:
     return np.asarray((np.arange(length) + 0.5) / length, np.float32)[None]
+
+
+def _to_nearest(offset: Floats) -> Floats:
+    """Offset from the nearest of the `COPIES` shapes along an axis, all moving as one."""
+    return np.asarray(((offset * COPIES + 0.5) % 1 - 0.5) / COPIES, np.float32)
 
 
 def _column(value_T: NDArray[np.float64]) -> Floats:
