@@ -111,6 +111,6 @@ def test_an_installed_wheel_finds_its_catalogue_from_any_folder(
 
 @pytest.mark.slow
 def test_an_installed_wheel_runs_the_demo_from_any_folder(installed: Path, tmp_path: Path) -> None:
-    run(installed, tmp_path, "evossl", "demo", "--out", "demo", timeout=1200)
+    run(installed, tmp_path, "evossl", "demo", "--out", "demo", timeout=1800)
     assert (tmp_path / "demo/run/winner/encoder/model.safetensors").is_file()
     assert (tmp_path / "demo/run/report.html").stat().st_size > 10_000

@@ -74,5 +74,7 @@ def test_search_and_audit_print_one_object_each(run_cli: Run, videos: Path) -> N
     )
     assert Path(found["encoder"], "model.safetensors").is_file()
     assert found["verdict"]["line"]
-    scores = one_object(run_cli, "audit", "run", "--data", videos, "--folds", "2")["scores"]
+    rows = [f"{file},{'ab'[i % 2]}" for i, file in enumerate(sorted(videos.rglob("*.mp4")))]
+    Path("labels.csv").write_text("\n".join(["path,label", *rows]))
+    scores = one_object(run_cli, "audit", "run", "--data", "labels.csv", "--folds", "2")["scores"]
     assert {"score", "better", "spearman"} <= set(scores[0])
