@@ -23,9 +23,12 @@ import torch
 
 from evossl import config
 from evossl.config import SearchSpace, load_space
+from evossl.evaluation.evaluate import evaluate
+from evossl.evaluation.features import open_clips
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge, summarise
 from evossl.evaluation.splits import folds
+from evossl.export import EncoderConfig, VideoEncoder
 from evossl.fitness.score import score
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
@@ -165,6 +168,24 @@ def grade_random_inits(site: Site) -> list[dict[str, Any]]:
     return rows
 
 
+def grade_supervised(site: Site) -> dict[str, Any]:
+    """The same encoder trained from scratch on the labels of each fold's other videos."""
+    torch.set_num_threads(1)
+    bench = Workbench.open(site.run)
+    encoder = random_init(site.run, 0)
+    config_of = EncoderConfig.of(bench.space, encoder)
+    index = build_index(str(site.labels), site.folder / "supervised.parquet")
+    loader, report = open_clips(index.videos, config_of, Path(site.run.cache), seed=site.seed)
+    labels = dict(zip((v.path for v in index.videos), index.labels(site.case), strict=True))
+    videos = report.readable
+    data = labelled([labels[v.path] for v in videos], [v.group for v in videos])
+    parts = folds(data.labels, data.groups, NUM_FOLDS, seed=0)
+    scores = evaluate(
+        VideoEncoder(encoder, config_of), loader, data, parts, protocols=["finetune"], seed=0
+    )
+    return dict(scores["random_init"]["finetune"])
+
+
 def search(
     site: Site, sampler: config.Sampler, plan: Plan, pool: ProcessPoolExecutor
 ) -> list[dict[str, Any]]:
@@ -212,6 +233,7 @@ def best_weights(trials: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any]:
     """Everything of one case and seed."""
     inits = pool.submit(grade_random_inits, site)
+    supervised = pool.submit(grade_supervised, site)
     evolved = search(site, config.Sampler(name="cmaes", population=4), plan, pool)
     randomly = search(site, config.Sampler(name="random"), plan, pool)
     off = dict.fromkeys(site.run.scales, 0.0)
@@ -238,6 +260,7 @@ def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any
     rows = {name: future.result() for name, future in futures.items()}
     return {
         "random init": inits.result(),
+        "supervised": supervised.result(),
         "finals": rows,
         "trials": {"cmaes": evolved, "random": randomly},
         "weights": finals,
@@ -250,11 +273,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", default=list(CASES))
-    parser.add_argument("--videos", type=int, default=480)
+    parser.add_argument("--videos", type=int, default=360)
     parser.add_argument("--labelled", type=int, default=240)
-    parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--final-steps", type=int, default=160)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--final-steps", type=int, default=400)
     options = parser.parse_args()
     plan = Plan(
         options.videos, options.labelled, options.trials, options.steps, options.final_steps
