@@ -6,6 +6,7 @@ import pytest
 import torch
 from pytorchvideo.models.r2plus1d import create_r2plus1d
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models import resnet
 from torchvision.models.video import r2plus1d_18
 
@@ -38,9 +39,11 @@ def equal_states(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("stream", list(Stream))
-@pytest.mark.parametrize("depth", [18, 50])
-def test_shapes_are_those_of_a_real_forward(stream: Stream, depth: int, draw: Draw) -> None:
-    encoder = build_encoder(stream, Backbone(depth=depth, width=8), seed=0)
+@pytest.mark.parametrize(("name", "depth"), [("r2plus1d", 18), ("r2plus1d", 50), ("c3d", 18)])
+def test_shapes_are_those_of_a_real_forward(
+    stream: Stream, name: str, depth: int, draw: Draw
+) -> None:
+    encoder = build_encoder(stream, Backbone(name=name, depth=depth, width=8), seed=0)
     shape = encoder.shape(INPUTS[stream])
     features = encoder(draw(2, *INPUTS[stream]))
     assert features.embedding_BD.shape == (2, shape.width)
@@ -130,6 +133,25 @@ def test_depth_50_is_pytorchvideos_network(training: bool, rgb: Encoder, draw: D
     their_map = theirs.train(training)(pixels).view(3, 256, 2, 1, 1)
     ours = rgb.train(training)(pixels)
     assert torch.equal(ours.maps["stage4"], their_map)
+
+
+def test_c3d_is_four_convolutions_with_batchnorm(draw: Draw) -> None:
+    """D = 16 x width, space / 8, time / 2; against torch's functions, one after the other."""
+    encoder = build_encoder(Stream.RGB, Backbone(name="c3d", width=4), seed=0).train()
+    x = draw(3, 3, 8, 32, 32)
+    ours = encoder(x)
+    values = iter(encoder.parameters())
+    for stride, pad in (
+        ((1, 2, 2), (1, 2, 2)),
+        ((1, 2, 2), (1, 1, 1)),
+        ((2, 2, 2), (1, 1, 1)),
+        ((1, 1, 1), (1, 1, 1)),
+    ):
+        x = functional.conv3d(x, next(values), stride=stride, padding=pad)
+        x = functional.batch_norm(x, None, None, next(values), next(values), training=True).relu()
+    assert x.shape == (3, 64, 4, 4, 4)
+    torch.testing.assert_close(ours.maps["stage4"], x)
+    torch.testing.assert_close(ours.embedding_BD, x.mean(dim=(2, 3, 4)))
 
 
 def test_depth_18_is_torchvisions_r2plus1d_18(draw: Draw) -> None:
