@@ -183,7 +183,11 @@ def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(run: RunSpec) -> 
     assert threading.active_count() == before
 
 
-def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(run: RunSpec) -> None:
+def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
+    tmp_path: Path, tiny_videos: Path
+) -> None:
+    run = make_run(tmp_path / "run", tiny_videos, tmp_path / "cache")
+
     def held() -> tuple[int, int, int]:
         gc.collect()
         models = sum(type(thing) is MultiTaskModel for thing in gc.get_objects())
