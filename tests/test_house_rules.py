@@ -77,9 +77,8 @@ def test_only_the_outermost_frame_of_a_process_catches_everything() -> None:
 
 
 def swallows_everything(handler: ast.ExceptHandler) -> bool:
-    """`except:`, `except Exception`, `except BaseException`, unless it tidies and raises again."""
-    last = handler.body[-1]
-    if isinstance(last, ast.Raise) and last.exc is None:
+    """`except:`, `except Exception`, `except BaseException`, unless what is not known goes on."""
+    if any(isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler)):
         return False
     if handler.type is None:
         return True
