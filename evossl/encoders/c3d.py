@@ -2,7 +2,7 @@
 
 Tran, Bourdev, Fergus, Torresani, Paluri, Learning Spatiotemporal Features with 3D Convolutional
 Networks, ICCV 2015; here with BatchNorm, and strides in place of pooling. At 32 pixels it learns
-the few hundred steps of a demo, where 50 layers of R(2+1)D do not begin to (measured with SimCLR,
+in the few hundred steps of a demo, where 50 layers of R(2+1)D do not begin to (measured with SimCLR,
 16 clips a step: loss 2.1 after 80 steps; R(2+1)D still at chance, 3.4, after 300).
 """
 

@@ -15,7 +15,7 @@ from evossl.views.draws import Draws
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision has it
 # Any hue and nearly any saturation: milder jitter of colour left encoders that rank by colour
 # (measured: Spearman 0.97 with strong, 0.30 with mild). Light as in BYOL (Grill et al., NeurIPS
-# 2020): with SimCLR's 0.8 for both brightness and contrast, 4 of 10 clips looked at went near black.
+# 2020): with SimCLR's 0.8 for both, 4 of the 10 clips that we looked at went nearly black.
 BRIGHTNESS = CONTRAST = 0.4
 SATURATION = 0.8
 HUE = 0.5
