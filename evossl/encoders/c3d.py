@@ -2,8 +2,8 @@
 
 Tran, Bourdev, Fergus, Torresani, Paluri, Learning Spatiotemporal Features with 3D Convolutional
 Networks, ICCV 2015; here with BatchNorm, and strides in place of pooling. At 32 pixels it learns
-in the few hundred steps of a demo, where 50 layers of R(2+1)D do not begin to (measured with SimCLR,
-16 clips a step: loss 2.1 after 80 steps; R(2+1)D still at chance, 3.4, after 300).
+in the few hundred steps of a demo, where 50 layers of R(2+1)D do not begin to (measured on SimCLR
+with 16 clips a step: loss 2.1 after 80 steps; R(2+1)D at chance, 3.4, after 300).
 """
 
 from torch import nn
