@@ -1,10 +1,22 @@
-"""Fixtures that several parts share: real files, written once a session."""
+"""Fixtures that several parts share: real files, written once a session.
 
-from pathlib import Path
+One thread a process: two test workers on two cores, each with two threads, take twice as long, and
+a trial here then gives the very numbers of a trial in a worker of one core.
+"""
 
-import pytest
+import os
 
-from evossl.video.synth import synthesise
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"  # before torch and numpy are imported; subprocesses inherit it
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from evossl.video.synth import synthesise  # noqa: E402
+
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

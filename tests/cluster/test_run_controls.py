@@ -38,7 +38,8 @@ def test_every_control_has_its_row_with_a_fitness_or_a_reason(controls: list[Con
 
 
 def test_random_inits_differ_from_each_other(controls: list[Control]) -> None:
-    scored = [c.fitness for c in controls if c.name.startswith("random init")]
+    """By a score without ties: nine clips give many inits the same clusters."""
+    scored = [c.indicators["rankme"] for c in controls if c.name.startswith("random init")]
     assert len(set(scored)) == 5
 
 
