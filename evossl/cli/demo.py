@@ -5,13 +5,12 @@ from pathlib import Path
 import click
 
 from evossl.cli.encoder import evaluate_folder, print_scores
-from evossl.cli.options import typed_command
+from evossl.cli.options import run_info
 from evossl.cli.progress import bar, say
 from evossl.cli.search import search_and_report, write_the_report
 from evossl.config import load_space
 from evossl.errors import UserError
 from evossl.files import write_json
-from evossl.runfolder import RunInfo
 from evossl.video.synth import synthesise
 
 NUM_VIDEOS = 360
@@ -41,13 +40,7 @@ def demo(out: Path) -> None:
     space = load_space("tiny")
     with bar("writing synthetic videos") as advance:
         labels = synthesise(out / "videos", NUM_VIDEOS, NUM_CLASSES, 0, advance)
-    info = RunInfo(
-        space=space.model_dump(mode="json"),
-        seed=0,
-        data=str(out / "videos"),
-        command=typed_command(),
-        cache=str((out / "cache").resolve()),
-    )
+    info = run_info(space, str(out / "videos"), 0, out / "cache", None, None)
     run = out / "run"
     outcome = search_and_report(info, run)
     scores = evaluate_folder(

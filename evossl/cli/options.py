@@ -12,6 +12,8 @@ import click
 from evossl.config import Ignore, SearchSpace, load_space
 from evossl.errors import UserError
 from evossl.naming import unknown
+from evossl.runfolder import RunInfo
+from evossl.video.cache import default_cache_folder
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -129,6 +131,26 @@ def _ignored_words(text: str) -> list[str]:
     if not words:
         raise UserError(f"--ignores: names nothing; at least one of {', '.join(known)}")
     return words
+
+
+def run_info(
+    space: SearchSpace,
+    data: str,
+    seed: int,
+    cache: Path | None,
+    tasks_folder: Path | None,
+    device: str | None,
+) -> RunInfo:
+    """Return what `run.yaml` will say of this command line."""
+    return RunInfo(
+        space=space.model_dump(mode="json"),
+        seed=seed,
+        data=data,
+        command=typed_command(),
+        cache=str((cache or default_cache_folder()).resolve()),
+        tasks_folder=str(tasks_folder.resolve()) if tasks_folder else None,
+        device=device,
+    )
 
 
 def typed_command() -> str:

@@ -17,15 +17,14 @@ from evossl.cli.options import (
     json_option,
     resolve_space,
     resume_command,
+    run_info,
     seed_option,
     space_options,
-    typed_command,
 )
 from evossl.cli.progress import bar, say
 from evossl.config import SearchSpace
 from evossl.files import write_json
 from evossl.runfolder import RunInfo, claim
-from evossl.video.cache import default_cache_folder
 
 if TYPE_CHECKING:
     from evossl.cluster.search import SearchOutcome
@@ -93,15 +92,7 @@ def search(
     check_space(chosen, tasks_folder)
     if labelled:
         check_labelled(labelled, Cut(DEFAULT_FOLDS, None, 0))
-    info = RunInfo(
-        space=chosen.model_dump(mode="json"),
-        seed=seed,
-        data=data,
-        command=typed_command(),
-        cache=str((cache or default_cache_folder()).resolve()),
-        tasks_folder=str(tasks_folder.resolve()) if tasks_folder else None,
-        device=device,
-    )
+    info = run_info(chosen, data, seed, cache, tasks_folder, device)
     outcome = search_and_report(
         info, out, top=top, repeats=repeats, address=address, workers=workers, resume=resume
     )

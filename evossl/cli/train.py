@@ -19,9 +19,9 @@ from evossl.cli.options import (
     device_option,
     resolve_space,
     resume_command,
+    run_info,
     seed_option,
     space_options,
-    typed_command,
 )
 from evossl.cli.progress import bar, say
 from evossl.errors import RunError, UserError
@@ -32,7 +32,6 @@ from evossl.training.history import StepReport
 from evossl.training.terms import term_weights
 from evossl.training.workbench import RunSpec, measure_run, pick_device
 from evossl.trial import TrialSpec, load_trained, run_trial
-from evossl.video.cache import default_cache_folder
 
 SAVES = 10  # checkpoints over a training
 
@@ -81,15 +80,7 @@ def train(
         check_given_weights(lambdas, chosen, terms, tasks_folder)
     if not resume:
         check_source(data)
-    info = RunInfo(
-        space=chosen.model_dump(mode="json"),
-        seed=seed,
-        data=data,
-        command=typed_command(),
-        cache=str((cache or default_cache_folder()).resolve()),
-        tasks_folder=str(tasks_folder.resolve()) if tasks_folder else None,
-        device=device,
-    )
+    info = run_info(chosen, data, seed, cache, tasks_folder, device)
     info = claim(out, info, resume)
     try:
         encoder = _train(info, out, lambdas, workers, resume)

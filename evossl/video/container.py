@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, overload
 
 import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -125,7 +128,11 @@ def _video_stream(container: InputContainer) -> VideoStream:
     return streams[0]
 
 
-def good_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+@overload
+def good_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]: ...
+@overload
+def good_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]: ...
+def good_frames(container: InputContainer, stream: Any) -> Iterator[Any]:
     """Yield the frames that can be decoded, in presentation order; what is broken is passed over.
 
     A file that breaks halfway keeps its good part.

@@ -4,7 +4,6 @@ Shapes: S audio sample.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,13 +11,12 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from evossl.streams import AUDIO_RATE
 from evossl.video.container import (
-    MAX_BAD_PACKETS,
     DecodeError,
+    good_frames,
     open_video,
     timed_frames,
     why_unreadable,
@@ -81,7 +79,9 @@ class _Run:
 def _runs(container: InputContainer, sound: AudioStream, end: float) -> list[_Run]:
     runs: list[_Run] = []
     expected = 0.0
-    for frame in _good_frames(container, sound):
+    for frame in good_frames(container, sound):
+        if not frame.samples or not frame.sample_rate:
+            continue
         time = expected if frame.time is None else float(frame.time)
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if not runs or kind != runs[-1].kind or abs(time - expected) > GAP_SECONDS:
@@ -95,25 +95,6 @@ def _runs(container: InputContainer, sound: AudioStream, end: float) -> list[_Ru
     if runs:
         runs[-1].add(None)
     return runs
-
-
-def _good_frames(container: InputContainer, sound: AudioStream) -> Iterator[AudioFrame]:
-    num_bad = 0
-    try:
-        for packet in container.demux(sound):
-            if packet.has_sidedata("encryption_info"):
-                return
-            try:
-                frames = packet.decode()
-            except FFmpegError:
-                num_bad += 1
-                if num_bad > MAX_BAD_PACKETS:
-                    return
-                continue
-            num_bad = 0
-            yield from (frame for frame in frames if frame.samples and frame.sample_rate)
-    except FFmpegError:
-        return  # the good part counts
 
 
 def _joined(runs: list[_Run], start: float, max_seconds: float) -> NDArray[np.float32] | None:
