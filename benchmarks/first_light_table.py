@@ -1,0 +1,122 @@
+"""The table of first_light's JSON files, as Markdown: whatever cases and seeds are there.
+
+python benchmarks/first_light_table.py first_light > table.md
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+PROTOCOLS = ("knn", "linear")
+METRICS = ("balanced_accuracy", "accuracy")
+ORDER = ("random init", "SimCLR alone", "equal weights", "random search", "evossl", "supervised")
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean, and a 95 % t interval over seeds where there are two or more."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.3f} ± {half:.3f}"
+
+
+def value(run: dict[str, Any], row: str, protocol: str, metric: str) -> float:
+    """One number of one seed; supervised has one network, not two protocols."""
+    if row == "supervised":
+        return float(run["supervised"][metric])
+    if row == "random init":
+        graded = [init["accuracy"][protocol][metric] for init in run["random init"]]
+        return statistics.fmean(graded)
+    return float(run["finals"][row]["accuracy"][protocol][metric])
+
+
+def scores_table(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """A row a method, a column a protocol and metric."""
+    heads = [
+        f"{protocol} {metric.replace('_', ' ')}" for metric in METRICS for protocol in PROTOCOLS
+    ]
+    lines = [f"| | fitness | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    for row in ORDER:
+        cells = [
+            interval([value(run, row, protocol, metric) for run in runs])
+            for metric in METRICS
+            for protocol in PROTOCOLS
+        ]
+        lines.append(f"| {row} | {fitness(runs, row)} | {' | '.join(cells)} |")
+    return lines
+
+
+def fitness(runs: Sequence[dict[str, Any]], row: str) -> str:
+    """Mean fitness of the finals, in nats; random inits' mean; none for supervised."""
+    if row == "supervised":
+        return "-"
+    if row == "random init":
+        each = [init["fitness"] for run in runs for init in run["random init"]]
+    else:
+        each = [run["finals"][row]["fitness"] for run in runs]
+    known = [one for one in each if one is not None]
+    return f"{statistics.fmean(known):.2f}" if known else "-"
+
+
+def wins(runs: Sequence[dict[str, Any]], over: str) -> str:
+    """In how many seeds the winner's mean balanced accuracy is above another row's."""
+
+    def mean(run: dict[str, Any], row: str) -> float:
+        return statistics.fmean(value(run, row, p, "balanced_accuracy") for p in PROTOCOLS)
+
+    return f"{sum(mean(run, 'evossl') > mean(run, over) for run in runs)} of {len(runs)}"
+
+
+def spearman_table(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Rank correlation of fitness and indicators with accuracy over all trials, mean over seeds."""
+    per_name: dict[str, list[float]] = {}
+    num_trials = 0
+    for run in runs:
+        trials = [t for each in run["trials"].values() for t in each if t["fitness"] is not None]
+        num_trials += len(trials)
+        graded = [
+            statistics.fmean(t["accuracy"][p]["balanced_accuracy"] for p in PROTOCOLS)
+            for t in trials
+        ]
+        names = ["fitness", *sorted({n for t in trials for n in t["indicators"]})]
+        for name in names:
+            pairs = [
+                (t["fitness"] if name == "fitness" else t["indicators"].get(name), a)
+                for t, a in zip(trials, graded, strict=True)
+            ]
+            known = [pair for pair in pairs if pair[0] is not None]
+            rho = float(stats.spearmanr(*zip(*known, strict=True)).statistic)
+            if math.isfinite(rho):
+                per_name.setdefault(name, []).append(rho)
+    lines = [f"| score ({num_trials} trials in all) | Spearman with accuracy |", "|---|---|"]
+    return lines + [f"| {name} | {interval(each)} |" for name, each in per_name.items()]
+
+
+def main() -> None:
+    """Print the tables of every case that has at least one finished seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    for case in ("motion", "appearance"):
+        files = sorted(folder.glob(f"{case}-?.json"))
+        if not files:
+            continue
+        runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        print(f"### {case.capitalize()} label, {len(runs)} seed(s)\n")
+        print("\n".join(scores_table(runs)))
+        against = (
+            f"{over}: {wins(runs, over)}" for over in ORDER if over not in ("evossl", "supervised")
+        )
+        print(f"\nThe search's winner is above, by seeds: {'; '.join(against)}.\n")
+        print("\n".join(spearman_table(runs)), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
