@@ -116,20 +116,25 @@ class VideoEncoder(nn.Module):
         _check_input(x)
         return dict(self.encoder(x).maps)
 
-    def preprocess(self, frames: Tensor | NDArray[np.uint8], fps: float | None = None) -> Tensor:
+    def preprocess(
+        self, frames: Tensor | NDArray[np.uint8] | list[NDArray[np.uint8]], fps: float | None = None
+    ) -> Tensor:
         """Return (B, 3, T, H, W), normalised, on the encoder's device: the clip as it is scored.
 
         Frames are taken at the config's rate from the middle (the last one is repeated where there
         are too few), scaled to the config's short side, cropped at the centre and normalised.
 
         Args:
-            frames: uint8 RGB, (T, H, W, 3) or (B, T, H, W, 3), of any size and length.
+            frames: uint8 RGB, (T, H, W, 3) or (B, T, H, W, 3), of any size and length; or a list of
+                equal frames.
             fps: frames a second; None says that they are at the config's rate.
 
         Raises:
             UserError: not uint8, another shape, no frame, or a rate that is not positive.
         """
         device = next(self.parameters()).device
+        if isinstance(frames, list):  # torch would read a list pixel by pixel
+            frames = np.asarray(frames)
         return prepare(torch.as_tensor(frames), fps, self._clean, device)
 
     @property

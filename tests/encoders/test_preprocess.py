@@ -165,3 +165,24 @@ def test_frames_given_are_not_changed(encoder: VideoEncoder) -> None:
     before = frames.copy()
     encoder.preprocess(frames)
     assert np.array_equal(frames, before)
+
+
+def test_a_list_of_frames_is_the_array_of_them(encoder: VideoEncoder) -> None:
+    frames = noise(12, 20, 24, 3).numpy()
+    torch.testing.assert_close(
+        encoder.preprocess(list(frames), fps=25), encoder.preprocess(frames, fps=25), rtol=0, atol=0
+    )
+
+
+def test_a_list_is_stacked_before_torch_sees_it(
+    encoder: VideoEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, as_tensor = [], torch.as_tensor
+
+    def spy(data: object, *args: object, **kwargs: object) -> Tensor:
+        given.append(type(data))
+        return as_tensor(data, *args, **kwargs)
+
+    monkeypatch.setattr("evossl.export.torch.as_tensor", spy)
+    encoder.preprocess(list(noise(12, 20, 24, 3).numpy()), fps=25)
+    assert list not in given
