@@ -5,6 +5,8 @@ run.yaml  manifest.parquet  study.journal  trials.parquet  trials/<n>/  winner/ 
 
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +17,7 @@ import yaml
 
 from evossl import __version__
 from evossl.config import SearchSpace, parse_space
-from evossl.errors import UserError
+from evossl.errors import RunError, UserError
 from evossl.files import write_atomically
 
 FREE = ("budget", "resources")  # keys of a space that a resume may change, steps excepted
@@ -122,6 +124,23 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
     if now != stored:
         write_run(folder, now)
     return now
+
+
+@contextmanager
+def withdrawn_if_refused(folder: Path) -> Iterator[None]:
+    """Give up the claim of a run that is refused before it began: nothing measured or trained.
+
+    Otherwise the same line, its cause mended, would be told that a run is there already.
+    """
+    try:
+        yield
+    except (UserError, RunError):
+        if not read_run(folder).scales and not (folder / "study.journal").exists():
+            for name in ("run.yaml", "manifest.parquet"):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # holds something of its own: it stays
+                folder.rmdir()
+        raise
 
 
 def _differences(stored: RunInfo, given: RunInfo) -> list[str]:

@@ -9,7 +9,7 @@ import yaml
 from tiny_runs import make_info
 
 from evossl.errors import UserError
-from evossl.runfolder import RunInfo, claim, read_run
+from evossl.runfolder import RunInfo, claim, read_run, withdrawn_if_refused
 
 HERE = Path("/videos")
 
@@ -130,3 +130,20 @@ def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Pat
 def test_a_folder_without_a_run_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         read_run(tmp_path)
+
+
+def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    unmeasured = replace(info(), scales={})
+    claim(folder, unmeasured, resume=False)
+    with pytest.raises(UserError, match="too few"), withdrawn_if_refused(folder):
+        raise UserError("too few videos")
+    assert not folder.exists()
+    claim(folder, unmeasured, resume=False)
+
+
+def test_a_run_that_had_begun_is_never_withdrawn(begun: Path) -> None:
+    before = everything(begun)
+    with pytest.raises(UserError, match="gone"), withdrawn_if_refused(begun):
+        raise UserError("a video is gone")
+    assert everything(begun) == before

@@ -24,7 +24,7 @@ from evossl.cli.options import (
 from evossl.cli.progress import bar, say
 from evossl.config import SearchSpace
 from evossl.files import write_json
-from evossl.runfolder import RunInfo, claim
+from evossl.runfolder import RunInfo, claim, withdrawn_if_refused
 
 if TYPE_CHECKING:
     from evossl.cluster.search import SearchOutcome
@@ -142,7 +142,8 @@ def search_and_report(
     info = claim(out, info, resume)
     try:
         manifest, cache = out / "manifest.parquet", Path(info.cache)
-        prepare_videos(info.data, manifest, cache, chosen, workers, begun=bool(info.scales))
+        with withdrawn_if_refused(out):
+            prepare_videos(info.data, manifest, cache, chosen, workers, begun=bool(info.scales))
         plan = SearchPlan(
             chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
         )

@@ -26,7 +26,7 @@ from evossl.cli.options import (
 from evossl.cli.progress import bar, say
 from evossl.errors import RunError, UserError
 from evossl.export import EncoderConfig, export_encoder
-from evossl.runfolder import RunInfo, claim, write_run
+from evossl.runfolder import RunInfo, claim, withdrawn_if_refused, write_run
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
 from evossl.training.terms import term_weights
@@ -95,7 +95,8 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
 
     space = info.parsed_space()
     manifest, cache = out / "manifest.parquet", Path(info.cache)
-    prepare_videos(info.data, manifest, cache, space, workers, begun=bool(info.scales))
+    with withdrawn_if_refused(out):
+        prepare_videos(info.data, manifest, cache, space, workers, begun=bool(info.scales))
     run = RunSpec.of(out, info)
     if not info.scales:
         with bar("measuring gradient scales") as advance:
