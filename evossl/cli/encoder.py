@@ -128,9 +128,10 @@ def evaluate_folder(
     from evossl.evaluation.evaluate import evaluate as score
     from evossl.evaluation.evaluate import parse_protocols
     from evossl.export import load_encoder
+    from evossl.training.workbench import pick_device
 
     names = parse_protocols(protocols)
-    model = load_encoder(encoder)
+    model = load_encoder(encoder).to(pick_device(None))
     cut = Cut(num_folds, split, seed)
     opened = open_labelled(
         data, model.config, cache, label=label, workers=workers, seed=seed, cut=cut
@@ -194,11 +195,12 @@ def finetune(
     from evossl.evaluation.finetune import finetune as train
     from evossl.evaluation.labels import labelled
     from evossl.export import load_encoder
+    from evossl.training.workbench import pick_device
 
     if out.exists():
         raise UserError(f"--out {out}: is there already; give a new folder")
     check_out_folder(out)
-    model = load_encoder(_encoder_folder(encoder))
+    model = load_encoder(_encoder_folder(encoder)).to(pick_device(None))
     opened = open_labelled(
         data, model.config, cache, label=label, workers=workers, seed=seed, cut=None
     )
@@ -209,7 +211,7 @@ def finetune(
             model, opened.clips, rows.videos, rows.class_N, rows.classes, options,
             seed=seed, progress=advance,
         )  # fmt: skip
-    save_classifier(classifier, out)
+    save_classifier(classifier.cpu(), out)
     click.echo(f"{out}: a classifier of {', '.join(rows.classes)}")
 
 
