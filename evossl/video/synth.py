@@ -1,6 +1,6 @@
 """Synthetic videos: real files whose classes only motion tells apart, with every factor known.
 
-Three independent factors: motion (the class, Zipf), appearance (shape, texture and colours of shape
+Three independent factors: motion (the class, Zipf), appearance (texture and colours of shapes
 and ground, Zipf) and sound (timbre, uniform); beats sound in step with the motion's phase.
 """
 
