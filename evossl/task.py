@@ -6,8 +6,6 @@ augments or calls an encoder.
 Shapes: B clip, N piece.
 """
 
-import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,9 +17,10 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from evossl.errors import MISTAKES, UserError
+from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.streams import EncoderShape, Features, Stream
+from evossl.userfile import load_file
 from evossl.views.spec import Applied, View
 
 Streams = tuple[Stream, ...]
@@ -210,12 +209,14 @@ def catalogue_root() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parent.parent
 
 
-@cache
 def load_catalogue(extra: Path | None = None) -> Mapping[str, type[Task]]:
     """Return the task classes by name, from the catalogue and a user's own folder.
 
+    A file is loaded once a process: however it is asked for, its class is the same.
+
     Raises:
-        UserError: a file without exactly one `Task`, a name that is taken, no such folder.
+        UserError: a file that cannot be loaded or has not exactly one `Task`, a name that is taken,
+            no such folder.
     """
     folders = [catalogue_root() / "tasks", *([extra] if extra else [])]
     tasks: dict[str, type[Task]] = {}
@@ -225,21 +226,14 @@ def load_catalogue(extra: Path | None = None) -> Mapping[str, type[Task]]:
         for file in sorted(folder.glob("[!_]*.py")):
             if file.stem in tasks:
                 raise UserError(f"{file}: the name {file.stem!r} is taken; rename the file")
-            tasks[file.stem] = _load_task(file)
+            tasks[file.stem] = _load_task(file.resolve())
     return tasks
 
 
+@cache
 def _load_task(file: Path) -> type[Task]:
     name = f"evossl_tasks.{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except MISTAKES as error:
-        raise UserError(f"{file}: cannot be loaded: {error!r}") from error
+    module = load_file(file, name)
     own = [
         value
         for value in vars(module).values()

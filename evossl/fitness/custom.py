@@ -1,14 +1,13 @@
 """A user's own fitness: `file.py:function`, or `file.py` with a function named `fitness`."""
 
-import importlib.util
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from evossl.errors import MISTAKES, UserError
 from evossl.fitness.features import ScoringFeatures
 from evossl.naming import unknown
+from evossl.userfile import load_file, mistake
 
 FitnessFunction = Callable[[ScoringFeatures], float]
 
@@ -24,20 +23,8 @@ def load_function(name: str) -> FitnessFunction:
     Raises:
         UserError: no such file, it cannot be loaded, it has no such function.
     """
-    parts = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", name)
-    if parts is None or not Path(parts["file"]).is_file():
-        raise UserError(f"fitness {name}: no such file; write file.py:function")
-    file, function = Path(parts["file"]), parts["function"] or "fitness"
-    module_name = f"evossl_fitness.{file.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except MISTAKES as error:
-        raise UserError(f"fitness {file}: cannot be loaded: {error!r}") from error
+    file, function = _parts(name)
+    module = load_file(file, f"evossl_fitness.{file.stem}")
     found = {key: value for key, value in vars(module).items() if callable(value)}
     if function not in found:
         raise UserError(f"fitness {file}: {unknown('function', function, found)}")
@@ -56,6 +43,14 @@ def call(name: str, features: ScoringFeatures) -> float:
         return float(function(features))
     except MISTAKES as error:
         raise UserError(
-            f"fitness {name}: failed: {error!r}; it takes ScoringFeatures and "
-            "returns a number, lower is better"
+            f"fitness {name}: failed: {mistake(error, _parts(name)[0])}; it takes ScoringFeatures "
+            "and returns a number, lower is better"
         ) from error
+
+
+def _parts(name: str) -> tuple[Path, str]:
+    """The file, and its function."""
+    parts = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", name)
+    if parts is None or not Path(parts["file"]).is_file():
+        raise UserError(f"fitness {name}: no such file; write file.py:function")
+    return Path(parts["file"]), parts["function"] or "fitness"

@@ -1,5 +1,6 @@
 """A wrong space is refused before anything is touched: exit 2, the key, the remedy, no trace."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def refused(run_cli: Run, *argv: str) -> str:
     answer = run_cli(*argv)
     assert answer.code == 2, answer
     assert answer.out == ""
-    assert answer.err.count("rror: ") == 1
+    assert len(re.findall(r"^[Ee]rror: ", answer.err, re.MULTILINE)) == 1
     return answer.err
 
 
@@ -132,10 +133,13 @@ def test_an_unknown_verb_is_answered_with_the_nearest(run_cli: Run) -> None:
     ("text", "said"),
     [
         (None, "--tasks mine: no such folder"),
-        ("x = (", "broken.py: cannot be loaded: SyntaxError"),
-        ("raise RuntimeError('boo')", "broken.py: cannot be loaded: RuntimeError('boo')"),
-        ("open('nothing')", "broken.py: cannot be loaded: FileNotFoundError"),
-        ("assert False", "broken.py: cannot be loaded: AssertionError"),
+        ("import sys\nx = (", "line 2: SyntaxError: '(' was never closed"),
+        ("if x:\ny", "line 2: IndentationError: expected an indented block"),
+        ("import nupmy", "line 1: ModuleNotFoundError: No module named 'nupmy'"),
+        ("\nfrom evossl.task import Tsk", "line 2: ImportError: cannot import name 'Tsk'"),
+        ("def f():\n    raise RuntimeError('boo')\nf()", "line 2: RuntimeError: boo"),
+        ("open('nothing')", "line 1: FileNotFoundError: "),
+        ("x = 3\nassert x == 2", "line 2: AssertionError: assert x == 2"),
         ("x = 1", "a task file defines exactly one Task, this one 0"),
     ],
 )
@@ -144,8 +148,22 @@ def test_a_broken_task_of_one_s_own_is_named(run_cli: Run, text: str | None, sai
         Path("mine").mkdir()
         Path("mine/broken.py").write_text(text)
     space = ("--space", "tiny", "--data", ".", "--out", "run")
-    assert said in refused(run_cli, "search", "--tasks", "mine", *space)
-    assert said in refused(run_cli, "tasks", "--tasks", "mine")
+    for words in (("search", *space), ("tasks",)):
+        message = refused(run_cli, *words, "--tasks", "mine")
+        assert said in message
+        assert text is None or "mine/broken.py: " in message
+
+
+def test_a_mistake_in_a_file_that_a_task_imports_is_placed_there(
+    run_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("mine").mkdir()
+    monkeypatch.syspath_prepend(Path("mine").resolve())
+    Path("mine/_helper.py").write_text("x = (")
+    Path("mine/broken.py").write_text("import _helper")
+    said = refused(run_cli, "tasks", "--tasks", "mine")
+    assert "mine/broken.py: cannot be loaded: " in said
+    assert "_helper.py, line 1: SyntaxError: '(' was never closed" in said
 
 
 @pytest.mark.parametrize(

@@ -66,4 +66,4 @@ def test_a_users_fitness_that_fails_on_a_control_is_that_controls_reason(
     controls = score_controls(with_fitness(run, name=str(file)))
     assert [control.name for control in controls] == NAMES
     assert all(control.fitness is None for control in controls)
-    assert sum("ValueError('no')" in str(control.reason) for control in controls) >= 5
+    assert sum("line 2: ValueError: no" in str(control.reason) for control in controls) >= 5

@@ -120,12 +120,22 @@ def test_a_file_may_define_dataclasses_and_lie_in_a_folder_that_ends_in_py(tmp_p
 
 
 @pytest.mark.parametrize(
-    "body", ["return 'good'", "return None", "return 1 / 0", "return x.clean", "return [][1]"]
+    ("body", "said"),
+    [
+        ("return 'good'", "ValueError"),
+        ("return None", "TypeError"),
+        ("return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("return x.clean", "line 2: AttributeError: "),
+        ("return [][1]", "line 2: IndexError: "),
+        ("assert len(x) > 1000", "line 2: AssertionError: assert len(x) > 1000"),
+        ("assert len(x) > 1000, 'too few'", "line 2: AssertionError: too few"),
+    ],
 )
-def test_a_function_that_fails_is_named(body: str, tmp_path: Path) -> None:
+def test_a_function_that_fails_is_named_with_its_line(body: str, said: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"def fitness(x):\n    {body}\n")
-    with pytest.raises(UserError, match=r"mine\.py.*failed"):
+    with pytest.raises(UserError, match=r"mine\.py.*failed: .*a number, lower is better") as caught:
         score(real(60), Fitness(name=path), 0)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
