@@ -76,14 +76,14 @@ class Site:
         return self.folder.parent / f"labelled-{self.seed}" / "labels.parquet"
 
 
-def space_of(case: str, plan: Plan) -> SearchSpace:
+def space_of(case: str) -> SearchSpace:
     """The demo's space, with the case's `ignores`."""
-    return load_space("tiny", {"ignores": list(CASES[case]), "fitness": {"clips": plan.videos}})
+    return load_space("tiny", {"ignores": list(CASES[case])})
 
 
 def open_site(case: str, seed: int, plan: Plan, out: Path) -> Site:
     """Write the videos, fill the cache, measure the scales; skipped where it is done."""
-    space = space_of(case, plan)
+    space = space_of(case)
     for name, num, offset in (("train", plan.videos, 0), ("labelled", plan.labelled, 1000)):
         folder = out / f"{name}-{seed}"
         if not (folder / "labels.parquet").is_file():
@@ -186,6 +186,11 @@ def grade_supervised(site: Site) -> dict[str, Any]:
     return dict(scores["random_init"]["finetune"])
 
 
+def trial_folder(site: Site, sampler: config.Sampler, number: int) -> Path:
+    """Where a trial is; trial 0 is equal weights, whoever searches: trained once."""
+    return site.folder / (f"{sampler.name}/{number}" if number else "equal-weights")
+
+
 def search(
     site: Site, sampler: config.Sampler, plan: Plan, pool: ProcessPoolExecutor
 ) -> list[dict[str, Any]]:
@@ -200,12 +205,12 @@ def search(
     with study:
         for row in study.rows():
             if row.status not in ("running", "control"):
-                file = folder / str(row.trial) / "graded.json"
+                file = trial_folder(site, sampler, row.trial) / "graded.json"
                 graded[row.trial] = remember(file, dict) | {"weights": dict(row.weights)}
         while len(graded) < plan.trials:
             while len(under_way) < PROCESSES and len(graded) + len(under_way) < plan.trials:
                 proposal = study.ask()
-                where = str(folder / str(proposal.number))
+                where = str(trial_folder(site, sampler, proposal.number))
                 spec = TrialSpec(
                     proposal.number, proposal.weights, site.run, plan.steps, folder=where
                 )
@@ -273,11 +278,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cases", nargs="+", default=list(CASES))
-    parser.add_argument("--videos", type=int, default=360)
-    parser.add_argument("--labelled", type=int, default=240)
-    parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--final-steps", type=int, default=400)
+    parser.add_argument("--videos", type=int, default=1200)
+    parser.add_argument("--labelled", type=int, default=400)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--final-steps", type=int, default=300)
     options = parser.parse_args()
     plan = Plan(
         options.videos, options.labelled, options.trials, options.steps, options.final_steps
