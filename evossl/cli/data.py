@@ -38,7 +38,7 @@ def synth(folder: Path, videos: int, classes: int, seed: int) -> None:
 
     with bar("writing videos") as advance:
         labels = synthesise(folder, videos, classes, seed, advance)
-    click.echo(f"{videos} videos in {folder}; their factors in {labels}")
+    click.echo(f"{_counted(videos)} in {folder}; their factors in {labels}")
 
 
 @click.command()
@@ -50,6 +50,8 @@ def synth(folder: Path, videos: int, classes: int, seed: int) -> None:
 @json_option
 def index(videos: str, out: Path, workers: int, as_json: bool) -> None:
     """Probe every video once; what cannot be read is set aside with its reason.
+
+    VIDEOS is a folder, a glob, a manifest or a single video, here or at an fsspec URL.
 
     Example: evossl index /archive --out manifest.parquet
     """
@@ -102,7 +104,7 @@ def cache(
     settings = Cache(fps=fps, short_side=short_side, max_seconds=max_seconds, limit_gb=limit_gb)
     found = make_index(videos, None, workers)
     report = fill_cache(found.videos, folder, settings, workers)
-    click.echo(f"{len(report.readable)} videos in {folder}")
+    click.echo(f"{_counted(len(report.readable))} in {folder}")
 
 
 def make_index(source: str, out: Path | None, workers: int) -> Index:
@@ -168,3 +170,7 @@ def say_set_aside(aside: list[tuple[str, str]]) -> None:
         say(f"  {path}: {reason}")
     if len(aside) > MAX_LISTED:
         say(f"  and {len(aside) - MAX_LISTED} more, with their reasons, in the manifest")
+
+
+def _counted(videos: int) -> str:
+    return f"{videos} video{'' if videos == 1 else 's'}"

@@ -60,7 +60,7 @@ def data_options(command: Command) -> Command:
             "--data",
             required=True,
             metavar="VIDEOS",
-            help="A folder, a glob, a manifest or an fsspec URL of videos.",
+            help="A folder, a glob, a manifest or a single video, here or at an fsspec URL.",
         ),
     ):
         command = option(command)

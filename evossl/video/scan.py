@@ -35,6 +35,7 @@ EXTENSIONS = frozenset(
         "wmv",
     )
 )
+KNOWN = f"extensions: {', '.join(sorted(EXTENSIONS))}; a manifest can list files of any name"
 MANIFESTS = (".parquet", ".csv")
 
 
@@ -77,10 +78,7 @@ def scan(source: str) -> list[Found]:
     root, paths, faults = _list_remote(source) if is_url(source) else _list_local(source)
     videos = sorted(path for path in paths if _is_video(path))
     if not videos and not faults:
-        known = ", ".join(sorted(EXTENSIONS))
-        raise UserError(
-            f"{source}: no videos here (extensions: {known}); a manifest can list files of any name"
-        )
+        raise UserError(f"{source}: no videos here ({KNOWN})")
     labels = _labels(root, videos)
     return [Found(path, label) for path, label in zip(videos, labels, strict=True)] + faults
 
@@ -93,6 +91,8 @@ def _is_video(path: str) -> bool:
 def _list_local(source: str) -> tuple[str, list[str], list[Found]]:
     """The root, the files below it, the folders that cannot be listed."""
     if Path(source).is_file():
+        if not _is_video(source):
+            raise UserError(f"{source}: is a file, but not named as a video ({KNOWN})")
         return str(Path(source).parent), [source], []
     if Path(source).is_dir():
         return source, *_walk(source)
@@ -197,6 +197,8 @@ def read_table(source: str) -> pa.Table:
             return pyarrow.parquet.read_table(pa.BufferReader(file.read()))
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{source}: is a folder; name a .csv or .parquet file") from error
     except (pa.ArrowInvalid, ImportError, UnicodeDecodeError) as error:
         raise UserError(f"{source}: not a table: {error}") from error
     except OSError as error:

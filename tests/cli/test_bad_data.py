@@ -152,6 +152,7 @@ def test_a_damaged_encoder_is_refused_by_its_file(
         (("--protocols", ""), "--protocols: none given"),
         (("--label", "colour"), "unknown label column 'colour'"),
         (("--split", "nowhere.csv"), "nowhere.csv: no such file"),
+        (("--split", "."), ".: is a folder; name a .csv or .parquet file"),
     ],
 )
 def test_wrong_evaluations_are_refused_before_a_video_is_decoded(

@@ -32,6 +32,12 @@ def test_index_lists_what_was_set_aside(run_cli: Run, videos: Path) -> None:
     assert aside["reason"]
 
 
+def test_a_single_video_is_a_source(run_cli: Run, videos: Path) -> None:
+    video = min(videos.rglob("*.mp4"))
+    assert one_object(run_cli, "index", video) == {"videos": 1, "quarantined": []}
+    assert run_cli("cache", video, "--out", "cache").out == "1 video in cache\n"
+
+
 def test_tasks_are_those_of_the_catalogue(run_cli: Run) -> None:
     found = one_object(run_cli, "tasks")["tasks"]
     assert {row["task"] for row in found} == set(load_catalogue())

@@ -121,6 +121,8 @@ def test_memory_urls_scan_as_folders_globs_and_manifests() -> None:
         ("m.csv", "m.csv: no column 'path'; it has file, label"),
         ("none.csv", "none.csv: the manifest has no rows"),
         ("gone.parquet", "gone.parquet: no such file"),
+        ("folder.parquet", "folder.parquet: is a folder; name a .csv or .parquet file"),
+        ("note.txt", r"note.txt: is a file, but not named as a video \(extensions: 3gp, "),
         ("text.parquet", "text.parquet: not a table"),
         ("twice.csv", "stands twice"),
         ("hole.csv", "row 2 has no path"),
@@ -133,7 +135,9 @@ def test_wrong_sources_name_themselves_and_the_remedy(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.parquet").mkdir()
     for name, text in {
+        "note.txt": "hello",
         "m.csv": "file,label\na,b\n",
         "none.csv": "path,label\n",
         "text.parquet": "hello",
