@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from evossl.streams import EncoderShape, Features, Stream
 from evossl.task import Seen, SeenView, Task, Term, load_catalogue
+from evossl.views.shapes import segments_come_apart
 from evossl.views.spec import Applied, View
 
 FRAMES, SIZE, BANDS, MEL_STEPS = 8, 32, 40, 66
@@ -68,12 +69,14 @@ def build(term: Term, seed: int = 0, **options: object) -> Case:
     return Case(term, task, task.views())
 
 
-def input_shape(view: View) -> tuple[int, int, int, int]:
-    """(C, T, H, W) of a view's pixels."""
+def input_shape(view: View) -> tuple[int, ...]:
+    """(C, T, H, W) of a view's pixels, (N, C, T, H, W) of N pieces."""
+    pieces = (view.pieces,) if view.pieces > 1 else ()
     channels, frames, height, width = SHAPES[view.stream].input
     if view.stream is Stream.AUDIO:
-        return channels, frames, height, width
-    return channels, view.time.frames or frames, height, width
+        return *pieces, channels, frames, height, width
+    taken, size = view.time.frames or frames, view.space.size or height
+    return *pieces, channels, taken // (view.pieces if segments_come_apart(view) else 1), size, size
 
 
 def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
@@ -95,15 +98,25 @@ def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
     )
 
 
-def features(stream: Stream, num: int, generator: Generator, scale: float = 1.0) -> Features:
+def applied_to(view: View, num: int, generator: Generator) -> Applied:
+    """Labels of a view: each drawn piece has its own."""
+    if view.pieces == 1 or segments_come_apart(view):
+        return applied(num, generator)
+    each = [applied(num, generator) for _ in range(view.pieces)]
+    names = [name for name in Applied.__dataclass_fields__ if getattr(each[0], name) is not None]
+    return Applied(**{n: torch.stack([getattr(a, n) for a in each], dim=1) for n in names})
+
+
+def features(view: View, num: int, generator: Generator, scale: float = 1.0) -> Features:
     """Leaves of the stream's shapes that ask for gradients."""
-    shape = SHAPES[stream]
+    shape = SHAPES[view.stream]
+    rows = (num, view.pieces) if view.pieces > 1 else (num,)
 
     def leaf(*size: int) -> Tensor:
-        return (scale * torch.randn(size, generator=generator)).requires_grad_()
+        return (scale * torch.randn(*rows, *size, generator=generator)).requires_grad_()
 
-    maps = {stage: leaf(num, *size) for stage, size in shape.maps.items()}
-    return Features(leaf(num, shape.width), maps)
+    maps = {stage: leaf(*size) for stage, size in shape.maps.items()}
+    return Features(leaf(shape.width), maps)
 
 
 def show(views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 1.0) -> Seen:
@@ -114,8 +127,8 @@ def show(views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 
     for name, view in views.items():
         if view.pixels not in pixels:
             pixels[view.pixels] = torch.randn(num, *input_shape(view), generator=generator)
-        seen_by = None if view.encoder is None else features(view.stream, num, generator, scale)
-        shown[name] = SeenView(pixels[view.pixels], applied(num, generator), seen_by)
+        seen_by = None if view.encoder is None else features(view, num, generator, scale)
+        shown[name] = SeenView(pixels[view.pixels], applied_to(view, num, generator), seen_by)
     return Seen(
         shown,
         video_id_B=torch.arange(num),
