@@ -7,20 +7,23 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from evossl import __version__
 from evossl.config import SearchSpace, parse_space
 from evossl.errors import RunError, UserError
 from evossl.files import write_atomically
+from evossl.naming import unknown
 
 FREE = ("budget", "resources")  # keys of a space that a resume may change, steps excepted
+REMEDY = "Bring the file back from a copy, or begin anew with another --out"
 PACKAGES = ("torch", "torchvision", "torchaudio", "pytorchvideo", "ray", "optuna", "cmaes", "numpy")
 
 
@@ -34,6 +37,8 @@ class RunInfo:
         device: as asked for, or None. scales: gradient scale of every term, once measured.
         created: UTC, ISO 8601. versions: of Python, evossl, its libraries. git: hash, or None.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     space: dict[str, Any]
     seed: int
@@ -80,15 +85,30 @@ def read_run(folder: Path) -> RunInfo:
     """Return what `run.yaml` says.
 
     Raises:
-        UserError: not a run folder, or a `run.yaml` of another version.
+        UserError: not a run folder; a `run.yaml` that is damaged or of another version.
     """
     path = folder / "run.yaml"
     if not path.is_file():
         raise UserError(f"{folder}: not a run folder: it has no run.yaml")
     try:
-        return RunInfo(**yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is damaged: not YAML. {REMEDY}") from error
+    try:
+        return TypeAdapter(RunInfo).validate_python(raw)
+    except ValidationError as error:
+        faults = "; ".join(map(_fault, error.errors()))
+        raise UserError(f"{path}: is damaged, or of another version: {faults}. {REMEDY}") from None
+
+
+def _fault(problem: Any) -> str:
+    """One of pydantic's errors, in words of this house."""
+    key = ".".join(map(str, problem["loc"]))
+    if not key:
+        return "it holds no keys"
+    if problem["type"] == "unexpected_keyword_argument":
+        return unknown("key", key, [field.name for field in fields(RunInfo)])
+    return f"{key} {'is missing' if problem['type'] == 'missing' else 'is of the wrong kind'}"
 
 
 def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:

@@ -114,7 +114,7 @@ def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{", "space: {}\nsurprise: 1\n", "\x00"])
 def test_a_broken_run_file_is_named(begun: Path, text: str) -> None:
     (begun / "run.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"run\.yaml: cannot be read"):
+    with pytest.raises(UserError, match=r"run\.yaml: is damaged"):
         claim(begun, info(), resume=True)
 
 

@@ -115,11 +115,33 @@ def test_what_is_no_run_and_no_encoder_is_refused_by_its_path(
     assert not Path("made").exists()
 
 
-@pytest.mark.parametrize("text", [b"{", b"a: 1", b"", bytes(range(256)), b"[1]"])
-def test_a_damaged_run_is_refused_by_its_file(run_cli: Run, text: bytes) -> None:
+WHOLE = "space: {}\nseed: 0\ndata: videos\ncommand: evossl\ncache: cache\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"{", "not YAML"),
+        (bytes(range(256)), "not YAML"),
+        (b"", "it holds no keys"),
+        (b"[1]", "it holds no keys"),
+        (b"sed: 1", "unknown key 'sed': did you mean 'seed'?"),
+        (b"seed: 1", "space is missing; data is missing; command is missing; cache is missing"),
+        (WHOLE.replace("seed: 0", "seed: zero").encode(), "seed is of the wrong kind"),
+        (WHOLE.replace("space: {}", "space: 3").encode(), "space is of the wrong kind"),
+        ((WHOLE + "scales: {simclr.rgb: [1]}").encode(), "scales.simclr.rgb is of the wrong kind"),
+    ],
+)
+def test_a_damaged_run_is_refused_by_its_file_in_plain_words(
+    run_cli: Run, text: bytes, said: str
+) -> None:
     Path("run").mkdir()
     Path("run/run.yaml").write_bytes(text)
-    assert "run/run.yaml: cannot be read" in refused(run_cli, "report", "run")
+    message = refused(run_cli, "report", "run")
+    assert message.startswith("error: run/run.yaml: is damaged")
+    assert said in message
+    assert "Bring the file back from a copy" in message
+    assert not any(word in message for word in ("RunInfo", "__init__", "codec", "NoneType"))
 
 
 @pytest.mark.parametrize(
