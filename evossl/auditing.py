@@ -1,16 +1,15 @@
 """Audit of a run: the accuracy of each trial's kept features, and how each score ranks with it."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from evossl.errors import UserError
 from evossl.evaluation.audit import Agreement, audit
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge, summarise
 from evossl.evaluation.splits import folds
+from evossl.search.table import read_table
 from evossl.training.features import FEATURES, read_features
 
 PROTOCOLS = ("knn", "linear")
@@ -24,6 +23,7 @@ def audit_run(
     *,
     num_folds: int,
     seed: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Agreement]:
     """Return each label-free score's rank correlation with accuracy over a run's trials.
 
@@ -35,21 +35,22 @@ def audit_run(
         groups: by path: what must not stand on both sides of a fold.
         num_folds: of the cross-validation.
         seed: of the folds.
+        progress: called with (trials done, trials in all).
 
     Raises:
-        UserError: no table there, fewer than 3 trials, no label for the run's held-out videos.
+        UserError: no table there or a damaged one, fewer than 3 trials, no label for the run's
+            held-out videos.
     """
-    table = run / "trials.parquet"
-    if not table.is_file():
-        raise UserError(f"{run}: no trials.parquet there: not the folder of a search")
-    rows = [row for row in pq.read_table(table).to_pylist() if row["status"] == "complete"]
+    rows = [row for row in read_table(run / "trials.parquet") if row.status == "complete"]
     if len(rows) < MIN_TRIALS:
         raise UserError(f"{run}: {len(rows)} complete trials; a rank needs at least {MIN_TRIALS}")
     accuracy = {}
-    for row in rows:
-        file = run / "trials" / str(row["trial"]) / FEATURES
+    for done, row in enumerate(rows, 1):
+        file = run / "trials" / str(row.trial) / FEATURES
         if file.is_file():
-            accuracy[row["trial"]] = _accuracy(file, labels, groups, num_folds, seed)
+            accuracy[row.trial] = _accuracy(file, labels, groups, num_folds, seed)
+        if progress:
+            progress(done, len(rows))
     return audit(rows, accuracy)
 
 

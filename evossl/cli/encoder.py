@@ -239,7 +239,8 @@ def audit(
     found = make_index(data, None, workers)
     labels = dict(zip((v.path for v in found.videos), found.labels(label), strict=True))
     groups = {video.path: video.group for video in found.videos}
-    table = audit_run(run, labels, groups, num_folds=folds, seed=seed)
+    with bar("auditing the trials") as advance:
+        table = audit_run(run, labels, groups, num_folds=folds, seed=seed, progress=advance)
     if as_json:
         click.echo(json.dumps({"scores": [asdict(row) for row in table]}))
         return

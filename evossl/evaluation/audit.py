@@ -6,12 +6,12 @@ Shapes: N trial.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
-INDICATOR = "indicator."
+from evossl.search.table import TrialRow
 
 Direction = Literal["lower", "higher", "near 1"]
 DIRECTIONS: Mapping[str, Direction] = {
@@ -19,7 +19,6 @@ DIRECTIONS: Mapping[str, Direction] = {
     "kl_hard": "lower",
     "kl_soft": "lower",
     "kl_l2": "lower",
-    "effective_clusters": "higher",
     "ami_views": "higher",
     "ami_shuffled": "lower",
     "mrr": "higher",
@@ -28,9 +27,9 @@ DIRECTIONS: Mapping[str, Direction] = {
     "alpha_req": "near 1",
     "alignment": "lower",
     "uniformity": "lower",
-    "seconds": "lower",
 }
-"""What its inventors call better; one that is not here is read as "higher"."""
+"""What is called better (docs/fitness.md). An indicator that is not here has no row in an audit:
+`effective_clusters`, best at Zipf's own number (`kl_hard` measures that), and `seconds`, a cost."""
 
 
 @dataclass(frozen=True)
@@ -53,26 +52,29 @@ class Agreement:
     num_trials: int
 
 
-def audit(rows: Sequence[Mapping[str, Any]], accuracy: Mapping[int, float]) -> list[Agreement]:
-    """Return each score's agreement with accuracy, the best first.
+def audit(rows: Sequence[TrialRow], accuracy: Mapping[int, float]) -> list[Agreement]:
+    """Return the agreement with accuracy of each score that has a direction, the best first.
 
     Args:
-        rows: of `trials.parquet`: `trial`, `fitness` and `indicator.<name>` columns.
+        rows: trials.
         accuracy: by trial number, on labelled clips; trials without one are left out.
     """
-    judged = [row for row in rows if row["trial"] in accuracy]
-    keys = dict.fromkeys(key for row in judged for key in row if key.startswith(INDICATOR))
+    judged = [row for row in rows if row.trial in accuracy]
+    accuracies = [accuracy[row.trial] for row in judged]
+    scores = {"fitness": [row.fitness for row in judged]} | {
+        name: [row.indicators.get(name) for row in judged]
+        for name in DIRECTIONS
+        if any(name in row.indicators for row in judged)
+    }
     table = [
-        _agreement(
-            key.removeprefix(INDICATOR), [(row.get(key), accuracy[row["trial"]]) for row in judged]
-        )
-        for key in ("fitness", *keys)
+        _agreement(name, list(zip(values, accuracies, strict=True)))
+        for name, values in scores.items()
     ]
     return sorted(table, key=lambda one: math.inf if one.spearman is None else -one.spearman)
 
 
 def _agreement(name: str, pairs: Sequence[tuple[float | None, float]]) -> Agreement:
-    better = DIRECTIONS.get(name, "higher")
+    better = DIRECTIONS[name]
     known = [(s, a) for s, a in pairs if s is not None and math.isfinite(s) and math.isfinite(a)]
     score_N, accuracy_N = np.array(known, dtype=np.float64).reshape(-1, 2).T
     if len(known) < 3 or np.ptp(score_N) == 0 or np.ptp(accuracy_N) == 0:

@@ -1,18 +1,24 @@
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from scipy import stats
 
+from evossl.auditing import audit_run
 from evossl.config import Fitness
+from evossl.errors import UserError
 from evossl.evaluation.audit import DIRECTIONS, audit
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import score
+from evossl.search.table import TrialRow, write_table
+from evossl.training.features import FEATURES, write_features
 
 
 def rows(fitness, rankme):
     return [
-        {"trial": i, "fitness": f, "indicator.rankme": r, "weight.simclr.rgb": 1.0}
+        TrialRow(i, "", "complete", f, indicators={} if r is None else {"rankme": r})
         for i, (f, r) in enumerate(zip(fitness, rankme, strict=True))
     ]
 
@@ -49,13 +55,61 @@ def test_trials_without_accuracy_are_left_out() -> None:
 
 def test_alpha_is_better_the_nearer_it_is_to_one() -> None:
     alphas = [3.0, 0.5, 1.2, 1.0]
-    trials = [{"trial": i, "fitness": 1.0, "indicator.alpha_req": a} for i, a in enumerate(alphas)]
+    trials = [
+        TrialRow(i, "", "complete", 1.0, indicators={"alpha_req": a}) for i, a in enumerate(alphas)
+    ]
     table = audit(trials, {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4})
     assert table[0].spearman == 1.0
 
 
-def test_every_indicator_of_the_fitness_has_a_direction() -> None:
+def test_indicators_have_the_directions_of_the_page_on_fitness_or_no_row() -> None:
+    """Those without one: the number of clusters, which is best at Zipf's, and what a score cost."""
+    page = (Path(__file__).parents[2] / "docs" / "fitness.md").read_text(encoding="utf-8")
+    good = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (\w+)", page, re.MULTILINE))
+    words = {"lower": "low", "higher": "high", "near 1": "near"}
+    for name in DIRECTIONS.keys() - {"fitness"}:
+        assert good[name] == words[DIRECTIONS[name]], name
+
     generator = torch.Generator().manual_seed(0)
     views = [torch.randn(64, 8, generator=generator) for _ in range(4)]
     found = score(ScoringFeatures(*views), Fitness(clusters=4), 0).indicators
-    assert set(found) <= set(DIRECTIONS)
+    shown = audit([TrialRow(0, "", "complete", 1.0, indicators=found)], {0: 0.5})
+    assert {one.score for one in shown} == DIRECTIONS.keys()
+    assert found.keys() - DIRECTIONS.keys() == {"effective_clusters", "seconds"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of three trials, the first of which tells its two classes of clips apart."""
+    generator = torch.Generator().manual_seed(0)
+    for trial, distance in enumerate((9.0, 0.5, 0.0)):
+        clean_ND = torch.randn(24, 4, generator=generator)
+        clean_ND[::2] += distance
+        file = tmp_path / "trials" / str(trial) / FEATURES
+        write_features(file, clean_ND, [f"{i}.mp4" for i in range(24)])
+    write_table(
+        tmp_path / "trials.parquet",
+        [TrialRow(i, "", "complete", float(i), indicators={"seconds": 1.0}) for i in range(3)]
+        + [TrialRow(-1, "noise", "control", 9.0), TrialRow(3, "", "failed", reason="collapsed")],
+    )
+    return tmp_path
+
+
+LABELS = {f"{i}.mp4": "ab"[i % 2] for i in range(24)}
+
+
+def test_an_audit_of_a_run_takes_its_complete_trials_and_says_how_far_it_is(run: Path) -> None:
+    said: list[tuple[int, int]] = []
+    groups = {path: path for path in LABELS}
+    table = audit_run(
+        run, LABELS, groups, num_folds=2, seed=0, progress=lambda *at: said.append(at)
+    )
+    assert [(one.score, one.num_trials) for one in table] == [("fitness", 3)]
+    assert table[0].spearman >= 0.5  # the best fitness is the one that tells the classes apart
+    assert said == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_audit_of_a_damaged_table_is_refused_by_its_file(run: Path) -> None:
+    (run / "trials.parquet").write_bytes(b"not a table")
+    with pytest.raises(UserError, match=r"trials\.parquet: not a trials table"):
+        audit_run(run, LABELS, LABELS, num_folds=2, seed=0)
