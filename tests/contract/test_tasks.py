@@ -21,8 +21,8 @@ from evossl.task import Seen, Task, Term, catalogue_root, heads, load_catalogue
 from evossl.views.sampling import room_for
 
 FILES = sorted((catalogue_root() / "tasks").glob("[!_]*.py"))
-MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.views.spec")
-MAY_IMPORT += ("evossl.encoders", "torch", "collections.abc", "math", "typing")
+MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.encoders")
+MAY_IMPORT += ("evossl.views.spec", "evossl.views.recipes", "torch", "collections.abc", "math", "typing")
 TERMS = list(hand.all_terms())
 BATCH_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
