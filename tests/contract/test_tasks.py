@@ -22,7 +22,8 @@ from evossl.views.sampling import room_for
 
 FILES = sorted((catalogue_root() / "tasks").glob("[!_]*.py"))
 MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.encoders")
-MAY_IMPORT += ("evossl.views.spec", "evossl.views.recipes", "torch", "collections.abc", "math", "typing")
+MAY_IMPORT += ("evossl.views.spec", "evossl.views.recipes")
+MAY_IMPORT += ("torch", "collections.abc", "math", "typing")
 TERMS = list(hand.all_terms())
 BATCH_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
