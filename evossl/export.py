@@ -4,11 +4,7 @@ Shapes: B clip, T frame, H height, W width, C channel, D embedding.
 """
 
 import json
-import os
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -24,6 +20,7 @@ import evossl
 from evossl.config import Backbone, Model, Positive, SearchSpace
 from evossl.encoders import Encoder, build_encoder
 from evossl.errors import RunError, UserError
+from evossl.files import write_atomically
 from evossl.preprocess import Clean, prepare
 from evossl.streams import Stream
 
@@ -171,10 +168,14 @@ def export_encoder(
     broken = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if broken:
         raise RunError(f"{folder}: not exported: {broken[0]} has values that are not finite")
-    with _replacing(folder) as fresh:
+
+    def write(beside: Path) -> None:
+        beside.mkdir()
         text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-        (fresh / CONFIG).write_text(text, encoding="utf-8")
-        save_file(tensors, fresh / WEIGHTS, metadata={"format": "pt"})
+        (beside / CONFIG).write_text(text, encoding="utf-8")
+        save_file(tensors, beside / WEIGHTS, metadata={"format": "pt"})
+
+    write_atomically(folder, write)
 
 
 def _refuse_to_overwrite(folder: Path, replace: bool) -> None:
@@ -187,26 +188,6 @@ def _refuse_to_overwrite(folder: Path, replace: bool) -> None:
         remedy = "replace it explicitly, or name another folder" if is_encoder else "name another"
         what = "an encoder" if is_encoder else f"other things ({sorted(held)[0]})"
         raise UserError(f"{folder}: the folder holds {what}; {remedy}")
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A fresh folder beside `folder` that takes its place when all went well."""
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        fresh.mkdir(parents=True)
-        yield fresh
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{folder}: cannot be written: {error}") from error
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def load_encoder(path: str | Path) -> VideoEncoder:

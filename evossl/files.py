@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,11 +23,11 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         RunError: the disk is full or the folder cannot be written; what was there before is whole.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _hidden(path, "tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(beside)
         write(beside)
+        _sync(beside)
         _put_in_place(beside, path)
     except (OSError, SafetensorError) as error:
         _discard(beside)
@@ -36,17 +37,38 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically."""
-    text = json.dumps(value, indent=1, allow_nan=False)
-    write_atomically(path, lambda beside: _write_text(beside, text + "\n"))
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _hidden(path: Path, ending: str) -> Path:
+    """A name beside `path` that no other process or thread has."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.{ending}")
+
+
+def _sync(path: Path) -> None:
+    """Put the bytes on the disk: else a power cut may keep the new name and lose what it names."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as held:
+                os.fsync(held.fileno())
 
 
 def _put_in_place(beside: Path, path: Path) -> None:
     if not (beside.is_dir() and path.is_dir()):
         beside.replace(path)
         return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = _hidden(path, "old")
     path.rename(old)
     try:
         beside.rename(path)
@@ -56,21 +78,13 @@ def _put_in_place(beside: Path, path: Path) -> None:
     _discard(old)
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _discard(path: Path) -> None:
     """Remove what can be removed: a fault that is being reported must not be hidden by another."""
     with suppress(OSError):
-        _remove(path)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _explained(path: Path, error: OSError | SafetensorError) -> RunError:
@@ -81,6 +95,6 @@ def _explained(path: Path, error: OSError | SafetensorError) -> RunError:
         why = str(error)
     if is_full:
         return RunError(
-            f"{path}: the disk is full; what was there before is whole: make room and resume"
+            f"{path}: the disk is full; what was there before is whole: make room and try again"
         )
     return RunError(f"{path}: cannot be written: {why}")

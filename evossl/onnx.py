@@ -1,15 +1,14 @@
 """Exported encoders as ONNX, for runtimes without torch."""
 
-import os
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch.export import Dim
 
-from evossl.errors import RunError, UserError
+from evossl.errors import UserError
 from evossl.export import VideoEncoder
+from evossl.files import write_atomically
 
 NEEDED = ("onnx", "onnxscript")
 
@@ -32,10 +31,8 @@ def export_onnx(encoder: VideoEncoder, path: Path) -> None:
     device = next(encoder.parameters()).device
     # Two clips: a dimension of one would be taken for fixed.
     x = torch.zeros(2, 3, config.frames, config.size, config.size, device=device)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     was_training = encoder.training
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         program = torch.onnx.export(
             encoder.eval(),
             (x,),
@@ -45,12 +42,7 @@ def export_onnx(encoder: VideoEncoder, path: Path) -> None:
             dynamo=True,
             verbose=False,
         )
-        assert program is not None
-        program.save(fresh, external_data=False)
-        fresh.replace(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error}") from error
     finally:
-        with suppress(OSError):  # its folder may be what was wrong
-            fresh.unlink()
         encoder.train(was_training)
+    assert program is not None
+    write_atomically(path, lambda beside: program.save(beside, external_data=False))

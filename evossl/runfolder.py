@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from evossl import __version__
 from evossl.config import SearchSpace, parse_space
 from evossl.errors import RunError, UserError
-from evossl.files import write_atomically
+from evossl.files import write_text
 from evossl.naming import unknown
 
 FREE = ("budget", "resources")  # keys of a space that a resume may change, steps excepted
@@ -78,7 +78,7 @@ def write_run(folder: Path, info: RunInfo) -> None:
         RunError: the disk is full.
     """
     text = yaml.safe_dump(asdict(info), sort_keys=False, allow_unicode=True)
-    write_atomically(folder / "run.yaml", lambda beside: _write(beside, text))
+    write_text(folder / "run.yaml", text)
 
 
 def read_run(folder: Path) -> RunInfo:
@@ -201,7 +201,3 @@ def _git_hash() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

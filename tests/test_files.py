@@ -70,6 +70,27 @@ def test_a_full_disk_is_said_in_words_and_leaves_the_old_file_and_no_litter(
     assert everything(tmp_path) == before
 
 
+def test_every_file_is_on_the_disk_before_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.fstat(file).st_ino))
+    write_json(tmp_path / "a.json", 1)
+    write_atomically(tmp_path / "c", write_folder(1.0))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert synced == {path.stat().st_ino for path in files}
+
+
+def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
+    def slowly(beside: Path) -> None:
+        beside.write_text("outer", encoding="utf-8")
+        write_json(tmp_path / "a.json", "inner")
+
+    write_atomically(tmp_path / "a.json", slowly)
+    assert everything(tmp_path) == {"a.json": b"outer"}
+
+
 def test_any_interruption_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> None:
     write_atomically(tmp_path / "c", write_folder(1.0))
     before = everything(tmp_path)

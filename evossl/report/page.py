@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evossl.files import write_atomically
+from evossl.files import write_text
 from evossl.report import tables, words
 from evossl.report.clusters import cluster_chart, divergence
 from evossl.report.evaluation import comparisons, evaluation_chart
@@ -40,7 +40,7 @@ def write_report(run: Path, progress: Callable[[int, int], None] | None = None) 
     found = read(run)
     html = render(found, progress)
     path = run / "report.html"
-    write_atomically(path, lambda beside: _write(beside, html))
+    write_text(path, html)
     return path
 
 
@@ -127,7 +127,3 @@ def _weights(run: Run) -> dict[str, Any] | None:
         "off": sum(value == 0 for value in used.values()),
         "top": max(used, key=lambda term: used[term]),
     }
-
-
-def _write(path: Path, html: str) -> None:
-    path.write_text(html, encoding="utf-8")

@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 
 from evossl import config
 from evossl.errors import RunError, UserError
+from evossl.files import write_atomically
 from evossl.search.finished import Told
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, open_storage
@@ -26,21 +27,19 @@ def begin(folder: Path, genotype: Genotype, sampler: config.Sampler, seed: int) 
     Raises:
         RunError: the folder cannot be written.
     """
-    draft = folder / f".{JOURNAL}"
-    try:
-        draft.unlink(missing_ok=True)
-        storage = open_storage(draft)
+    description = {
+        "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
+        "fixed": dict(genotype.fixed),
+        "sampler": sampler.model_dump(),
+        "seed": seed,
+    }
+
+    def write(beside: Path) -> None:
+        storage = open_storage(beside)
         study_id = storage.create_new_study([StudyDirection.MINIMIZE], study_name="evossl")
-        description = {
-            "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
-            "fixed": dict(genotype.fixed),
-            "sampler": sampler.model_dump(),
-            "seed": seed,
-        }
         storage.set_study_user_attr(study_id, _DESCRIPTION, description)
-        draft.replace(folder / JOURNAL)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error})") from error
+
+    write_atomically(folder / JOURNAL, write)
 
 
 def describe(folder: Path, attributes: Mapping[str, Any]) -> Description:

@@ -1,6 +1,5 @@
 """The trials table: one row a trial, as `trials.parquet` in the run folder."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evossl.errors import RunError, UserError
+from evossl.errors import UserError
+from evossl.parquet import write_parquet
 
 Status = Literal["complete", "failed", "pruned", "running", "control"]
 INDICATOR, WEIGHT = "indicator.", "weight."
@@ -55,16 +55,7 @@ def write_table(path: Path, rows: Sequence[TrialRow]) -> None:
     Raises:
         RunError: it cannot be written (a full disk); the old table is whole.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            pq.write_table(_arrow(rows), file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written ({error}); the old table is whole") from error
+    write_parquet(path, _arrow(rows))
 
 
 def read_table(path: Path) -> list[TrialRow]:

@@ -5,20 +5,18 @@ new or changed (size, time), and files whose fault may pass (a deadline, a dead 
 """
 
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from evossl.errors import RunError, UserError
 from evossl.naming import unknown
+from evossl.parquet import write_parquet
 from evossl.video.pool import Job, WorkerPool
 from evossl.video.probing import PROBE, run_jobs
 from evossl.video.remote import Stamp, normal_path, stamp_of
@@ -141,7 +139,7 @@ class Index:
         Raises:
             RunError: the disk is full or the folder cannot be written; an old file is untouched.
         """
-        write_table(self.table, path)
+        write_parquet(path, self.table)
 
     def _rows(self, status: str) -> list[Row]:
         return [row for row in self.table.to_pylist() if row["status"] == status]
@@ -199,26 +197,6 @@ def load_index(path: str | Path) -> Index:
     if (table.schema.metadata or {}).get(_VERSION_KEY) != VERSION:
         raise UserError(f"{path}: not an index of this version; make it with `evossl index`")
     return Index(table)
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write Parquet through a temporary file beside `path`.
-
-    Raises:
-        RunError: it cannot be written; what was there before is whole.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            pyarrow.parquet.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _known(source: str) -> dict[str, Row]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evossl.errors import UserError
+from evossl.parquet import write_parquet
 from evossl.video.synth_render import render
 from evossl.video.synth_scene import draw_scene, motions
 from evossl.video.synth_sound import sing
@@ -50,6 +50,7 @@ def synthesise(
 
     Raises:
         UserError: a number that makes no sense, or the folder has something in it.
+        RunError: the disk is full or the folder cannot be written.
     """
     if num_videos < 1:
         raise UserError(f"--videos {num_videos}: at least 1")
@@ -66,9 +67,7 @@ def synthesise(
         rows.append(write_video(folder, number, num_classes, seed, size, fps, seconds))
         if progress:
             progress(number + 1, num_videos)
-    part = folder / f".{LABELS}.part"
-    pq.write_table(pa.Table.from_pylist(rows), part)
-    part.replace(folder / LABELS)
+    write_parquet(folder / LABELS, pa.Table.from_pylist(rows))
     return folder / LABELS
 
 
@@ -85,7 +84,6 @@ def write_video(
     scene = draw_scene(seed, number, num_classes)
     name = f"{number:06d}"
     path = folder / scene.motion / f"{name}.mp4"
-    path.parent.mkdir(exist_ok=True)
     num_frames = round(seconds * fps)
     write_mp4(path, render(scene, num_frames, fps, size), fps, sing(scene, num_frames / fps))
     return {

@@ -3,7 +3,6 @@
 Shapes: T frame, H height, W width, C channel, S audio sample.
 """
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from evossl.files import write_atomically
 from evossl.streams import AUDIO_RATE
 
 AUDIO_BITS = 32_000  # a second
@@ -24,13 +24,21 @@ def write_mp4(
     """Write a video with sound; the file is whole or not there.
 
     Args:
-        path: its folder exists.
+        path: its folder is made if need be.
         frame_THWC: RGB, even sizes.
         fps: frames a second.
         waveform_S: mono at `AUDIO_RATE`.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written.
     """
-    part = path.with_suffix(f".part{os.getpid()}")
-    with av.open(str(part), "w", format="mp4") as container:
+    write_atomically(path, lambda beside: _mux(beside, frame_THWC, fps, waveform_S))
+
+
+def _mux(
+    path: Path, frame_THWC: NDArray[np.uint8], fps: int, waveform_S: NDArray[np.float32]
+) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
         picture = container.add_stream("libx264", rate=fps, options=dict(X264))
         picture.height, picture.width = frame_THWC.shape[1:3]
         picture.pix_fmt = "yuv420p"
@@ -46,4 +54,3 @@ def write_mp4(
         container.mux(sound.encode(samples))
         container.mux(picture.encode(None))
         container.mux(sound.encode(None))
-    part.replace(path)

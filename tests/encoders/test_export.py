@@ -149,9 +149,9 @@ def test_a_failed_write_leaves_what_was_there(
 
     before = contents(folder)
     monkeypatch.setattr("evossl.export.save_file", full)
-    with pytest.raises(RunError, match="No space left on device"):
+    with pytest.raises(RunError, match="the disk is full"):
         export_encoder(rgb, folder, EncoderConfig.of(space, rgb), replace=True)
-    with pytest.raises(RunError, match="No space left on device"):
+    with pytest.raises(RunError, match="the disk is full"):
         export_encoder(rgb, folder.with_name("new"), EncoderConfig.of(space, rgb))
     assert contents(folder) == before
     assert [p.name for p in folder.parent.iterdir()] == ["encoder"]
@@ -163,7 +163,7 @@ def test_an_encoder_that_cannot_be_replaced_at_the_last_moment_is_put_back(
     before, rename = contents(folder), Path.rename
 
     def refuse_the_new_one(source: Path, target: Path) -> Path:
-        if source.name.endswith(".new"):
+        if source.name.endswith(".tmp"):
             raise OSError(5, "Input/output error")
         return rename(source, target)
 

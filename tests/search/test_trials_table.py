@@ -75,7 +75,7 @@ def test_a_full_disk_is_an_error_and_the_old_table_is_whole(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left"):
+    with pytest.raises(RunError, match=r"trials\.parquet: the disk is full"):
         write_table(path, [ROW, CONTROL])
     assert read_table(path) == [ROW]
     assert os.listdir(tmp_path) == ["trials.parquet"]  # noqa: PTH208

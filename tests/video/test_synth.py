@@ -1,6 +1,7 @@
 """Synthetic videos: what is written, from what, in which shares, and twice the same."""
 
 import inspect
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from evossl.errors import UserError
+from evossl.errors import RunError, UserError
 from evossl.streams import AUDIO_RATE
 from evossl.video.decode import find_decoder, probe
 from evossl.video.sound import decode_sound
@@ -273,3 +274,14 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_seed_and_number_alone_make_a_scene() -> None:
     assert list(inspect.signature(draw_scene).parameters) == ["seed", "number", "num_classes"]
     assert draw_scene(5, 17, 8) == draw_scene(5, 17, 8)
+
+
+def test_a_video_that_cannot_be_written_is_named_and_leaves_no_litter(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"000000\.mp4: cannot be written: File too large"):
+            synthesise(tmp_path / "v", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
