@@ -107,6 +107,19 @@ def judge(rows: Sequence[TrialRow], best: TrialRow, reruns: Sequence[float] = ()
     )
 
 
+@dataclass(frozen=True)
+class Fallback:
+    """A trial's own encoder, where its longer training came to nothing.
+
+    Attributes:
+        spec: of the trial. result: as its row has it. warning: what happened.
+    """
+
+    spec: TrialSpec
+    result: TrialResult
+    warning: str
+
+
 def winner_spec(run: RunSpec, row: TrialRow, steps: int, rank: int) -> TrialSpec:
     """Return the longer training of the `rank`-th best trial (0 is the winner)."""
     name = "winner" if rank == 0 else f"winner-{rank + 1}"
@@ -125,20 +138,47 @@ def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
     return TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
 
 
-def export_winner(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Path:
+def fall_back(spec: TrialSpec, result: TrialResult, row: TrialRow, template: TrialSpec) -> Fallback:
+    """Return the trial's own encoder in the place of a longer training that has no fitness.
+
+    Raises:
+        RunError: its checkpoint is not there.
+    """
+    own = replace(template, number=row.trial, weights=row.weights)
+    failed = (
+        f"the longer training of trial {row.trial} ({spec.steps} steps) failed: {result.reason}"
+    )
+    if not (trial_folder(own) / "checkpoint").is_dir():
+        raise RunError(failed)
+    indicators = dict(row.indicators)
+    result = TrialResult(row.trial, row.fitness, None, row.seconds or 0.0, indicators)
+    return Fallback(own, result, f"{failed}; this is the trial's own encoder, of {own.steps} steps")
+
+
+def export_winner(
+    spec: TrialSpec, result: TrialResult, verdict: Verdict, fallback: Fallback | None = None
+) -> Path:
     """Export the encoder of a finished winner training, and write `winner.json` beside it.
 
     Nothing is done where the same winner with the same verdict has been exported already.
+
+    Args:
+        spec: the winner's training; its folder is written to.
+        result: what came of it.
+        verdict: how the trial stands against the controls.
+        fallback: what is exported in its place.
 
     Returns:
         The encoder's folder.
 
     Raises:
-        RunError: the training failed, or the disk is full.
+        RunError: the disk is full.
     """
-    if result.fitness is None:
-        raise RunError(f"the winner's training (trial {spec.number}) failed: {result.reason}")
     folder = trial_folder(spec)
+    warnings = [verdict.warning, None]
+    if fallback:
+        spec, result, warnings[1] = fallback.spec, fallback.result, fallback.warning
+    assert result.fitness is not None, "fall_back says what to do with a failed training"
     summary = _summary(spec, result, verdict)
     if (folder / "encoder").is_dir() and _read(folder / "winner.json") == summary:
         return folder / "encoder"
@@ -150,7 +190,7 @@ def export_winner(spec: TrialSpec, result: TrialResult, verdict: Verdict) -> Pat
     config = EncoderConfig.of(
         bench.space,
         encoder,
-        warning=verdict.warning,
+        warning=" ".join(filter(None, warnings)) or None,
         provenance=provenance | {"steps": spec.steps, "weights": dict(spec.weights)},
     )
     export_encoder(encoder, folder / "encoder", config, replace=True)

@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny_runs import WEIGHTS, make_run
 
 from evossl import load_encoder
 from evossl.errors import RunError
 from evossl.search.table import TrialRow
 from evossl.training.workbench import RunSpec
-from evossl.trial import TrialResult, run_trial, trial_folder
-from evossl.winner import Verdict, export_winner, judge, rerun_spec, winner_spec
+from evossl.trial import TrialResult, TrialSpec, load_trained, run_trial, trial_folder
+from evossl.winner import Verdict, export_winner, fall_back, judge, rerun_spec, winner_spec
 
 INITS = [6.0, 6.2, 6.4, 6.6, 6.8]  # mean 6.4; squared deviations 0.4 in all over 4: sd sqrt(0.1)
 SD = math.sqrt(0.1)
@@ -166,11 +168,30 @@ def test_a_winner_is_exported_again_only_when_the_verdict_is_another(
     assert json.loads((weights.parent / "config.json").read_text())["warning"]
 
 
-def test_a_failed_training_is_not_exported(run: RunSpec) -> None:
-    spec = replace(winner_spec(run, trial(4.0), 2, 1), folder=str(Path(run.folder) / "other"))
-    failed = TrialResult(2, None, "the loss of simclr.rgb is not finite at step 1", 1.0, {})
-    with pytest.raises(RunError, match=r"winner's training \(trial 2\) failed: the loss of simclr"):
-        export_winner(spec, failed, verdict_of(4.0))
+FAILED = TrialResult(2, None, "the loss of simclr.rgb is not finite at step 1", 1.0, {})
+
+
+def test_a_longer_training_that_failed_gives_way_to_the_trial_as_it_was(
+    run: RunSpec, trained: TrialResult
+) -> None:
+    template = TrialSpec(0, {}, run, 2)
+    own = run_trial(replace(template, number=2, weights=WEIGHTS))
+    row, spec = replace(trial(4.0), fitness=own.fitness), winner_spec(run, trial(4.0), 9, 1)
+    folder = export_winner(spec, FAILED, verdict_of(4.0), fall_back(spec, FAILED, row, template))
+    config = json.loads((folder / "config.json").read_text())
+    assert folder == Path(run.folder) / "winner-2" / "encoder"
+    assert (config["provenance"]["trial"], config["provenance"]["steps"]) == (2, 2)
+    assert "(9 steps) failed: the loss of simclr.rgb is not finite" in config["warning"]
+    assert json.loads((folder.parent / "winner.json").read_text())["fitness"] == own.fitness
+    weights = load_file(folder / "model.safetensors")
+    same = load_trained(replace(template, number=2)).state_dict()
+    assert all(torch.equal(same[name.removeprefix("encoder.")], w) for name, w in weights.items())
+
+
+def test_a_failed_training_of_a_trial_whose_checkpoint_is_gone_is_an_error(run: RunSpec) -> None:
+    spec = winner_spec(run, trial(4.0, 77), 9, 2)
+    with pytest.raises(RunError, match=r"longer training of trial 77 \(9 steps\) failed: the loss"):
+        fall_back(spec, FAILED, trial(4.0, 77), TrialSpec(0, {}, run, 2))
     assert not trial_folder(spec).exists()
 
 

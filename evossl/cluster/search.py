@@ -23,7 +23,7 @@ from evossl.task import load_catalogue
 from evossl.training.terms import resolve_terms, term_weights
 from evossl.training.workbench import RunSpec, measure_run
 from evossl.trial import TrialSpec
-from evossl.winner import Verdict, export_winner, judge, rerun_spec, winner_spec
+from evossl.winner import Verdict, export_winner, fall_back, judge, rerun_spec, winner_spec
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 REPORTS_PER_TRIAL = 20
@@ -101,7 +101,7 @@ def run_search(
         reruns = _rerun(best[0], template, plan, session, resources, bar)
         verdict = judge(study.rows(), best[0], reruns)
         say(verdict.line)
-        encoders = _train_winners(best, run, plan, verdict, session, resources, bar)
+        encoders = _train_winners(best, template, plan, verdict, session, resources, bar, say)
     return SearchOutcome(verdict, encoders)
 
 
@@ -151,19 +151,27 @@ def _rerun(
 
 def _train_winners(
     best: list[TrialRow],
-    run: RunSpec,
+    template: TrialSpec,
     plan: SearchPlan,
     verdict: Verdict,
     session: Session,
     resources: Resources,
     bar: Bar,
+    say: Callable[[str], None],
 ) -> list[Path]:
+    """Train the best longer and export them; where that fails, the trial's own encoder."""
+    run = template.run
     specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
     with bar(f"training the winner, {plan.final_steps} steps") as advance:
         results = run_kept(specs, session, resources, advance)
-    return [
-        export_winner(spec, result, verdict) for spec, result in zip(specs, results, strict=True)
-    ]
+    encoders = []
+    for row, spec, result in zip(best, specs, results, strict=True):
+        fallback = None
+        if result.fitness is None:
+            fallback = fall_back(spec, result, row, template)
+            say(fallback.warning)
+        encoders.append(export_winner(spec, result, verdict, fallback))
+    return encoders
 
 
 def describe(row: TrialRow) -> str:
