@@ -4,17 +4,20 @@ Shapes: B clip, D embedding, N segment.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
 
 from evossl.streams import EncoderShape, Features, Stream
 from evossl.task import Seen, SeenView, Task, Term, load_catalogue
+from evossl.views import shapes
+from evossl.views.settings import ViewSettings
 from evossl.views.shapes import segments_come_apart
 from evossl.views.spec import Applied, View
 
 FRAMES, SIZE, BANDS, MEL_STEPS = 8, 32, 40, 66
+SETTINGS = ViewSettings(FRAMES, SIZE, BANDS, ignores=())
 
 # Stages as R(2+1)D's: widths double, extents halve. Sound's widths differ, its time is finer.
 SHAPES: Mapping[Stream, EncoderShape] = {
@@ -71,12 +74,10 @@ def build(term: Term, seed: int = 0, **options: object) -> Case:
 
 def input_shape(view: View) -> tuple[int, ...]:
     """(C, T, H, W) of a view's pixels, (N, C, T, H, W) of N pieces."""
-    pieces = (view.pieces,) if view.pieces > 1 else ()
-    channels, frames, height, width = SHAPES[view.stream].input
+    pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
     if view.stream is Stream.AUDIO:
-        return *pieces, channels, frames, height, width
-    taken, size = view.time.frames or frames, view.space.size or height
-    return *pieces, channels, taken // (view.pieces if segments_come_apart(view) else 1), size, size
+        return *pieces, *SHAPES[view.stream].input
+    return *pieces, *shapes.input_shape(view, SETTINGS, fps=12.0)
 
 
 def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
@@ -99,7 +100,11 @@ def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
 
 
 def applied_to(view: View, num: int, generator: Generator) -> Applied:
-    """Labels of a view: each drawn piece has its own."""
+    """Labels of a view: each drawn piece has its own, cells have an order."""
+    if view.cells is not None:
+        cells = view.cells
+        order_B = torch.randint(0, cells.num_orders, (num,), generator=generator)
+        return replace(applied(num, generator, cells.count), order_B=order_B)
     if view.pieces == 1 or segments_come_apart(view):
         return applied(num, generator)
     each = [applied(num, generator) for _ in range(view.pieces)]
@@ -110,7 +115,7 @@ def applied_to(view: View, num: int, generator: Generator) -> Applied:
 def features(view: View, num: int, generator: Generator, scale: float = 1.0) -> Features:
     """Leaves of the stream's shapes that ask for gradients."""
     shape = SHAPES[view.stream]
-    rows = (num, view.pieces) if view.pieces > 1 else (num,)
+    rows = (num, view.num_pieces) if view.num_pieces > 1 else (num,)
 
     def leaf(*size: int) -> Tensor:
         return (scale * torch.randn(*rows, *size, generator=generator)).requires_grad_()

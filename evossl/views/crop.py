@@ -45,6 +45,14 @@ class SpacePlan:
         return self.box_B4 / size_B2.float().repeat(1, 2)
 
 
+def side(view: View, settings: ViewSettings) -> int:
+    """Return the pixels of a side of the view, or of one of its cells."""
+    if view.space.size is not None:
+        return view.space.size
+    cells = view.cells
+    return settings.size if cells is None else settings.size // max(cells.rows, cells.columns)
+
+
 def plan_space(
     view: View, clips: ClipBatch, settings: ViewSettings, draws: Draws, outer: SpacePlan | None
 ) -> SpacePlan:
@@ -67,7 +75,7 @@ def plan_space(
         u_B4 = draws.uniform(draw, "crop", batch, 4)
         box_B4 = _random_crop(frame_B2.prod(dim=1), region_B4, scale, u_B4)
     flips = 0.5 if strong and "flip" in settings.ignores else 0.0
-    size = settings.size if space.size is None else space.size
+    size = side(view, settings)
     blur_B = torch.zeros(batch, device=frame_B2.device)
     if strong and "noise" in settings.ignores:
         low, high = BLUR_SIGMA

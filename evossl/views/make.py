@@ -15,11 +15,12 @@ from evossl.views.crop import SpacePlan, crop_frames, plan_space
 from evossl.views.draws import Draws
 from evossl.views.flow import clip_flow
 from evossl.views.masking import blank, draw_mask
-from evossl.views.sampling import TimePlan, plan_time, taken_frames
+from evossl.views.puzzle import cut, draw_order, in_order, levelled
+from evossl.views.sampling import TimePlan, cell_steps, plan_time
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape, segments_come_apart
 from evossl.views.sound import disturb, log_mel
-from evossl.views.spec import Applied, Made, View
+from evossl.views.spec import Applied, Cells, Made, View
 
 PIXEL_MEAN, PIXEL_SD = 0.45, 0.225  # Kinetics' channels, about; of luma too (SlowFast's constants)
 FLOW_SCALE = 2.0  # pixels of the view per step that become 1: what moves at 12 frames a second
@@ -59,6 +60,8 @@ class _Workshop:
         if view.pieces > 1 and not segments_come_apart(view):
             return _stack([self.made(piece) for piece in pieces_of(view)])
         time, space = self._plans(view)
+        if view.cells is not None:
+            return self._puzzle(view, view.cells, time, space)
         if view.stream == Stream.AUDIO:
             x = self._sound(view, time)
             valid_B = time.valid_B & self.clips.has_audio_B
@@ -69,6 +72,32 @@ class _Workshop:
             x = _apart(x, view)
         mask_BTHW, x = self._mask(view, x)
         return Made(x, self._applied(time, space, mask_BTHW), valid_B)
+
+    def _puzzle(self, view: View, cells: Cells, time: TimePlan, space: SpacePlan) -> Made:
+        draw, draws = _space_draw(view), self.draws
+        order = draw_order(cells, len(self.clips), draws, draw)
+        steps = cell_steps(view, cells, self.settings)
+        plans = cut(cells, time, steps, space, draws, draw)
+        # Below zero are draws of no other view: each piece is jittered by itself.
+        pieces = [
+            self._piece(replace(view, space_draw=-DRAWS_OF_PIECES * (draw + 1) - i), *plan)
+            for i, plan in enumerate(plans)
+        ]
+        valid_B = time.valid_B
+        if view.stream == Stream.AUDIO:
+            valid_B = valid_B & self.clips.has_audio_B
+        applied = replace(
+            self._applied(time, space, None),
+            permutation_BN=order.permutation_BN,
+            order_B=order.order_B,
+        )
+        return Made(in_order(pieces, order.permutation_BN), applied, valid_B)
+
+    def _piece(self, view: View, time: TimePlan, space: SpacePlan) -> Tensor:
+        if view.stream == Stream.AUDIO:
+            return self._sound(view, time)
+        x = self._images(view, time, space)
+        return x if view.stream == Stream.FLOW else levelled(x)
 
     def _plans(self, view: View) -> tuple[TimePlan, SpacePlan]:
         outer = (None, None) if view.within is None else self._plans(view.within)
@@ -85,23 +114,34 @@ class _Workshop:
         if view.stream == Stream.FLOW:
             still = replace(view, jitter_frames=False)  # a jumping camera would drown the motion
             gray = luma(self._crop(still, time, space))
-            return _flow(gray, view.pieces if segments_come_apart(view) else 1)
+            halves = 2 if view.time.hole else 1
+            return _flow(gray, view.pieces if segments_come_apart(view) else halves)
         x = self._crop(view, time, space)
         if view.stream == Stream.GRAY:
             x = luma(x)
+        elif view.channels != "own":
+            x = self._one_channel(view, x).expand_as(x)
         x = self._colour(view, x)
         return ((x - PIXEL_MEAN) / PIXEL_SD).transpose(1, 2).contiguous()
 
     def _crop(self, view: View, time: TimePlan, space: SpacePlan) -> Tensor:
-        key = replace(view, stream=Stream.RGB, mask=None, pieces=1)
+        key = replace(view, stream=Stream.RGB, mask=None, pieces=1, channels="own")
         if key not in self.crops:
             index_BT = time.frame_index_BT(self.clips.num_frames_B)
-            shift_BT2 = self._frame_shift(view) if view.jitter_frames else None
+            shift_BT2 = self._frame_shift(view, time.frames) if view.jitter_frames else None
             self.crops[key] = crop_frames(self.clips.frames_BLHWC, index_BT, space, shift_BT2)
         return self.crops[key]
 
-    def _frame_shift(self, view: View) -> Tensor:
-        count = len(self.clips) * taken_frames(view, self.settings) * 2
+    def _one_channel(self, view: View, x_BTCHW: Tensor) -> Tensor:
+        if view.channels == "luma":
+            return luma(x_BTCHW)
+        channel_B = self.draws.integers(
+            _space_draw(view), "channel", 0, x_BTCHW.shape[2], len(x_BTCHW)
+        )
+        return x_BTCHW[torch.arange(len(channel_B), device=x_BTCHW.device), :, channel_B, None]
+
+    def _frame_shift(self, view: View, frames: int) -> Tensor:
+        count = len(self.clips) * frames * 2
         shift = self.draws.integers(_space_draw(view), "shift of frames", -1, 2, count)
         return shift.view(len(self.clips), -1, 2)
 

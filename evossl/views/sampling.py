@@ -12,7 +12,7 @@ from torch import Tensor
 from evossl.streams import ClipBatch
 from evossl.views.draws import Draws
 from evossl.views.settings import ViewSettings
-from evossl.views.spec import View
+from evossl.views.spec import Cells, View
 
 STRIDES_OF_ANY_SPEED = (1, 2)  # drawn from by strong views when `speed` is ignored
 
@@ -24,7 +24,7 @@ class TimePlan:
     Attributes:
         start_B: int64, first frame of the window. stride_B: int64, frames per step.
         longest_stride: the largest of the strides drawn from.
-        window: steps of the window. frames, offset: what the view takes of it, in steps.
+        window: steps of the window. frames, offset, hole: what the view takes of it, in steps.
         order_BT: int64, output frame j is taken frame order[j] (reversal, then the permutation).
         reversed_B, shuffled_B, shifted_B: bool. permutation_BN: int64.
         valid_B: bool, the stretch is long enough.
@@ -36,6 +36,7 @@ class TimePlan:
     window: int
     frames: int
     offset: int
+    hole: int
     order_BT: Tensor
     reversed_B: Tensor
     shuffled_B: Tensor
@@ -50,7 +51,8 @@ class TimePlan:
 
     def frame_index_BT(self, num_frames_B: Tensor) -> Tensor:
         """Return the frames of the stretch to show; a short stretch repeats its last frame."""
-        steps_BT = self.offset + self.order_BT
+        late_BT = 2 * self.order_BT >= self.frames
+        steps_BT = self.offset + self.order_BT + self.hole * late_BT
         index_BT = self.start_B[:, None] + steps_BT * self.stride_B[:, None]
         return torch.minimum(index_BT, num_frames_B[:, None] - 1)
 
@@ -60,10 +62,23 @@ def taken_frames(view: View, settings: ViewSettings) -> int:
     return settings.frames if view.time.frames is None else view.time.frames
 
 
+def cell_steps(view: View, cells: Cells, settings: ViewSettings) -> tuple[int, int]:
+    """Return the frames of a piece and the steps of its cell, the gap among them."""
+    frames = taken_frames(view, settings) // cells.times
+    return frames, ceil(frames / (1 - cells.gap)) if cells.times > 1 else frames
+
+
+def least_window(view: View, settings: ViewSettings) -> int:
+    """Return the fewest steps that hold what the view takes."""
+    time, frames = view.time, taken_frames(view, settings)
+    if view.cells is not None:
+        frames = view.cells.times * cell_steps(view, view.cells, settings)[1]
+    return time.offset + frames + time.hole
+
+
 def window_steps(view: View, settings: ViewSettings) -> int:
     """Return the steps that the view's window spans."""
-    least = view.time.offset + taken_frames(view, settings)
-    return least if view.time.window is None else view.time.window
+    return least_window(view, settings) if view.time.window is None else view.time.window
 
 
 def strides(view: View, settings: ViewSettings) -> tuple[int, ...]:
@@ -120,6 +135,7 @@ def plan_time(
         window=window,
         frames=frames,
         offset=time.offset,
+        hole=time.hole,
         order_BT=order_BT,
         reversed_B=reversed_B,
         shuffled_B=shuffled_B,
@@ -167,8 +183,8 @@ def _shift(u_B: Tensor, start_B: Tensor, places_B: Tensor, half_B: Tensor) -> Te
 def _permute(segments: int, shuffled_B: Tensor, draw: int, draws: Draws) -> Tensor:
     """Return permutation_BN: identity, or uniform without identity and (N > 2) reversed order.
 
-    In lexicographic order the identity is first and the reversed order last, so a uniform rank
-    between them is unranked by its Lehmer code.
+    In lexicographic order the identity is first and the reversed order last: a uniform rank between
+    them.
     """
     batch, device = len(shuffled_B), shuffled_B.device
     identity_N = torch.arange(segments, device=device)
@@ -176,16 +192,27 @@ def _permute(segments: int, shuffled_B: Tensor, draw: int, draws: Draws) -> Tens
         return identity_N.expand(batch, 1)
     last = factorial(segments) - 1
     rank_B = draws.integers(draw, "permutation", 1, max(last, 2), batch)
-    left_BN = identity_N.repeat(batch, 1)
+    return torch.where(shuffled_B[:, None], order_of_rank(rank_B, segments), identity_N)
+
+
+def order_of_rank(rank_B: Tensor, count: int) -> Tensor:
+    """Return int64 (B, count): orders of 0 to count - 1, by rank (Lehmer's code of it).
+
+    Args:
+        rank_B: int64, in [0, count!), the place among all orders in lexicographic order.
+        count: at most 20.
+    """
+    device = rank_B.device
+    left_BN = torch.arange(count, device=device).repeat(len(rank_B), 1)
     chosen = []
-    for place in range(segments):
-        weight = factorial(segments - 1 - place)
+    for place in range(count):
+        weight = factorial(count - 1 - place)
         digit_B1 = (rank_B // weight)[:, None]
         rank_B = rank_B % weight
         chosen.append(left_BN.gather(1, digit_B1))
         keep_BN = torch.arange(left_BN.shape[1], device=device) != digit_B1
-        left_BN = left_BN[keep_BN].view(batch, -1)
-    return torch.where(shuffled_B[:, None], torch.cat(chosen, dim=1), identity_N)
+        left_BN = left_BN[keep_BN].view(len(rank_B), -1)
+    return torch.cat(chosen, dim=1)
 
 
 def playing_order(count: int, reversed_B: Tensor, permutation_BN: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ Shapes: C channel, T frame or log-mel column, H height, W width, F mel band.
 
 from evossl.errors import UserError
 from evossl.streams import Stream
-from evossl.views.sampling import room_for, strides, taken_frames, window_steps
+from evossl.views.crop import side
+from evossl.views.sampling import least_window, room_for, strides, taken_frames, window_steps
 from evossl.views.settings import ViewSettings
 from evossl.views.sound import columns_per_frame
 from evossl.views.spec import View
 
+SMALLEST_CELL = 8  # pixels: less shows a backbone of five strides next to nothing
 MOST_SEGMENTS = 20  # 20! is the last factorial that fits 64 bits
 
 
@@ -29,9 +31,11 @@ def input_shape(view: View, settings: ViewSettings, fps: float) -> tuple[int, in
     frames = taken_frames(view, settings)
     if segments_come_apart(view):
         frames //= view.pieces
+    if view.cells is not None:
+        frames //= view.cells.times
     if view.stream == Stream.AUDIO:
         return 1, 1, settings.mel_bands, frames * columns_per_frame(fps)
-    size = settings.size if view.space.size is None else view.space.size
+    size = side(view, settings)
     return view.stream.channels, frames, size, size
 
 
@@ -66,12 +70,13 @@ def check_fits(view: View, settings: ViewSettings, stretch: int, fps: float, nam
             f"{name} needs {needed} frames of a stretch, clip.stretch is {stretch}: "
             f"raise clip.stretch to {needed} or lower clip.frames ({settings.frames})"
         )
-    if frames % time.segments or time.segments > MOST_SEGMENTS:
+    segments = time.segments if view.cells is None else view.cells.times
+    if frames % segments or segments > MOST_SEGMENTS:
         raise UserError(
-            f"{name} cuts {frames} frames into {time.segments} segments: "
-            f"choose clip.frames divisible by {time.segments} (at most {MOST_SEGMENTS} segments)"
+            f"{name} cuts {frames} frames into {segments} segments: "
+            f"choose clip.frames divisible by {segments} (at most {MOST_SEGMENTS} segments)"
         )
-    if window_steps(view, settings) < time.offset + frames:
+    if window_steps(view, settings) < least_window(view, settings):
         raise UserError(
             f"{name} takes {frames} frames from step {time.offset} of a window of {time.window}: "
             f"raise its window or lower clip.frames"
@@ -96,6 +101,11 @@ def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> 
     channels_frames_sides = input_shape(view, settings, fps)
     if view.stream == Stream.FLOW and channels_frames_sides[1] < 2:
         raise UserError(f"{name} has one frame a piece: flow needs two; raise clip.frames")
+    if view.cells is not None and min(channels_frames_sides[2:]) < SMALLEST_CELL:
+        raise UserError(
+            f"{name} has cells of {channels_frames_sides[3]} pixels: raise clip.size to "
+            f"{SMALLEST_CELL * max(view.cells.rows, view.cells.columns)} or more"
+        )
     if view.mask is not None and any(side % view.mask.patch for side in channels_frames_sides[2:]):
         sides = " x ".join(str(side) for side in channels_frames_sides[2:])
         raise UserError(

@@ -6,6 +6,7 @@ Shapes: B clip, N piece or segment.
 """
 
 from dataclasses import dataclass, field, replace
+from math import factorial
 from typing import Literal, Self
 
 from torch import Tensor
@@ -15,6 +16,8 @@ from evossl.streams import Stream
 Encoder = str | None
 """Who sees a view: "student" (the stream's own encoder), "momentum" (its moving average),
 "teacher:PATH" (a frozen exported encoder) or None (pixels only, no forward)."""
+
+Channels = Literal["own", "luma", "one"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ class Time:
         stride: frames of the cache per step; several are drawn from uniformly, and a sample whose
             stretch is too short for its draw takes the largest that fits (`Applied.stride_B`).
         offset: steps after the window's start (prediction: `offset=past`).
-        window: steps that the window spans; None is offset + frames.
+        window: steps that the window spans; None is the fewest: offset + frames + hole.
         reverse: probability of playing backwards (`Applied.reversed_B`), before any shuffle.
         segments: the taken frames are cut into this many equal segments, which `shuffle` permutes.
         shuffle: probability of a permutation that is not the identity, uniform among those
             (`Applied.shuffled_B`, `Applied.permutation_BN`). The reversed order is left out, so
             that "shuffled" does not mean "backwards".
+        hole: steps left out in the middle, after half of the frames (interpolation). Not of sound.
         shift: probability of a window elsewhere in the stretch: at least half a window away from
             the time draw's (`Applied.shifted_B`). A sample whose stretch has no such place for some
             windows is not valid, shifted or not: else the labels of the valid ones were biased.
@@ -53,6 +57,7 @@ class Time:
     segments: int = 1
     shuffle: float = 0.0
     shift: float = 0.0
+    hole: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,41 @@ class Mask:
     tube: bool = True
 
 
+@dataclass(frozen=True)
+class Cells:
+    """A puzzle: one crop of one window is cut into cells, which come apart in a drawn order.
+
+    What tells the order without a look at the content is closed (Noroozi, Favaro, Unsupervised
+    Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016): a piece shows a part
+    of its cell at a place of its own, so that edges do not meet; it is jittered by itself; and in
+    RGB and gray each of its channels has mean 0 and spread 1, so that no shade says where it was.
+
+    Attributes:
+        times, rows, columns: of the grid; cells are counted by time, then row, then column. A piece
+            lasts a `times`th of the frames taken, its side is a share of the view's.
+        gap: share of a cell's extent, in time and in space, that its piece leaves out: neighbours
+            stay at least half of that apart, the rest is where chance puts them.
+        orders: how many orders are drawn from, equally often: those furthest from each other
+            (`puzzle.distant_orders`). None is all of them.
+    """
+
+    times: int = 1
+    rows: int = 1
+    columns: int = 1
+    gap: float = 0.25
+    orders: int | None = None
+
+    @property
+    def count(self) -> int:
+        """N, the number of pieces."""
+        return self.times * self.rows * self.columns
+
+    @property
+    def num_orders(self) -> int:
+        """How many values `Applied.order_B` has."""
+        return factorial(self.count) if self.orders is None else self.orders
+
+
 STRONG = Space("strong")
 WEAK = Space("weak")
 CLEAN = Space("clean")
@@ -108,10 +148,14 @@ class View:
         encoder: who sees it.
         pieces: the recipe is drawn this many times (draws `draw*1000 + i`), or, with
             `time.segments == pieces`, the segments come apart: pixels (B, N, C, T / N, H, W).
+        cells: the pieces are the cells of one clip: pixels (B, N, C, T / times, H, W).
         within: an outer view; the crop and the window lie inside its own.
         mask: blocks that are blanked.
         jitter_frames: colour jitter and a 1-pixel shift drawn for each frame, whatever `ignores`
             says: closes shortcuts of order tasks. Flow and sound have none.
+        channels: what RGB's three show: their own; luma, three times; or one of them, drawn for
+            each sample or cell, three times, so that neither colours nor what a lens does to them
+            give an order away (Lee et al., ICCV 2017). Other streams are what they are.
     """
 
     stream: Stream
@@ -125,13 +169,27 @@ class View:
     within: "View | None" = None
     mask: Mask | None = None
     jitter_frames: bool = False
+    cells: Cells | None = None
+    channels: Channels = "own"
 
     def __post_init__(self) -> None:
+        is_sound, time = self.stream is Stream.AUDIO, self.time
+        assert not (is_sound and time.hole), "sound has no hole"
+        if self.cells is not None:
+            assert not is_sound or self.cells.rows == self.cells.columns == 1, "sound has no space"
+            drawn = time.reverse or time.segments > 1 or time.shift or time.hole or self.mask
+            assert self.pieces == 1, "the cells are the pieces"
+            assert not drawn, "cells have one order, the puzzle's, and no mask"
         if self.time_draw is None:
             object.__setattr__(self, "time_draw", self.draw)
         if self.space_draw is None:
             object.__setattr__(self, "space_draw", self.draw)
         object.__setattr__(self, "draw", 0)  # both draws now say it: equal recipes compare equal
+
+    @property
+    def num_pieces(self) -> int:
+        """N, 1 for a view that is one clip."""
+        return self.pieces if self.cells is None else self.cells.count
 
     @property
     def pixels(self) -> Self:
@@ -144,17 +202,19 @@ class View:
 class Applied:
     """What a view did to each sample: the labels of pretext tasks. On the device of the pixels.
 
-    Drawn pieces have labels of their own: N comes after B in every field. Segments that come apart
-    were drawn as one clip and have one label, but masks of their own.
+    Drawn pieces have labels of their own: N comes after B in every field. Segments and cells were
+    drawn as one clip and have one label; segments that come apart have masks of their own.
 
     Attributes:
         start_B: int64, first frame (of the stretch) of the window.
         stride_B: int64, frames of the cache per step.
         reversed_B: bool. shuffled_B: bool. shifted_B: bool.
-        permutation_BN: int64, order of the `segments`: output segment j is input segment p[j].
+        permutation_BN: int64, order of the `segments`: output segment j is input segment p[j]; of
+            `cells`: output piece j is cell p[j].
         crop_B4: float32, (top, left, height, width) of the crop in shares of the frame.
         flipped_B: bool, mirrored left to right.
         mask_BTHW: bool, True where blanked, in blocks; None without a mask.
+        order_B: int64, which of the cells' orders the permutation is; None without cells.
     """
 
     start_B: Tensor
@@ -166,6 +226,7 @@ class Applied:
     crop_B4: Tensor
     flipped_B: Tensor
     mask_BTHW: Tensor | None = None
+    order_B: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Applied":
         """Return what was done to the samples that `index` (bool mask or int64) selects."""

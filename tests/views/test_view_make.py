@@ -9,7 +9,7 @@ from evossl.views.colour import luma
 from evossl.views.draws import Draws, generator
 from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
 from evossl.views.shapes import input_shape
-from evossl.views.spec import CLEAN, WEAK, Applied, Made, Mask, Space, Time, View
+from evossl.views.spec import CLEAN, WEAK, Applied, Cells, Made, Mask, Space, Time, View
 
 EVERYTHING = ("colour", "crop", "flip", "time", "speed", "noise")
 OUTER = View(Stream.RGB, draw=1)
@@ -23,6 +23,11 @@ VIEWS = [
     View(Stream.AUDIO, time=Time(segments=2, shift=0.5), pieces=2),
     View(Stream.RGB, mask=Mask(0.5, 4)),
     View(Stream.FLOW, time=Time(frames=6, offset=2, stride=(1, 2))),
+    View(Stream.FLOW, time=Time(frames=6, hole=2)),
+    View(Stream.RGB, channels="luma"),
+    View(Stream.RGB, channels="one", jitter_frames=True, cells=Cells(rows=2, columns=2)),
+    View(Stream.FLOW, space=WEAK, cells=Cells(2, 1, 2, orders=3)),
+    View(Stream.AUDIO, cells=Cells(times=4)),
 ]
 
 
@@ -56,7 +61,7 @@ def test_keys_are_the_recipes_seen_by_nobody_each_once(noisy, settings) -> None:
 @pytest.mark.parametrize("view", VIEWS, ids=range(len(VIEWS)))
 def test_input_shape_is_known_without_making_it(noisy, settings, view) -> None:
     made = make([view], noisy(), settings(*EVERYTHING), seed=0, step=0)[view.pixels]
-    pieces = (view.pieces,) if view.pieces > 1 else ()
+    pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
     assert made.pixels.shape == (6, *pieces, *input_shape(view, settings(), 12.0))
     assert made.pixels.dtype == torch.float32
     assert made.pixels.is_contiguous()

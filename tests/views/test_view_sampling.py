@@ -39,7 +39,8 @@ def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
     applied, rows = made.applied, []
     for b in range(len(applied.start_B)):
         stride = int(applied.stride_B[b])
-        taken = [int(applied.start_B[b]) + (time.offset + i) * stride for i in range(frames)]
+        steps = [time.offset + i + (time.hole if 2 * i >= frames else 0) for i in range(frames)]
+        taken = [int(applied.start_B[b]) + step * stride for step in steps]
         if applied.reversed_B[b]:
             taken.reverse()
         part = frames // time.segments
@@ -55,6 +56,8 @@ def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
         Time(frames=4, stride=3),
         Time(stride=(1, 2, 3)),
         Time(frames=6, offset=2, window=9),
+        Time(frames=6, offset=1, hole=3, stride=2),
+        Time(frames=6, hole=2, reverse=0.5),
         Time(reverse=0.5),
         Time(segments=4, shuffle=0.5),
         Time(reverse=0.5, segments=2, shuffle=0.7, stride=2),
@@ -171,6 +174,20 @@ def test_past_and_future_of_one_window_follow_on(timed, settings) -> None:
     made = make([past, future], clips, settings(), seed=0, step=0)
     shown = torch.cat([seen_frames(made[v.pixels]) for v in (past, future)], dim=1)
     assert (shown == shown[:, :1] + torch.arange(8)).all()
+
+
+def test_what_stands_in_a_hole_is_between_the_halves_and_flow_does_not_cross_it(
+    noisy, settings
+) -> None:
+    whole = Time(frames=8, hole=3)
+    first, hole = Time(frames=4, window=11), Time(frames=3, offset=4, window=11)
+    last = Time(frames=4, offset=7, window=11)
+    views = [View(Stream.FLOW, time, WEAK) for time in (whole, first, last)]
+    made = make([*views, View(Stream.FLOW, hole, WEAK)], noisy(), settings(), seed=0, step=0)
+    both = torch.cat([made[view.pixels].pixels for view in views[1:]], dim=2)
+    assert torch.allclose(made[views[0].pixels].pixels, both, atol=1e-5)
+    starts = [m.applied.start_B for m in made.values()]
+    assert all(torch.equal(starts[0], start) for start in starts[1:])
 
 
 def test_strong_views_share_their_moment_unless_time_is_ignored(timed, settings) -> None:

@@ -1,0 +1,292 @@
+"""Puzzles, read back from stripes that tell the cell; and what must not tell the order.
+
+Shapes: B clip, N piece, L frame, C channel, H height, W width.
+"""
+
+from itertools import permutations
+
+import pytest
+import torch
+from shortcuts import most_by_chance, reads
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from evossl.errors import UserError
+from evossl.streams import AUDIO_RATE, ClipBatch, Stream
+from evossl.views import make as module
+from evossl.views.colour import luma
+from evossl.views.crop import SpacePlan
+from evossl.views.draws import Draws
+from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
+from evossl.views.puzzle import cut, distant_orders, levelled
+from evossl.views.sampling import cell_steps, least_window, plan_time
+from evossl.views.settings import ViewSettings
+from evossl.views.shapes import check_fits
+from evossl.views.spec import CLEAN, WEAK, Cells, Made, Time, View
+
+CPU = torch.device("cpu")
+SQUARE = Cells(rows=2, columns=2)
+
+
+def settings(*ignores: str, frames: int = 8, size: int = 32) -> ViewSettings:
+    return ViewSettings(frames=frames, size=size, mel_bands=24, ignores=ignores)
+
+
+def one(view: View, clips: ClipBatch, of: ViewSettings, step: int = 0) -> Made:
+    return make([view], clips, of, seed=0, step=step)[view.pixels]
+
+
+def clips_of(frames_BLHWC: Tensor) -> ClipBatch:
+    num, length, height, width, _ = frames_BLHWC.shape
+    samples = round(length / 12 * AUDIO_RATE)
+    return ClipBatch(
+        frames_BLHWC=(frames_BLHWC * 255).round().clamp(0, 255).byte().contiguous(),
+        num_frames_B=torch.full((num,), length),
+        size_B2=torch.tensor([[height, width]]).repeat(num, 1),
+        waveform_BS=torch.zeros(num, samples),
+        has_audio_B=torch.zeros(num, dtype=torch.bool),
+        video_id_B=torch.arange(num),
+        fps=12.0,
+    )
+
+
+def striped(num: int, length: int, side: int = 64) -> ClipBatch:
+    """Red stripes above, blue below; upright on the left, level on the right; later green too."""
+    x = torch.arange(side)
+    stripe = (x // 4 % 2).float()
+    upright, level = stripe.expand(side, side), stripe[:, None].expand(side, side)
+    left, above = (x < side / 2).expand(side, side), (x < side / 2)[:, None].expand(side, side)
+    wave = torch.where(left, upright, level)
+    frames = torch.full((length, side, side, 3), 0.5)
+    frames[..., 0] = torch.where(above, wave, torch.full_like(wave, 0.5))
+    frames[..., 2] = torch.where(above, torch.full_like(wave, 0.5), wave)
+    frames[length // 2 :, ..., 1] = wave
+    return clips_of(frames.expand(num, -1, -1, -1, -1))
+
+
+def cells_seen(x_BNCTHW: Tensor) -> Tensor:
+    """(B, N): the numbers, in a 2 x 2 x 2 grid, of the cells that the pieces are of."""
+    red, green, blue = x_BNCTHW.square().mean(dim=(3, 4, 5)).unbind(dim=2)
+    across = x_BNCTHW.diff(dim=5).square().mean(dim=(2, 3, 4, 5))
+    down = x_BNCTHW.diff(dim=4).square().mean(dim=(2, 3, 4, 5))
+    return 4 * (green > 0.5).long() + 2 * (blue > red).long() + (down > across).long()
+
+
+def plans(cells: Cells, batch: int, flipped: bool = False) -> tuple[Tensor, Tensor]:
+    """(B, N, 4) boxes of the pieces of a crop of 80 x 120 at (10, 20), and (B, N) first frames."""
+    view = View(Stream.RGB, Time(frames=8), cells=cells)
+    clips = clips_of(torch.zeros(1, 40, 2, 2, 3).expand(batch, -1, -1, -1, -1))
+    draws = Draws(0, 0, CPU)
+    space = SpacePlan(
+        torch.tensor([[10.0, 20.0, 80.0, 120.0]]).repeat(batch, 1),
+        torch.full((batch,), flipped),
+        torch.zeros(batch),
+        16,
+    )
+    time = plan_time(view, clips, settings(), draws, None)
+    pieces = cut(cells, time, cell_steps(view, cells, settings()), space, draws, 0)
+    boxes = torch.stack([space.box_B4 for _, space in pieces], dim=1)
+    return boxes, torch.stack([piece.start_B - time.start_B for piece, _ in pieces], dim=1)
+
+
+@pytest.mark.parametrize("cells", [Cells(2, 2, 2), Cells(2, 2, 2, gap=0.0), Cells(2, 2, 2, 0.5, 5)])
+def test_applied_tells_which_cell_each_piece_shows(cells: Cells) -> None:
+    view = View(Stream.RGB, Time(frames=4), CLEAN, cells=cells)
+    made = one(view, striped(40, least_window(view, settings())), settings())
+    assert made.pixels.shape == (40, 8, 3, 2, 16, 16)
+    assert torch.equal(cells_seen(made.pixels), made.applied.permutation_BN)
+    assert len({tuple(order) for order in made.applied.permutation_BN.tolist()}) > 3
+
+
+def test_a_mirrored_clip_has_its_first_column_on_its_own_left() -> None:
+    boxes_BN4, _ = plans(Cells(columns=3), 1, flipped=True)
+    lefts = boxes_BN4[0, :, 1].tolist()
+    assert lefts == sorted(lefts, reverse=True)
+
+
+def test_pieces_lie_in_their_cells_and_half_a_gap_or_more_apart() -> None:
+    boxes_BN4, _ = plans(Cells(rows=2, columns=3, gap=0.2), 500)
+    assert torch.allclose(boxes_BN4[..., 2:], torch.tensor([0.8 * 40, 0.8 * 40]))
+    top, left = boxes_BN4[..., 0].view(-1, 2, 3), boxes_BN4[..., 1].view(-1, 2, 3)
+    bottom, right = top + 32, left + 32
+    assert (top[:, 1] - bottom[:, 0]).min() >= 4 - 1e-4
+    assert (left[:, :, 1:] - right[:, :, :-1]).min() >= 4 - 1e-4
+    assert 4 <= (left[:, :, 1:] - right[:, :, :-1]).min() + 1e-4 < 5
+    assert 11 < (left[:, :, 1:] - right[:, :, :-1]).max() < 12 + 1e-4
+    assert (top[:, 0] >= 10).all()
+    assert (bottom[:, 1] <= 90).all()
+
+
+def test_pieces_of_time_lie_in_their_steps_and_half_a_gap_or_more_apart() -> None:
+    _, start_BN = plans(Cells(times=2, gap=0.5), 500)  # 4 frames in cells of 8 steps
+    late = start_BN - torch.tensor([0, 8])
+    assert sorted(set(late.flatten().tolist())) == [0, 1, 2]
+    assert (start_BN[:, 1] - (start_BN[:, 0] + 4)).min() == 2
+    view = View(Stream.RGB, Time(frames=8), cells=Cells(times=2, gap=0.5))
+    assert least_window(view, settings()) == 16
+
+
+@pytest.mark.parametrize(("cells", "num_orders"), [(SQUARE, 24), (Cells(3, 1, 2, orders=10), 10)])
+def test_orders_are_drawn_equally_often_and_named_by_their_number(
+    cells: Cells, num_orders: int
+) -> None:
+    view = View(Stream.RGB, Time(frames=6), CLEAN, cells=cells)
+    applied = one(view, clips_of(torch.zeros(2000, 12, 4, 4, 3)), settings(size=2)).applied
+    assert cells.num_orders == num_orders
+    counts = torch.bincount(applied.order_B, minlength=num_orders)
+    mean = 2000 / num_orders
+    assert len(counts) == num_orders
+    assert ((counts - mean).abs() < 5 * mean**0.5).all()
+    pairs = zip(applied.order_B.tolist(), map(tuple, applied.permutation_BN.tolist()), strict=True)
+    named = dict(pairs)
+    assert len(set(named.values())) == num_orders
+    expected = list(permutations(range(4))) if cells is SQUARE else distant_orders(10, 6).tolist()
+    assert [list(named[i]) for i in range(num_orders)] == [list(order) for order in expected]
+
+
+@pytest.mark.parametrize(
+    ("count", "pieces", "apart"), [(4, 4, 4), (6, 3, 2), (64, 9, 7), (56, 8, 7)]
+)
+def test_distant_orders_differ_in_many_places(count: int, pieces: int, apart: int) -> None:
+    orders = distant_orders(count, pieces)
+    assert orders.sort(dim=1).values.equal(torch.arange(pieces).expand(count, pieces))
+    assert orders[0].tolist() == list(range(pieces))
+    differ = (orders[:, None] != orders[None]).sum(dim=2)
+    assert differ[~torch.eye(count, dtype=torch.bool)].min() == apart
+    if count < 60:
+        assert torch.equal(distant_orders(count - 1, pieces), orders[:-1])
+
+
+def test_orders_that_cannot_be_had_are_refused() -> None:
+    for count, pieces in ((25, 4), (0, 4), (10, 10)):
+        with pytest.raises(UserError, match=f"{count} orders of {pieces} pieces"):
+            distant_orders(count, pieces)
+
+
+def test_a_piece_has_mean_0_and_spread_1_but_a_flat_one_stays_flat() -> None:
+    x = 7 + 3 * torch.randn(2, 3, 4, 8, 8, generator=Generator().manual_seed(0))
+    x[0, 0] = 2.0
+    x[0, 1] = 1 + 0.01 * x[0, 2]
+    level = levelled(x)
+    assert level.mean(dim=(2, 3, 4)).abs().max() < 1e-5
+    spread = level.square().mean(dim=(2, 3, 4)).sqrt()
+    assert spread[0, 0] == 0
+    assert spread[0, 1] < 0.2
+    assert torch.allclose(spread[1], torch.ones(3))
+
+
+def textures(num: int, side: int, grain: int, tint: float) -> ClipBatch:
+    """Noise in grains of some pixels, under a light that falls off from the upper left."""
+    generator = Generator().manual_seed(0)
+    coarse = torch.rand(num, 3, side // grain, side // grain, generator=generator)
+    image = F.interpolate(coarse, size=(side, side)).permute(0, 2, 3, 1)
+    fall = torch.linspace(0, 1, side)
+    light = tint * torch.stack([fall[:, None].expand(side, side), fall.expand(side, side)], dim=-1)
+    image = 0.3 + 0.4 * image
+    image[..., :2] += light
+    return clips_of(image[:, None].expand(-1, 2, -1, -1, -1))
+
+
+def by_edges(x_BNCHW: Tensor) -> Tensor:
+    """(B,): the order, of all 24, under which the edges of a 2 x 2 puzzle meet best."""
+    misfits = []
+    for order in permutations(range(4)):
+        place = {cell: piece for piece, cell in enumerate(order)}
+        a, b, c, d = (x_BNCHW[:, place[cell]] for cell in range(4))
+        upright = (a[..., -1] - b[..., 0]).square() + (c[..., -1] - d[..., 0]).square()
+        level = (a[..., -1, :] - c[..., 0, :]).square() + (b[..., -1, :] - d[..., 0, :]).square()
+        misfits.append(upright.mean(dim=(1, 2)) + level.mean(dim=(1, 2)))
+    return torch.stack(misfits).argmin(dim=0)
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.25])
+def test_edges_tell_the_order_only_without_a_gap(gap: float) -> None:
+    num = 200
+    cells = Cells(rows=2, columns=2, gap=gap)
+    view = View(Stream.RGB, Time(frames=1), WEAK, cells=cells)
+    made = one(view, textures(num, side=64, grain=4, tint=0.0), settings(size=64))
+    told = (by_edges(made.pixels[:, :, :, 0]) == made.applied.order_B).float().mean()
+    assert told > 0.4 if gap == 0 else told < most_by_chance(1 / 24, num)
+
+
+@pytest.mark.parametrize("level", [False, True])
+def test_shades_tell_the_order_only_where_pieces_are_not_levelled(
+    monkeypatch: pytest.MonkeyPatch, level: bool
+) -> None:
+    num = 400
+    if not level:
+        monkeypatch.setattr(module, "levelled", lambda x: x)
+    cells = Cells(rows=2, columns=2, orders=4)
+    view = View(Stream.RGB, Time(frames=1), WEAK, cells=cells)
+    made = one(view, textures(num, side=32, grain=4, tint=0.3), settings(size=32))
+    moments = [made.pixels.mean(dim=(3, 4, 5)), made.pixels.square().mean(dim=(3, 4, 5))]
+    told = reads(torch.cat([m.flatten(1) for m in moments], dim=1), made.applied.order_B)
+    assert told < most_by_chance(1 / 4, num // 2) if level else told > 0.6
+
+
+@pytest.mark.parametrize("jitters", [False, True])
+def test_the_jitter_of_each_piece_is_its_own(jitters: bool) -> None:
+    """Four times the same image: without a jitter the pieces are equal."""
+    cells = Cells(rows=2, columns=2, gap=0.0)
+    view = View(Stream.RGB, Time(frames=1), CLEAN, cells=cells, jitter_frames=jitters)
+    tile = textures(1, side=16, grain=2, tint=0.0).frames_BLHWC / 255
+    first, *others = one(view, clips_of(tile.repeat(1, 1, 2, 2, 1)), settings()).pixels[0]
+    assert all(torch.allclose(first, other, atol=0.02) != jitters for other in others)
+
+
+@pytest.mark.parametrize("channels", ["luma", "one"])
+def test_rgb_can_show_one_channel_three_times(channels: str) -> None:
+    clips = textures(60, side=16, grain=2, tint=0.3)
+    time = Time(frames=2)
+    plain = one(View(Stream.RGB, time, WEAK), clips, settings(size=16)).pixels
+    shown = one(View(Stream.RGB, time, WEAK, channels=channels), clips, settings(size=16)).pixels
+    assert torch.equal(shown, shown[:, :1].expand_as(shown))
+    if channels == "luma":
+        gray = one(View(Stream.GRAY, time, WEAK), clips, settings(size=16)).pixels
+        assert torch.equal(shown[:, :1], gray)
+        image = plain.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
+        assert torch.allclose(luma(image).transpose(1, 2), gray * PIXEL_SD + PIXEL_MEAN, atol=1e-5)
+    else:
+        error_B3 = (plain - shown).abs().amax(dim=(2, 3, 4))
+        assert (error_B3.amin(dim=1) == 0).all()
+        assert set(error_B3.argmin(dim=1).tolist()) == {0, 1, 2}
+
+
+def test_channels_leave_other_streams_as_they_are_and_crops_are_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[object] = []
+    crop = module.crop_frames
+    monkeypatch.setattr(module, "crop_frames", lambda *a: calls.append(a) or crop(*a))
+    time = Time(frames=2)
+    views = [View(s, time, WEAK, cells=SQUARE) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]
+    views += [View(Stream.RGB, time, WEAK, cells=SQUARE, channels="one")]
+    make(views, textures(2, 32, 2, 0.0), settings(), seed=0, step=0)
+    assert len(calls) == 4, "one for each cell"
+    gray = View(Stream.GRAY, time, WEAK)
+    other = View(Stream.GRAY, time, WEAK, channels="one")
+    clips = textures(2, 32, 2, 0.2)
+    assert torch.equal(one(gray, clips, settings()).pixels, one(other, clips, settings()).pixels)
+
+
+def test_pieces_of_sound_are_its_seconds_in_the_order_that_applied_tells(timed) -> None:
+    """The sound of a timed clip grows louder frame by frame."""
+    view = View(Stream.AUDIO, Time(frames=8), WEAK, cells=Cells(times=4))
+    made = one(view, timed(batch=40), settings())
+    loudness_BN = made.pixels.mean(dim=(2, 3, 4, 5))
+    assert torch.equal(loudness_BN.argsort(dim=1).argsort(dim=1), made.applied.permutation_BN)
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (View(Stream.RGB, cells=Cells(times=3)), "cuts 8 frames into 3 segments"),
+        (View(Stream.RGB, cells=Cells(rows=4, columns=3)), "cells of 4 pixels: raise .* to 32"),
+        (View(Stream.FLOW, cells=Cells(times=8)), "flow needs two"),
+        (View(Stream.RGB, Time(frames=32), cells=Cells(times=2)), "needs 44 frames"),
+        (View(Stream.RGB, Time(hole=3, window=10)), "takes 8 frames"),
+    ],
+)
+def test_a_puzzle_that_can_never_be_made_is_refused_by_name(view: View, message: str) -> None:
+    with pytest.raises(UserError, match=f"^jigsaw.rgb: view 'clip' .*{message}"):
+        check_fits(view, settings(size=16), 32, 12.0, "jigsaw.rgb: view 'clip'")
