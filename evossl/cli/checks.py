@@ -1,11 +1,14 @@
 """What can be known to fail before a video is touched: refused with the remedy, nothing written."""
 
 import inspect
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from evossl.config import SearchSpace
 from evossl.encoders import BACKBONES, build_encoder
@@ -22,19 +25,31 @@ from evossl.views.shapes import check_fits, input_shape
 from evossl.views.spec import CLEAN, View
 
 
-def check_space(space: SearchSpace, tasks_folder: Path | None) -> tuple[Term, ...]:
+def check_space(space: SearchSpace, tasks_folder: Path | None, where: str) -> tuple[Term, ...]:
     """Return the space's terms; refuse a space that cannot be trained.
+
+    Args:
+        space: read.
+        tasks_folder: a user's own tasks.
+        where: the space's name or file, for the messages.
 
     Raises:
         UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
             stretch that is too short for a task, by name.
     """
+    tasks = load_catalogue(tasks_folder)
+    try:
+        return _checked_terms(space, tasks)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _checked_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple[Term, ...]:
     if space.backbone.name not in BACKBONES:
         raise UserError(f"backbone.name: {unknown('backbone', space.backbone.name, BACKBONES)}")
     if not space.ignores:
         raise UserError("ignores: []: two views of a clip would be equal; name at least one word")
     check_fitness(space.fitness)
-    tasks = load_catalogue(tasks_folder)
     terms = resolve_terms(space, tasks)
     weights = term_weights(space, terms)
     check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
@@ -75,10 +90,7 @@ def _built(
 ) -> Task:
     """The term's task, or a refusal of its options by name."""
     options = space.tasks[term.task].options
-    known = [name for name in inspect.signature(task).parameters if name != "place"]
-    for option in options:
-        if option not in known:
-            raise UserError(f"tasks.{term.task}.options: {unknown('option', option, known)}")
+    _check_options(f"tasks.{term.task}.options", options, task)
     try:
         with torch.random.fork_rng(devices=[]):
             return task(term.place(shapes), **options)
@@ -86,6 +98,34 @@ def _built(
         if not options:
             raise
         raise UserError(f"tasks.{term.task}.options: {options}: {error}") from error
+
+
+def _check_options(where: str, options: Mapping[str, Any], task: type[Task]) -> None:
+    """Refuse an option that the task does not have, or of another type than it says."""
+    wanted = {n: p.annotation for n, p in inspect.signature(task).parameters.items()}
+    wanted.pop("place", None)
+    for name, value in options.items():
+        if name not in wanted:
+            raise UserError(f"{where}: {unknown('option', name, wanted)}")
+        if not _fits(value, wanted[name]):
+            kind = KINDS.get(wanted[name]) or inspect.formatannotation(wanted[name])
+            raise UserError(f"{where}.{name}: needs {kind}, got {value!r}")
+
+
+KINDS = {bool: "true or false", float: "a number", int: "a whole number", str: "a word"}
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """YAML has lists for tuples, and `true` is no number; what says no type takes anything."""
+    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+        return True
+    try:
+        TypeAdapter(annotation).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError:
+        return False
+    except PydanticUserError:  # a type that pydantic does not know: the task's own affair
+        return True
+    return True
 
 
 def check_source(source: str) -> None:

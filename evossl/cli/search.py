@@ -89,7 +89,7 @@ def search(
         resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
         chosen = chosen.model_copy(update={"resources": resources})
     check_out_folder(out)
-    check_space(chosen, tasks_folder)
+    check_space(chosen, tasks_folder, space)
     if labelled:
         check_labelled(labelled, Cut(DEFAULT_FOLDS, None, 0))
     info = run_info(chosen, data, seed, cache, tasks_folder, device)

@@ -73,7 +73,7 @@ def train(
     chosen = resolve_space(space, ignores, {"final_steps": steps})
     check_out_folder(out)
     pick_device(device)
-    terms = check_space(chosen, tasks_folder)
+    terms = check_space(chosen, tasks_folder, space)
     lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
     if weights:
         lambdas = read_weights(weights)

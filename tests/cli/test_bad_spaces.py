@@ -21,7 +21,21 @@ WRONG = {
     "a word": ("colour", "color", "ignores: unknown word 'color': did you mean 'colour'"),
     "nothing ignored": ("[colour, crop, time]", "[]", "name at least one word"),
     "a fitness": ("clips: 16", "name: zpf", "unknown fitness 'zpf': did you mean 'zipf'"),
-    "an option": ("places: [rgb]", "options: {temprature: 1}", "did you mean 'temperature'"),
+    "an option": (
+        "places: [rgb]",
+        "options: {temprature: 1}",
+        "space.yaml: tasks.simclr.options: unknown option 'temprature': did you mean 'temperature'",
+    ),
+    "a list for a number": (
+        "places: [rgb]",
+        "options: {temperature: [1]}",
+        "space.yaml: tasks.simclr.options.temperature: needs a number, got [1]",
+    ),
+    "a truth for a number": (
+        "places: [rgb]",
+        "options: {temperature: true}",
+        "tasks.simclr.options.temperature: needs a number, got True",
+    ),
     "a weight over 1": ("places: [rgb]", "weight: 1.5", "tasks.simclr.weight: 1.5 must lie in [0,"),
     "a weight under 0": ("places: [rgb]", "weight: -1", "tasks.simclr.weight: -1 must lie in [0,"),
     "no finite weight": ("places: [rgb]", "weight: .nan", "tasks.simclr.weight: nan must lie in"),
@@ -152,6 +166,42 @@ def test_a_broken_task_of_one_s_own_is_named(run_cli: Run, text: str | None, sai
         message = refused(run_cli, *words, "--tasks", "mine")
         assert said in message
         assert text is None or "mine/broken.py: " in message
+
+
+OWN = """\
+from evossl.streams import Stream
+from evossl.task import Place, Task, each
+
+
+class Own(Task):
+    places = each(Stream.RGB)
+
+    def __init__(self, place: Place, sizes: tuple[int, int], head: Task | None = None) -> None:
+        super().__init__(place)
+        if sizes[0] > sizes[1]:
+            raise ValueError("sizes: small before large")
+
+    def views(self):
+        return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("{sizes: [1, two]}", "options.sizes: needs tuple[int, int], got [1, 'two']"),
+        ("{sizes: [2, 1]}", "options: {'sizes': [2, 1]}: sizes: small before large"),
+        ("{sizes: [1, 2], head: 3}", "nowhere: no such folder"),  # no type of YAML's: let through
+    ],
+)
+def test_options_of_a_task_of_one_s_own_are_held_against_what_it_says(
+    run_cli: Run, options: str, said: str
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/own.py").write_text(OWN)
+    Path("space.yaml").write_text(SPACE.replace("simclr: {", f"own: {{options: {options}, "))
+    words = ("--space", "space.yaml", "--data", "nowhere", "--out", "run", "--tasks", "mine")
+    assert said in refused(run_cli, "train", *words)
 
 
 def test_a_mistake_in_a_file_that_a_task_imports_is_placed_there(
