@@ -140,7 +140,8 @@ def run_one(site: Site, spec: TrialSpec) -> dict[str, Any]:
 
     def grade() -> dict[str, Any]:
         result = run_trial(spec)
-        graded = {} if result.fitness is None else accuracy(site, load_trained(spec))
+        is_trained = (Path(str(spec.folder)) / "checkpoint").is_dir()
+        graded = accuracy(site, load_trained(spec)) if is_trained else {}
         return {
             "fitness": result.fitness,
             "reason": result.reason,
@@ -229,10 +230,10 @@ def search(
     return [graded[number] for number in sorted(graded)]
 
 
-def best_weights(trials: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The weights of lowest fitness."""
+def best_of(trials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The trial of lowest fitness."""
     complete = [trial for trial in trials if trial["fitness"] is not None]
-    return dict(min(complete, key=lambda trial: trial["fitness"])["weights"])
+    return dict(min(complete, key=lambda trial: trial["fitness"]))
 
 
 def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any]:
@@ -242,11 +243,11 @@ def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any
     evolved = search(site, config.Sampler(name="cmaes", population=4), plan, pool)
     randomly = search(site, config.Sampler(name="random"), plan, pool)
     off = dict.fromkeys(site.run.scales, 0.0)
+    found = {"random search": best_of(randomly), "evossl": best_of(evolved)}
     finals = {
         "SimCLR alone": off | {SIMCLR: 1.0},
         "equal weights": dict.fromkeys(site.run.scales, 0.5),
-        "random search": best_weights(randomly),
-        "evossl": best_weights(evolved),
+        **{name: trial["weights"] for name, trial in found.items()},
     }
     futures = {
         name: pool.submit(
@@ -263,6 +264,9 @@ def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any
         for name, weights in finals.items()
     }
     rows = {name: future.result() for name, future in futures.items()}
+    for name, trial in found.items():  # as `evossl search`: the trial's own encoder leaves instead
+        if rows[name]["fitness"] is None:
+            rows[name] = trial | {"reason": rows[name]["reason"]}
     return {
         "random init": inits.result(),
         "supervised": supervised.result(),

@@ -42,15 +42,24 @@ def scores_table(runs: Sequence[dict[str, Any]]) -> list[str]:
     heads = [
         f"{protocol} {metric.replace('_', ' ')}" for metric in METRICS for protocol in PROTOCOLS
     ]
-    lines = [f"| | fitness | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    lines = [f"| | fitness | {' | '.join(heads)} | seconds |", "|---" * (len(heads) + 3) + "|"]
     for row in ORDER:
         cells = [
             interval([value(run, row, protocol, metric) for run in runs])
             for metric in METRICS
             for protocol in PROTOCOLS
         ]
-        lines.append(f"| {row} | {fitness(runs, row)} | {' | '.join(cells)} |")
+        lines.append(
+            f"| {row} | {fitness(runs, row)} | {' | '.join(cells)} | {seconds(runs, row)} |"
+        )
     return lines
+
+
+def seconds(runs: Sequence[dict[str, Any]], row: str) -> str:
+    """Mean seconds of a final's training and scoring, on one core of a shared machine."""
+    if row in ("random init", "supervised"):
+        return "-"
+    return f"{statistics.fmean(run['finals'][row]['seconds'] for run in runs):.0f}"
 
 
 def fitness(runs: Sequence[dict[str, Any]], row: str) -> str:
@@ -79,7 +88,8 @@ def spearman_table(runs: Sequence[dict[str, Any]]) -> list[str]:
     per_name: dict[str, list[float]] = {}
     num_trials = 0
     for run in runs:
-        trials = [t for each in run["trials"].values() for t in each if t["fitness"] is not None]
+        every = run["trials"]["cmaes"] + run["trials"]["random"][1:]  # they share trial 0
+        trials = [t for t in every if t["fitness"] is not None]
         num_trials += len(trials)
         graded = [
             statistics.fmean(t["accuracy"][p]["balanced_accuracy"] for p in PROTOCOLS)
