@@ -1,12 +1,11 @@
-"""Run a search's trials on Ray Tune, and single jobs on a worker."""
+"""Run a search's trials on Ray Tune."""
 
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import ray
 from ray import tune
 from ray.util.metrics import Gauge
 
@@ -21,31 +20,10 @@ from evossl.cluster.searcher import (
 )
 from evossl.cluster.session import Session
 from evossl.config import Resources
-from evossl.errors import RunError, UserError
+from evossl.errors import RunError
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.trial import TrialResult, TrialSpec
-
-T = TypeVar("T")
-
-
-def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any) -> T:
-    """Run `job(*args)` in a worker with a trial's share of the machine, and return its value.
-
-    Raises:
-        UserError, RunError: as the job raised them; RunError also for a worker that died.
-    """
-    remote = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(job)
-    try:
-        value: T = ray.get(remote.remote(*args))
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, UserError | RunError):
-            raise cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise RunError(f"a worker died: {error}") from error
-    return value
 
 
 def run_trials(

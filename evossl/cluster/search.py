@@ -9,18 +9,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evossl.cluster.job import run_on_worker
 from evossl.cluster.kept import run_kept
-from evossl.cluster.run import run_on_worker, run_trials
+from evossl.cluster.run import run_trials
 from evossl.cluster.session import Session
 from evossl.config import Resources
 from evossl.controls import NUM_CONTROLS, score_controls
 from evossl.errors import RunError
 from evossl.runfolder import RunInfo, write_run
-from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.task import load_catalogue
-from evossl.training.terms import resolve_terms, term_weights
+from evossl.training.terms import resolve_terms, search_genotype
 from evossl.training.workbench import RunSpec, measure_run
 from evossl.trial import TrialSpec
 from evossl.winner import Verdict, export_winner, fall_back, judge, rerun_spec, winner_spec
@@ -74,12 +74,13 @@ def run_search(
     resources = info.parsed_space().resources
     run = RunSpec.of(folder, info)
     if not info.scales:
-        say("measuring each loss's gradient scale")
-        info = info.with_scales(run_on_worker(measure_run, resources, run))
+        with bar("measuring each loss's gradient scale") as advance:
+            scales = run_on_worker(measure_run, resources, run, progress=advance)
+        info = info.with_scales(scales)
         write_run(folder, info)
     run = replace(run, scales=info.scales)
     with _open_study(folder, info) as study:
-        _add_controls(study, run, resources, say)
+        _add_controls(study, run, resources, bar)
         write_table(folder / "trials.parquet", study.rows())
         template = _template(run, plan)
         num_trials = plan.trials if study.genotype.evolves else 1
@@ -112,20 +113,19 @@ def _template(run: RunSpec, plan: SearchPlan) -> TrialSpec:
 def _open_study(folder: Path, info: RunInfo) -> Study:
     space = info.parsed_space()
     tasks = load_catalogue(Path(info.tasks_folder) if info.tasks_folder else None)
-    genotype = Genotype.of(term_weights(space, resolve_terms(space, tasks)))
+    genotype = search_genotype(space, resolve_terms(space, tasks), tasks)
     if (folder / "study.journal").exists():
         return Study.resume(folder, genotype, space.sampler, info.seed)
     return Study.create(folder, genotype, space.sampler, info.seed)
 
 
-def _add_controls(
-    study: Study, run: RunSpec, resources: Resources, say: Callable[[str], None]
-) -> None:
+def _add_controls(study: Study, run: RunSpec, resources: Resources, bar: Bar) -> None:
     there = {row.name for row in study.rows() if row.status == "control"}
     if len(there) == NUM_CONTROLS:
         return
-    say("scoring the controls: random inits, noise, blobs, colours")
-    for control in run_on_worker(score_controls, resources, run):
+    with bar("scoring the controls: random inits, noise, blobs, colours") as advance:
+        controls = run_on_worker(score_controls, resources, run, progress=advance)
+    for control in controls:
         if control.name not in there:  # a kill may have come between two of them
             study.add_control(
                 control.name, control.fitness, control.reason, control.indicators, control.seconds

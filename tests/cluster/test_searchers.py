@@ -19,7 +19,7 @@ from tiny_runs import RAW, WEIGHTS
 
 from evossl.cluster import actor
 from evossl.cluster.actor import TrialActor, trial_spec
-from evossl.cluster.run import _Halt, _Steps, run_on_worker
+from evossl.cluster.run import _Halt, _Steps
 from evossl.cluster.searcher import DIED, ListSearcher, StudySearcher
 from evossl.cluster.session import Session, ray_session
 from evossl.config import Resources, Sampler
@@ -239,17 +239,6 @@ def test_a_fault_of_the_machine_is_handed_over_as_one_and_a_lost_gpu_ends_the_pr
     }
     with pytest.raises(torch.AcceleratorError):
         stepping(torch.AcceleratorError("device-side assert")).step()
-
-
-@pytest.mark.parametrize("kind", [UserError, RunError])
-def test_what_a_job_on_a_worker_raises_is_raised_here_with_its_own_words(
-    session: Session, kind: type[Exception]
-) -> None:
-    def job(kind: type[Exception]) -> None:
-        raise kind("as it was raised")
-
-    with pytest.raises(kind, match=r"^as it was raised$"):
-        run_on_worker(job, Resources(), kind)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no"), Exception("timed out during startup")])

@@ -1,0 +1,57 @@
+"""Run a single job on a worker, and hear from it as it goes on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import ray
+
+from evossl.config import Resources
+from evossl.errors import RunError, UserError
+
+T = TypeVar("T")
+Advance = Callable[[int, int], None]
+
+
+def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progress: Advance) -> T:
+    """Run `job(*args, progress)` in a worker with a trial's share of the machine.
+
+    Args:
+        job: given `progress` as its last argument; returns what is returned here.
+        resources: of one trial.
+        args: plain data.
+        progress: called here with what the job calls its own with: (done, total).
+
+    Raises:
+        UserError, RunError: as the job raised them; RunError also for a worker that died.
+    """
+    share = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)
+    remote: Any = share(_streamed)
+    try:
+        for reference in remote.remote(job, args):
+            done, value = ray.get(reference)
+            if done:
+                progress(*done)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, UserError | RunError):
+            raise cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise RunError(f"a worker died: {error}") from error
+    result: T = value
+    return result
+
+
+def _streamed(
+    job: Callable[..., T], args: Sequence[Any]
+) -> Iterator[tuple[tuple[int, int] | None, T | None]]:
+    """A job's progress as it comes, then its value: Ray hands over each as it is yielded."""
+    said: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(job, *args, lambda *done: said.put(done))
+        future.add_done_callback(lambda _: said.put(None))
+        while done := said.get():
+            yield done, None
+    yield None, future.result()
