@@ -30,10 +30,9 @@ from evossl.evaluation.score import FROZEN, judge, summarise
 from evossl.evaluation.splits import folds
 from evossl.export import EncoderConfig, VideoEncoder
 from evossl.fitness.score import score
-from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from evossl.training.features import scoring_features
-from evossl.training.terms import term_weights
+from evossl.training.terms import search_genotype
 from evossl.training.workbench import RunSpec, Workbench, features_of, measure_run, random_init
 from evossl.trial import TrialSpec, load_trained, run_trial
 from evossl.video.cache import ClipCache
@@ -197,7 +196,8 @@ def search(
 ) -> list[dict[str, Any]]:
     """Run a search of `plan.trials` trials; return each trial's grades and weights."""
     bench = Workbench.open(site.run)
-    genotype = Genotype.of(term_weights(bench.space, bench.terms))
+    space = bench.space.model_copy(update={"sampler": sampler})
+    genotype = search_genotype(space, bench.terms, bench.tasks)
     folder = site.folder / sampler.name
     make = Study.open if (folder / "study.journal").is_file() else None
     study = make(folder) if make else Study.create(folder, genotype, sampler, site.seed)
@@ -240,7 +240,8 @@ def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any
     """Everything of one case and seed."""
     inits = pool.submit(grade_random_inits, site)
     supervised = pool.submit(grade_supervised, site)
-    evolved = search(site, config.Sampler(name="cmaes", population=4), plan, pool)
+    bench = Workbench.open(site.run)
+    evolved = search(site, bench.space.sampler, plan, pool)
     randomly = search(site, config.Sampler(name="random"), plan, pool)
     off = dict.fromkeys(site.run.scales, 0.0)
     found = {"random search": best_of(randomly), "evossl": best_of(evolved)}
@@ -284,7 +285,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--videos", type=int, default=1200)
     parser.add_argument("--labelled", type=int, default=400)
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--final-steps", type=int, default=300)
     options = parser.parse_args()

@@ -123,6 +123,7 @@ class Sampler(Model):
 
     name: Literal["cmaes", "ga", "random", "tpe", "nsga2"] = "cmaes"
     population: Positive | None = None
+    alone: bool = False  # try each task alone, after equal weights and before anything else
 
 
 class Budget(Model):

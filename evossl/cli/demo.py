@@ -13,7 +13,7 @@ from evossl.errors import UserError
 from evossl.files import write_json
 from evossl.video.synth import synthesise
 
-NUM_VIDEOS = 360
+NUM_VIDEOS = 1200  # 400 held out: fewer do not rank encoders
 NUM_CLASSES = 8
 NEXT = """Next, with videos of your own:
   evossl search --data VIDEOS --space elo --ignores colour,crop,time --out RUN

@@ -1,6 +1,6 @@
 """The genotype: which loss weights evolve, within which bounds, and which are fixed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from evossl.errors import UserError
@@ -13,6 +13,9 @@ class Genotype:
     Attributes:
         bounds: (low, high) of each evolving weight, 0 <= low < high <= 1.
         fixed: the value of each weight that does not evolve, in [0, 1].
+        alone: sets of evolving weights; each is tried alone before anything is proposed. The
+            corners and the centre of the simplex of mixtures are what Scheffe's designs begin with
+            (Experiments with Mixtures, J. Royal Statistical Society B 20, 1958).
 
     Raises:
         UserError: a weight outside [0, 1], bounds that are not low before high, a name in both.
@@ -20,6 +23,7 @@ class Genotype:
 
     bounds: Mapping[str, tuple[float, float]]
     fixed: Mapping[str, float]
+    alone: tuple[frozenset[str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.bounds.items():
@@ -35,17 +39,22 @@ class Genotype:
                 raise UserError(f"weight {name}: {value} must lie in [0, 1]")
 
     @classmethod
-    def of(cls, weights: Mapping[str, float | tuple[float, float]]) -> "Genotype":
+    def of(
+        cls,
+        weights: Mapping[str, float | tuple[float, float]],
+        alone: Iterable[Iterable[str]] = (),
+    ) -> "Genotype":
         """Return the genotype of weights as a space gives them: a number, or a pair of bounds.
 
-        A pair of equal bounds is a fixed weight.
+        A pair of equal bounds is a fixed weight; a set without an evolving one is left out.
         """
         pairs = {n: w if isinstance(w, tuple) else (w, w) for n, w in weights.items()}
+        bounds = {n: (float(low), float(high)) for n, (low, high) in pairs.items() if low != high}
+        sets = (frozenset(names) & bounds.keys() for names in alone)
         return cls(
-            bounds={
-                n: (float(low), float(high)) for n, (low, high) in pairs.items() if low != high
-            },
+            bounds=bounds,
             fixed={n: float(low) for n, (low, high) in pairs.items() if low == high},
+            alone=tuple(frozenset(names) for names in sets if names),
         )
 
     @property
@@ -58,6 +67,20 @@ class Genotype:
         return self.complete(
             {n: min(max(0.5, low), high) for n, (low, high) in self.bounds.items()}
         )
+
+    def start(self, number: int) -> dict[str, float] | None:
+        """Return the evolving weights of a trial that is known beforehand, or None.
+
+        Trial 0 is equal weights; then one for each set of `alone`: its weights at their highest,
+        the others at their lowest.
+        """
+        if number == 0:
+            equal = self.equal_weights()
+            return {name: equal[name] for name in self.bounds}
+        if number > len(self.alone):
+            return None
+        on = self.alone[number - 1]
+        return {name: high if name in on else low for name, (low, high) in self.bounds.items()}
 
     def complete(self, evolving: Mapping[str, float]) -> dict[str, float]:
         """Return all weights, sorted by name, given the evolving ones."""

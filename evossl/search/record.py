@@ -30,6 +30,7 @@ def begin(folder: Path, genotype: Genotype, sampler: config.Sampler, seed: int) 
     description = {
         "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
         "fixed": dict(genotype.fixed),
+        "alone": [sorted(names) for names in genotype.alone],
         "sampler": sampler.model_dump(),
         "seed": seed,
     }
@@ -52,7 +53,8 @@ def describe(folder: Path, attributes: Mapping[str, Any]) -> Description:
     if found is None:
         raise RunError(f"{folder / JOURNAL}: not a journal that evossl began")
     bounds = {name: (low, high) for name, (low, high) in found["bounds"].items()}
-    genotype = Genotype(bounds, found["fixed"])
+    alone = tuple(frozenset(names) for names in found.get("alone", ()))
+    genotype = Genotype(bounds, found["fixed"], alone)
     return genotype, config.Sampler.model_validate(found["sampler"]), found["seed"]
 
 
@@ -91,6 +93,7 @@ def _flat(description: Description) -> dict[str, str]:
     genotype, sampler, seed = description
     weights = {f"weight {n}": f"evolved in {list(pair)}" for n, pair in genotype.bounds.items()}
     weights |= {f"weight {n}": f"fixed at {value}" for n, value in genotype.fixed.items()}
+    weights |= {f"tried alone ({i})": ", ".join(sorted(n)) for i, n in enumerate(genotype.alone)}
     choice = {f"sampler.{key}": json.dumps(value) for key, value in sampler.model_dump().items()}
     return {"seed": str(seed), **choice, **weights}
 

@@ -13,6 +13,7 @@ from evossl import config
 from evossl.errors import UserError
 from evossl.search.cmaes_sampler import CmaEsSampler
 from evossl.search.genetic_sampler import GeneticSampler
+from evossl.search.genotype import Genotype
 
 Propose = Callable[[optuna.Study, int], dict[str, float]]
 _MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2}
@@ -71,14 +72,12 @@ def check_sampler(choice: config.Sampler) -> None:
         )
 
 
-def make_proposer(
-    choice: config.Sampler, seed: int, bounds: Mapping[str, tuple[float, float]]
-) -> Propose:
+def make_proposer(choice: config.Sampler, seed: int, genotype: Genotype) -> Propose:
     """Return the function from (finished trials in order, next number) to its evolving weights."""
     space: dict[str, BaseDistribution] = {
-        name: FloatDistribution(low, high) for name, (low, high) in bounds.items()
+        name: FloatDistribution(low, high) for name, (low, high) in genotype.bounds.items()
     }
-    fresh = _sampler_for(choice, seed, space)
+    fresh = _sampler_for(choice, seed, space, genotype.alone)
 
     def propose(finished: optuna.Study, number: int) -> dict[str, float]:
         sampler, trial = fresh(number), _trial_to_be(number)
@@ -93,7 +92,10 @@ def make_proposer(
 
 
 def _sampler_for(
-    choice: config.Sampler, seed: int, space: Mapping[str, BaseDistribution]
+    choice: config.Sampler,
+    seed: int,
+    space: Mapping[str, BaseDistribution],
+    alone: tuple[frozenset[str], ...],
 ) -> Callable[[int], BaseSampler]:
     """Return the function from a trial's number to its sampler.
 
@@ -105,7 +107,7 @@ def _sampler_for(
         return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
     if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_weights:
-        cmaes = CmaEsSampler(seed, space, choice.population)
+        cmaes = CmaEsSampler(seed, space, choice.population, alone)
         return lambda _: cmaes
     if choice.name in ("cmaes", "ga"):  # CMA-ES has no meaning for a single weight
         genetic = GeneticSampler(seed, space)

@@ -61,7 +61,7 @@ class Study:
             record.refuse_another(folder, there, expected)
         cut_torn_line(folder / JOURNAL)
         self._kinds = {n: FloatDistribution(*pair) for n, pair in self.genotype.bounds.items()}
-        self._propose = make_proposer(self.sampler, self.seed, self.genotype.bounds)
+        self._propose = make_proposer(self.sampler, self.seed, self.genotype)
         self._finished = Finished(self.genotype.bounds)
         self._rows: list[TrialRow] = []
         self._controls: list[TrialRow] = []
@@ -151,7 +151,7 @@ class Study:
         """Return the next trial to run; it is `running` until told.
 
         First what was running when the search was interrupted (same number, same weights) and
-        what was abandoned, then new ones. Trial 0 is equal weights.
+        what was abandoned, then new ones: `Genotype.start`, and what the sampler proposes.
 
         Raises:
             UserError: nothing evolves and trial 0 has been asked for (see `genotype.evolves`).
@@ -163,11 +163,9 @@ class Study:
         number = len(self._rows)
         if number and not self.genotype.evolves:
             raise UserError(NOTHING_EVOLVES)
-        if number:
+        evolving = self.genotype.start(number)
+        if evolving is None:
             evolving = self._propose(self._finished.study(), number)
-        else:
-            equal = self.genotype.equal_weights()
-            evolving = {name: equal[name] for name in self.genotype.bounds}
         trial = create_trial(
             state=TrialState.RUNNING, params=evolving, distributions=dict(self._kinds)
         )
@@ -255,8 +253,18 @@ class Study:
         return zero | Counter(row.status for row in self.rows())
 
     def _running(self, number: int, evolving: Mapping[str, float]) -> TrialRow:
-        name = "" if number else EQUAL_WEIGHTS
-        return TrialRow(number, name, "running", weights=self.genotype.complete(evolving))
+        return TrialRow(
+            number, self._name(number), "running", weights=self.genotype.complete(evolving)
+        )
+
+    def _name(self, number: int) -> str:
+        """The name of a trial that is known beforehand."""
+        if number == 0:
+            return EQUAL_WEIGHTS
+        if number > len(self.genotype.alone):
+            return ""
+        tasks = {term.partition(".")[0] for term in self.genotype.alone[number - 1]}
+        return f"{', '.join(sorted(tasks))} alone"
 
     def _check_running(self, number: int) -> None:
         if not 0 <= number < len(self._rows):

@@ -6,6 +6,7 @@ from evossl.config import SearchSpace, TaskChoice, Weight
 from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.objective import check_weights, normalise
+from evossl.search.genotype import Genotype
 from evossl.task import Task, Term, find_task
 
 
@@ -54,6 +55,22 @@ def _terms_of(
 def term_weights(space: SearchSpace, terms: Sequence[Term]) -> dict[str, Weight]:
     """Return each term's weight as the space gives it: a number, or (low, high) to evolve in."""
     return {term.name: space.tasks[term.task].weight for term in terms}
+
+
+def search_genotype(
+    space: SearchSpace, terms: Sequence[Term], tasks: Mapping[str, type[Task]]
+) -> Genotype:
+    """Return what a search over the space evolves, and what it tries before it proposes.
+
+    With `sampler.alone` each task that can stand alone (no distillation) is tried so.
+    """
+    alone = [name for name in space.tasks if tasks[name].needs_trained is None]
+    return Genotype.of(
+        term_weights(space, terms),
+        [[term.name for term in terms if term.task == name] for name in alone]
+        if space.sampler.alone
+        else (),
+    )
 
 
 def active_weights(

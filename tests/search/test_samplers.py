@@ -13,6 +13,7 @@ from searching import benchmark, fitness
 from evossl import config
 from evossl.search import box_sampler, cmaes_sampler
 from evossl.search.finished import Finished, Told, standing
+from evossl.search.genotype import Genotype
 from evossl.search.samplers import Propose, make_proposer
 
 SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]
@@ -22,7 +23,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 def _proposer(name: str, seed: int = 0, population: int | None = None) -> Propose:
     choice = config.Sampler.model_validate({"name": name, "population": population})
-    return make_proposer(choice, seed, BOUNDS)
+    return make_proposer(choice, seed, Genotype(BOUNDS, {}))
 
 
 def _history(num: int, seed: int = 0) -> list[dict[str, float]]:
@@ -49,6 +50,49 @@ def test_what_a_sampler_remembers_never_changes_what_it_proposes(name: str) -> N
             assert used(finished.study(), number) == expected
     swapped = _finished([*trials[:68], trials[69], trials[68]])
     assert used(swapped.study(), number) == _proposer(name)(swapped.study(), number)
+
+
+ALONE = Genotype(BOUNDS, {}, tuple(frozenset([name]) for name in BOUNDS if name != "d.rgb"))
+
+
+def _lone(values: Mapping[str, float]) -> list[tuple[dict[str, float], float]]:
+    starts = [ALONE.start(number) for number in (1, 2, 3)]
+    return [(start or {}, value) for start, value in zip(starts, values.values(), strict=True)]
+
+
+def test_cmaes_starts_leaning_to_the_tasks_that_did_well_alone() -> None:
+    history = _lone({"a.rgb": 3.0, "b.rgb": math.inf, "c.rgb": 1.0})
+    finished = Finished(BOUNDS)
+    for start, value in history:
+        finished.add(start, "complete" if math.isfinite(value) else "failed", value)
+    propose = make_proposer(config.Sampler(), 0, ALONE)
+    drawn = [propose(finished.study(), number) for number in range(4, 604)]
+    unit = {n: (low, high - low) for n, (low, high) in BOUNDS.items()}
+    means = {n: np.mean([(one[n] - unit[n][0]) / unit[n][1] for one in drawn]) for n in BOUNDS}
+    for name, mean in {"a.rgb": 0.5, "b.rgb": 0.25, "c.rgb": 0.75, "d.rgb": 0.5}.items():
+        assert means[name] == pytest.approx(mean, abs=0.03), name  # sd 0.2 / sqrt(600), clipped
+
+
+def test_until_every_task_alone_has_finished_cmaes_stays_around_the_centre() -> None:
+    finished = Finished(BOUNDS)
+    for start, value in _lone({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})[:2]:
+        finished.add(start, "complete", value)
+    waiting = make_proposer(config.Sampler(), 0, ALONE)(finished.study(), 5)
+    nothing = Finished(BOUNDS)
+    assert waiting == make_proposer(config.Sampler(), 0, Genotype(BOUNDS, {}))(nothing.study(), 5)
+
+
+def test_with_tasks_alone_too_what_is_remembered_changes_nothing() -> None:
+    used = make_proposer(config.Sampler(population=4), 0, ALONE)
+    trials = [(trial, fitness(0, trial)) for trial in _history(40)]
+    lone = _lone({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})
+    order = [*trials[:2], lone[1], trials[2], lone[0], *trials[3:5], lone[2], *trials[5:], lone[0]]
+    for length in (0, 3, 5, 7, 8, 9, 30, len(order), 12):
+        finished = Finished(BOUNDS)
+        for trial, value in order[:length]:
+            finished.add(trial, "complete", value)
+        fresh = make_proposer(config.Sampler(population=4), 0, ALONE)
+        assert used(finished.study(), length) == fresh(finished.study(), length)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -215,7 +259,7 @@ def test_cma_es_begins_again_when_it_has_converged_to_the_last_digit(
 
     monkeypatch.setattr(cmaes_sampler.CmaEsSampler, "_start", counting)
     bounds = {"a.rgb": (0.0, 1.0), "b.rgb": (0.0, 1.0)}
-    propose, finished = make_proposer(config.Sampler(), 0, bounds), Finished(bounds)
+    propose, finished = make_proposer(config.Sampler(), 0, Genotype(bounds, {})), Finished(bounds)
     values = []
     for number in range(900):
         trial = propose(finished.study(), number)

@@ -139,6 +139,34 @@ def test_controls_have_negative_numbers_and_survive_resume(start: Start, tmp_pat
         assert resumed.rows() == rows
 
 
+def test_each_task_is_tried_alone_after_equal_weights_resumed_or_not(
+    start: Start, tmp_path: Path
+) -> None:
+    bounds = dict.fromkeys(("arrow.rgb", "simclr.flow", "simclr.rgb"), (0.0, 1.0))
+    alone = (frozenset(["arrow.rgb"]), frozenset(["simclr.flow", "simclr.rgb"]))
+    genotype = Genotype(bounds, {}, alone)
+    study = start(genotype=genotype)
+    study.ask()
+    study.ask()
+    study.close()
+    folder = tmp_path / "run"
+    with Study.resume(folder, genotype, study.sampler, study.seed) as resumed:
+        asked = [resumed.ask() for _ in range(4)]
+    assert [list(proposal.weights.values()) for proposal in asked[:3]] == [
+        [0.5, 0.5, 0.5],
+        [1.0, 0.0, 0.0],
+        [0.0, 1.0, 1.0],
+    ]
+        assert [row.name for row in resumed.rows()[:4]] == [
+            "equal weights",
+            "arrow alone",
+            "simclr alone",
+            "",
+        ]
+    with pytest.raises(UserError, match=r"tried alone \(1\) is simclr.flow, simclr.rgb there"):
+        Study.resume(folder, Genotype(bounds, {}, alone[:1]), study.sampler, study.seed)
+
+
 def test_with_every_weight_fixed_trial_0_is_the_whole_search(start: Start) -> None:
     study = start(genotype=Genotype({}, {"simclr.rgb": 1.0, "order.rgb": 0.0}))
     assert not study.genotype.evolves

@@ -5,7 +5,7 @@ from training_cases import make_space, terms_of
 
 from evossl.errors import UserError
 from evossl.task import load_catalogue
-from evossl.training.terms import active_weights, resolve_terms, term_weights
+from evossl.training.terms import active_weights, resolve_terms, search_genotype, term_weights
 
 TASKS = load_catalogue()
 
@@ -54,6 +54,20 @@ def test_weights_are_the_space_s_fixed_or_evolved() -> None:
         "simclr.rgb": 0.3,
         "order_binary.rgb": (0.0, 1.0),
     }
+
+
+def test_a_search_tries_each_task_alone_where_the_space_says_so_but_no_distillation() -> None:
+    tasks = {"simclr": {}, "distill": {}, "arrow_of_time": {"weight": 0.5}, "order_binary": {}}
+    space = make_space(tasks, streams=["rgb", "flow"])
+    assert search_genotype(space, terms_of(space), TASKS).alone == ()
+    sampler = space.sampler.model_copy(update={"alone": True})
+    chosen = space.model_copy(update={"sampler": sampler})
+    genotype = search_genotype(chosen, terms_of(chosen), TASKS)
+    assert genotype.alone == (
+        {"simclr.rgb", "simclr.flow"},
+        {"order_binary.rgb", "order_binary.flow"},
+    )
+    assert genotype.fixed == {"arrow_of_time.rgb": 0.5, "arrow_of_time.flow": 0.5}
 
 
 def on(
