@@ -3,6 +3,7 @@
 He, Fan, Wu, Xie, Girshick, Momentum Contrast, CVPR 2020, eq. 2.
 """
 
+import math
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import TypeVar
@@ -20,6 +21,17 @@ def make_momentum(encoder: Module) -> Module:
     and target would differ by more than their weights.
     """
     return deepcopy(encoder).requires_grad_(False).train()
+
+
+def cosine_to_one(start: float, progress: float) -> float:
+    """Return the decay at a share of the training: from `start` to 1 on half a cosine.
+
+    Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, section 3.3.
+
+    >>> [round(cosine_to_one(0.9, progress), 3) for progress in (0.0, 0.5, 1.0)]
+    [0.9, 0.95, 1.0]
+    """
+    return 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @torch.no_grad()

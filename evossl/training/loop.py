@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from evossl.config import SearchSpace
+from evossl.encoders.momentum import cosine_to_one
 from evossl.errors import RunError
 from evossl.objective import combine
 from evossl.streams import ClipBatch
@@ -93,7 +94,7 @@ def train_step(
     if not torch.isfinite(norm):
         raise TrainingFailedError(_not_finite(step, result))
     optimiser.step()
-    model.after_step(result.seen, space.training.ema)
+    model.after_step(result.seen, cosine_to_one(space.training.ema, progress))
     return StepOutcome(result, total, weighted, norm, skipped)
 
 

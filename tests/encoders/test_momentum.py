@@ -1,6 +1,8 @@
 """Momentum: a frozen follower in train mode, moved by EMA."""
 
 import copy
+import itertools
+import math
 
 import torch
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from evossl.encoders import Encoder, ema_update, make_momentum, mlp
+from evossl.encoders.momentum import cosine_to_one
 
 
 def states(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -67,3 +70,12 @@ def test_a_network_without_buffers_is_moved() -> None:
     online, follower = nn.Linear(2, 2), make_momentum(nn.Linear(2, 2))
     ema_update([(online, follower)], 0.0)
     assert torch.equal(follower.weight, online.weight)
+
+
+@given(start=st.floats(0, 1))
+def test_the_decay_goes_from_its_start_to_1_half_way_in_the_middle(start: float) -> None:
+    assert math.isclose(cosine_to_one(start, 0.0), start, abs_tol=1e-12)
+    assert math.isclose(cosine_to_one(start, 0.5), (1 + start) / 2)
+    assert cosine_to_one(start, 1.0) == 1.0
+    decays = [cosine_to_one(start, step / 20) for step in range(21)]
+    assert all(a <= b for a, b in itertools.pairwise(decays))

@@ -1,0 +1,26 @@
+"""The momentum encoders follow ever more slowly: by the space's `ema` first, not at all at last."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training_cases import MemoryLoader, make_model, make_space
+
+from evossl.training.loop import Schedule, Weighing, train
+
+NAME, STEPS, START = "simclr.rgb", 4, 0.8
+
+
+def test_the_decay_of_each_step_is_on_the_cosine_from_the_space_s_ema_to_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {"batch_size": 2, "ema": START, "accumulate": 2}
+    space = make_space({"simclr": {"places": ["rgb"]}}, training=training)
+    loader: Any = MemoryLoader(num=2)
+    model, decays = make_model(space), []
+    monkeypatch.setattr(model, "after_step", lambda seen, decay: decays.append(decay))
+    weighing = Weighing({NAME: 1.0}, {NAME: 1.0})
+    list(train(model, loader, space, weighing, Schedule(STEPS), tmp_path))
+    cosine = [math.cos(math.pi * step / STEPS) for step in range(STEPS)]
+    assert decays == pytest.approx([1 - (1 - START) * (1 + c) / 2 for c in cosine])
