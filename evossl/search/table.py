@@ -30,7 +30,7 @@ class TrialRow:
 
     Attributes:
         trial: 0 equal weights, 1, 2, ... proposed; controls -1, -2, ...
-        name: "equal weights", a control's name, else "".
+        name: "equal weights", "simclr alone", a control's name, else "".
         status: where it stands.
         fitness: nats, lower is better; None unless it was scored.
         reason: why it failed or was pruned, else None.

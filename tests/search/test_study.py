@@ -152,17 +152,13 @@ def test_each_task_is_tried_alone_after_equal_weights_resumed_or_not(
     folder = tmp_path / "run"
     with Study.resume(folder, genotype, study.sampler, study.seed) as resumed:
         asked = [resumed.ask() for _ in range(4)]
+        names = [row.name for row in resumed.rows()[:4]]
+    assert names == ["equal weights", "arrow alone", "simclr alone", ""]
     assert [list(proposal.weights.values()) for proposal in asked[:3]] == [
         [0.5, 0.5, 0.5],
         [1.0, 0.0, 0.0],
         [0.0, 1.0, 1.0],
     ]
-        assert [row.name for row in resumed.rows()[:4]] == [
-            "equal weights",
-            "arrow alone",
-            "simclr alone",
-            "",
-        ]
     with pytest.raises(UserError, match=r"tried alone \(1\) is simclr.flow, simclr.rgb there"):
         Study.resume(folder, Genotype(bounds, {}, alone[:1]), study.sampler, study.seed)
 
