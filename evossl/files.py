@@ -72,10 +72,11 @@ def _put_in_place(beside: Path, path: Path) -> None:
     path.rename(old)
     try:
         beside.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    _discard(old)
+    finally:  # whatever stops it, one of the two is in place
+        if path.exists():
+            _discard(old)
+        else:
+            old.rename(path)
 
 
 def _discard(path: Path) -> None:

@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from evossl.errors import RunError
 from evossl.evaluation.features import Clips, calibrate, mean_over_clips, view_settings
 from evossl.evaluation.protocol import Ints
 from evossl.export import VideoEncoder
+from evossl.schedule import parameter_groups, share_of_rate
 from evossl.seeds import derive_seed
 from evossl.streams import Stream
 from evossl.views.make import make
@@ -137,9 +138,9 @@ def _train(
     total = options.num_steps(len(videos))
     flip = tuple(word for word in config.ignores if word == "flip")
     settings = view_settings(config, ("crop", "time", *flip))
-    optimiser = torch.optim.AdamW(_parameter_groups(model, options))
+    optimiser = torch.optim.AdamW(_groups(model, options))
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: learning_rate(step, total, options.warmup)
+        optimiser, lambda step: share_of_rate(step, total, options.warmup)
     )
     model.train()
     for step, (epoch, rows) in enumerate(_batches(len(videos), options, seed)):
@@ -166,14 +167,6 @@ def predict(model: Classifier, loader: Clips, videos: Sequence[int]) -> Ints:
     return np.asarray(mean_NC.argmax(dim=1).numpy(), dtype=np.int64)
 
 
-def learning_rate(step: int, total: int, warmup: float) -> float:
-    """Return the share of the learning rate at a step: linear to 1, then half a cosine to 0."""
-    rising = max(1, round(warmup * total))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
-
-
 def _batches(num_videos: int, options: FineTuning, seed: int) -> Iterator[tuple[int, Ints]]:
     """Each epoch's rows, in another order; batches differ by one at most: no batch of one clip."""
     num_batches = math.ceil(num_videos / options.batch_size)
@@ -183,13 +176,9 @@ def _batches(num_videos: int, options: FineTuning, seed: int) -> Iterator[tuple[
             yield epoch, rows
 
 
-def _parameter_groups(model: Classifier, options: FineTuning) -> list[dict[str, object]]:
+def _groups(model: Classifier, options: FineTuning) -> list[dict[str, Any]]:
     return [
-        {
-            "params": [p for p in part.parameters() if (p.ndim > 1) == is_matrix],
-            "lr": lr,
-            "weight_decay": options.weight_decay if is_matrix else 0.0,
-        }
+        group | {"lr": lr}
         for part, lr in ((model.encoder, options.body_lr), (model.head, options.lr))
-        for is_matrix in (True, False)
+        for group in parameter_groups(part.parameters(), options.weight_decay)
     ]

@@ -14,11 +14,11 @@ from evossl.evaluation.finetune import (
     Classifier,
     FineTuning,
     _batches,
-    _parameter_groups,
+    _groups,
     finetune,
-    learning_rate,
     predict,
 )
+from evossl.schedule import share_of_rate
 from evossl.views.make import make
 
 ONE_EPOCH = FineTuning(epochs=1, batch_size=8)
@@ -79,7 +79,7 @@ def test_two_epochs_equal_a_loop_written_out(bars, make_encoder) -> None:
             -(target_BC * log_p).sum(dim=1).mean(), list(model.parameters())
         )
         norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
-        share = learning_rate(step, 4, options.warmup)
+        share = share_of_rate(step, 4, options.warmup)
         for (name, p), grad in zip(model.named_parameters(), grads, strict=True):
             p.grad = grad * min(1.0, 1.0 / norm)
             rate = options.lr if name.startswith("head") else options.body_lr
@@ -138,17 +138,9 @@ def test_every_epoch_shows_every_video_once_in_batches_of_at_least_two() -> None
     assert epochs[0] != epochs[1]
 
 
-def test_the_learning_rate_rises_and_falls_as_half_a_cosine() -> None:
-    shares = [learning_rate(step, 100, 0.1) for step in range(100)]
-    assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
-    assert shares[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
-    assert shares[99] < 0.001
-    assert learning_rate(0, 1, 0.1) == 1.0
-
-
 def test_the_body_is_slower_and_biases_and_norms_do_not_decay(make_encoder) -> None:
     model = Classifier(make_encoder(), ["a", "b"])
-    groups = _parameter_groups(model, FineTuning(lr=1.0, body_lr=0.1, weight_decay=0.5))
+    groups = _groups(model, FineTuning(lr=1.0, body_lr=0.1, weight_decay=0.5))
     of = {id(p): group for group in groups for p in group["params"]}
     assert len(of) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
