@@ -35,7 +35,7 @@ def drift(weight_NR: Floats) -> Floats:
 
 def heat_map(trials: Sequence[TrialRow]) -> Markup | None:
     """Return the map of all weights as proposed; None before two trials have ended."""
-    shown = [row for row in trials if row.weights and row.status != "running"]
+    shown, order = ended(trials)
     if len(shown) < 2:
         return None
     terms = sorted({term for row in shown for term in row.weights})
@@ -45,16 +45,26 @@ def heat_map(trials: Sequence[TrialRow]) -> Markup | None:
     groups = grouped(dict(zip(terms, key_R.tolist(), strict=True)))
     moved = dict(zip(terms, moved_R.tolist(), strict=True))
     column = {term: weight_NR[:, i] for i, term in enumerate(terms)}
-    numbers = [row.trial for row in shown]
-    label = _in_words(moved, numbers)
-    return both(lambda narrow: _map(groups, column, moved, numbers, label, narrow))
+    label = _in_words(moved, len(shown))
+    return both(lambda narrow: _map(groups, column, moved, order, label, narrow))
+
+
+def ended(trials: Sequence[TrialRow]) -> tuple[list[TrialRow], str]:
+    """Return those that have ended, as the search learned of them, and that order in words.
+
+    By order of proposal in a table that does not say in which they ended.
+    """
+    found = [row for row in trials if row.weights and row.status != "running"]
+    if any(row.completed is None for row in found):
+        return sorted(found, key=lambda row: row.trial), "trials in the order of proposal"
+    return sorted(found, key=lambda row: row.completed or 0), "trials in the order they ended"
 
 
 def _map(
     groups: Sequence[Group],
     column: Mapping[str, Floats],
     moved: Mapping[str, float],
-    numbers: Sequence[int],
+    order: str,
     label: str,
     narrow: bool,
 ) -> Markup:
@@ -80,7 +90,7 @@ def _map(
             "height": ROW * len(group.terms) - 2.0,
         }
         parts.append(_image(weight_RN, box))
-    parts += _trial_axis(layout, numbers, 4 if narrow else 10)
+    parts += _trial_axis(layout, len(next(iter(column.values()))), order, 4 if narrow else 10)
     return drawing(layout, label, parts, "map")
 
 
@@ -91,14 +101,13 @@ def _image(weight_RN: Floats, place: Mapping[str, float]) -> Markup:
     return tag("image", href=uri, preserveAspectRatio="none", class_="pixels", **place)
 
 
-def _trial_axis(layout: Layout, numbers: Sequence[int], count: int) -> list[Markup]:
+def _trial_axis(layout: Layout, num_trials: int, order: str, num_ticks: int) -> list[Markup]:
     left, right, _, bottom = layout.plot
-    width = (right - left) / len(numbers)
-    parts = [text((left + right) / 2, layout.height - 6, "trial", "name", "middle")]
-    for wanted in whole_ticks(numbers[0], numbers[-1], count):
-        if wanted in numbers:
-            at = left + width * (numbers.index(int(wanted)) + 0.5)
-            parts.append(text(at, bottom + 16, f"{wanted:.0f}", "tick", "middle"))
+    width = (right - left) / num_trials
+    parts = [text((left + right) / 2, layout.height - 6, order, "name", "middle")]
+    for nth in whole_ticks(1, num_trials, num_ticks):
+        at = left + width * (nth - 0.5)
+        parts.append(text(at, bottom + 16, f"{nth:.0f}", "tick", "middle"))
     return parts
 
 
@@ -112,8 +121,8 @@ def legend() -> Markup:
     return drawing(layout, "Colours: dark is weight 0, yellow is weight 1.", parts, "legend")
 
 
-def _in_words(moved: Mapping[str, float], numbers: Sequence[int]) -> str:
-    words = f"Weights of {len(moved)} terms in {len(numbers)} trials."
+def _in_words(moved: Mapping[str, float], num_trials: int) -> str:
+    words = f"Weights of {len(moved)} terms in {num_trials} trials."
     ranked = sorted(moved, key=lambda term: moved[term])
     if not any(moved.values()):
         return words

@@ -285,7 +285,7 @@ class Study:
         evolving = {name: row.weights[name] for name in self._kinds}
         self._finished.add(evolving, told["status"], told["fitness"])
         shown = {k: told[k] for k in ("status", "fitness", "reason", "seconds", "indicators")}
-        self._rows[number] = replace(row, **shown)
+        self._rows[number] = replace(row, completed=told["order"], **shown)
 
     def _load(self, attributes: Mapping[str, Any]) -> None:
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)

@@ -21,6 +21,7 @@ _FIXED_COLUMNS = [
     ("fitness", pa.float64()),
     ("reason", pa.string()),
     ("seconds", pa.float64()),
+    ("completed", pa.int64()),
 ]
 
 
@@ -37,6 +38,8 @@ class TrialRow:
         seconds: wall time; None while it runs.
         indicators: what was recorded beside the fitness; only finite values.
         weights: all loss weights as proposed, fixed ones too; empty for controls.
+        completed: how many trials had ended before it did; None while it runs, for controls, and
+            in tables of before there was such a column.
     """
 
     trial: int
@@ -47,6 +50,7 @@ class TrialRow:
     seconds: float | None = None
     indicators: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    completed: int | None = None
 
 
 def write_table(path: Path, rows: Sequence[TrialRow]) -> None:
@@ -94,7 +98,8 @@ def _names(mappings: Iterable[Mapping[str, float]]) -> list[str]:
 def _row(record: dict[str, Any]) -> TrialRow:
     if record["status"] not in get_args(Status):
         raise KeyError(f"status {record['status']!r}")
-    fixed = {name: record[name] for name, _ in _FIXED_COLUMNS}
+    whole = {"completed": None} | record  # older tables have no such column
+    fixed = {name: whole[name] for name, _ in _FIXED_COLUMNS}
     return TrialRow(**fixed, indicators=_part(record, INDICATOR), weights=_part(record, WEIGHT))
 
 

@@ -1,10 +1,12 @@
 """Numbers on the page are the files' numbers, computed here again from the table and the JSON."""
 
+import base64
 import json
 import math
 import re
 import statistics
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from fabricated_runs import TERMS, begin, rows, write_winner
 from hypothesis import given
 from hypothesis import strategies as st
 from parsed_pages import Node, Written, parse
+from PIL import Image
 
 from evossl.report import write_report
 from evossl.report.clusters import divergence
@@ -176,6 +179,43 @@ def test_drift_is_the_last_quarter_minus_the_first() -> None:
     weight_NR = np.array([[0.1, 0.5]] * 2 + [[0.9, 0.0]] * 4 + [[0.4, 0.2]] * 2)
     np.testing.assert_allclose(drift(weight_NR), [0.3, -0.3])
     assert not drift(weight_NR[1:]).any()
+
+
+def moved_late(first: int, **changes: None) -> list[TrialRow]:
+    """Eight trials: those proposed first, `first` of them, ended last, and weigh `simclr.rgb` 1."""
+    return [
+        TrialRow(
+            trial, "", "complete", 2.0, None, 9.0, {},
+            {"simclr.rgb": float(trial < first), "simclr.flow": 0.5},
+            **{"completed": (trial - first) % 8} | changes,
+        )
+        for trial in range(8)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "order", "drift_"),
+    [
+        ({}, "trials in the order they ended", "+1.00"),
+        ({"completed": None}, "trials in the order of proposal", "-1.00"),
+    ],
+)
+def test_weights_move_in_the_order_in_which_trials_ended_where_the_table_says_it(
+    tmp_path: Path, changes: dict[str, None], order: str, drift_: str
+) -> None:
+    begin(tmp_path)
+    running = TrialRow(8, "", "running", weights={"simclr.rgb": 0.0, "simclr.flow": 0.0})
+    write_table(tmp_path / "trials.parquet", [*moved_late(2, **changes), running])
+    page = parse(write_report(tmp_path).read_text(encoding="utf-8"))
+    chart = page.by_id("evolution").drawing("map")
+    words = [node.text for node in chart.all("text")]
+    assert order in words
+    assert drift_ in words
+    assert words[-8:] == list("12345678")
+    (image,) = chart.all("image")
+    pixels = np.asarray(Image.open(BytesIO(base64.b64decode(image.attributes["href"][22:]))))
+    brightest = pixels.sum(axis=(0, 2)).argsort()[-2:]
+    assert sorted(brightest) == ([6, 7] if drift_ == "+1.00" else [0, 1])
 
 
 def test_cluster_bars_and_zipfs_line_share_one_scale(written: Written) -> None:

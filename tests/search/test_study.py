@@ -103,6 +103,22 @@ def test_the_best_are_complete_trials_ties_by_number(start: Start) -> None:
     }
 
 
+def test_rows_hold_the_order_of_completion_also_after_a_resume(
+    start: Start, tmp_path: Path
+) -> None:
+    study = start()
+    proposals = [study.ask() for _ in range(4)]
+    tell(study, proposals[2])
+    tell(study, proposals[0], status="failed", fitness=None)
+    study.add_control("noise", 0.0, None, {}, 1.0)
+    tell(study, proposals[3], status="pruned")
+    expected = {-1: None, 0: 1, 1: None, 2: 0, 3: 2}
+    assert {row.trial: row.completed for row in study.rows()} == expected
+    study.close()
+    with Study.open(tmp_path / "run") as resumed:
+        assert {row.trial: row.completed for row in resumed.rows()} == expected
+
+
 def test_an_abandoned_trial_is_asked_again_before_a_new_one(start: Start) -> None:
     study = start()
     first, second, third = study.ask(), study.ask(), study.ask()

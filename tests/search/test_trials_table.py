@@ -1,5 +1,6 @@
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,8 +24,9 @@ rows = st.builds(
     seconds=st.none() | finite,
     indicators=st.dictionaries(names, finite),
     weights=st.dictionaries(names, finite),
+    completed=st.none() | st.integers(0, 10**6),
 )
-ROW = TrialRow(0, "equal weights", "complete", 1.25, None, 3.0, {"kl": 0.5}, {"simclr.rgb": 0.5})
+ROW = TrialRow(0, "equal weights", "complete", 1.25, None, 3.0, {"kl": 0.5}, {"simclr.rgb": 0.5}, 0)
 CONTROL = TrialRow(-1, "noise", "control", None, "collapsed", 0.5)
 
 
@@ -48,9 +50,17 @@ def test_columns_are_those_of_the_architecture_page(tmp_path: Path) -> None:
         "fitness": pa.float64(),
         "reason": pa.string(),
         "seconds": pa.float64(),
+        "completed": pa.int64(),
         "indicator.kl": pa.float64(),
         "weight.simclr.rgb": pa.float64(),
     }
+
+
+def test_a_table_of_before_there_was_an_order_of_completion_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "trials.parquet"
+    write_table(path, [CONTROL, ROW])
+    pq.write_table(pq.read_table(path).drop_columns(["completed"]), path)
+    assert read_table(path) == [CONTROL, replace(ROW, completed=None)]
 
 
 def test_a_reader_of_the_old_table_keeps_it_whole_while_a_new_one_takes_its_place(
