@@ -20,13 +20,33 @@ INLINE = re.compile(r"`evossl ([a-z][^`\n]*)`")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def parse(words: list[str], *, strict: bool) -> None:
-    """Parse a command as a person's words are; nothing runs. Raises what a person would see."""
+def fault(words: list[str], *, strict: bool) -> str:
+    """What is wrong with a command, as a person would be told, or ""; nothing runs.
+
+    Not strict: it may be a part of a command, but what is there must exist.
+    """
+    if words[0] not in VERBS:
+        return f"no verb {words[0]}"
     verb = cli.get_command(click.Context(cli), words[0])
     assert verb is not None
-    verb.make_context(words[0], words[1:], resilient_parsing=not strict)
     known = {option for parameter in verb.params for option in parameter.opts}
-    assert not [w for w in words[1:] if w.startswith("--") and w.split("=")[0] not in known]
+    unknown = [w for w in words[1:] if w.startswith("--") and w.split("=")[0] not in known]
+    if unknown:
+        return f"{words[0]}: no option {', '.join(unknown)}"
+    try:
+        verb.make_context(words[0], words[1:], resilient_parsing=not strict)
+    except click.ClickException as error:
+        return f"{' '.join(words)}: {error.format_message()}"
+    return ""
+
+
+def compiles(block: str) -> bool:
+    """Whether Python can read it."""
+    try:
+        compile(block, "page", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def shown_commands(text: str) -> Iterator[list[str]]:
@@ -42,22 +62,34 @@ def test_the_pages_show_commands_and_python() -> None:
 
 @every_page
 def test_every_python_block_compiles(page: Path) -> None:
-    for block in PYTHON.findall(page.read_text(encoding="utf-8")):
-        compile(block, str(page), "exec")
+    text = page.read_text(encoding="utf-8")
+    blocks = PYTHON.findall(text)
+    assert len(blocks) == text.count("```python"), "a block that is not closed, or indented"
+    assert [block for block in blocks if not compiles(block)] == []
 
 
 @every_page
 def test_every_command_shown_parses(page: Path) -> None:
-    for words in shown_commands(page.read_text(encoding="utf-8")):
-        parse(words, strict=True)
+    commands = list(shown_commands(page.read_text(encoding="utf-8")))
+    assert [found for words in commands if (found := fault(words, strict=True))] == []
 
 
 @every_page
 def test_every_command_named_in_a_sentence_has_a_verb_and_options_that_exist(page: Path) -> None:
-    for mention in INLINE.findall(page.read_text(encoding="utf-8")):
-        words = shlex.split(mention)
-        assert words[0] in VERBS
-        parse([w for w in words if w not in ("...", "|")], strict=False)
+    mentions = [shlex.split(text) for text in INLINE.findall(page.read_text(encoding="utf-8"))]
+    named = [[word for word in words if word not in ("...", "|")] for words in mentions]
+    assert [found for words in named if (found := fault(words, strict=False))] == []
+
+
+def test_these_checks_find_what_is_wrong() -> None:
+    (words,) = shown_commands("    evossl report run --wide\n")
+    assert "--wide" in fault(words, strict=True)
+    assert "--wide" in fault(words, strict=False)
+    assert "RUN" in fault(["report"], strict=True)
+    assert fault(["report"], strict=False) == ""
+    assert "repot" in fault(["repot", "run"], strict=True)
+    assert fault(["report", "run"], strict=True) == ""
+    assert not compiles("encoder = (")
 
 
 @every_page

@@ -1,5 +1,6 @@
 """Recalibration: population statistics, whatever the statistics and the mode were before."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -121,9 +122,15 @@ def test_no_batch_of_two_clips_is_refused(draw: Draw) -> None:
         recalibrate(nn.BatchNorm1d(2), [draw(1, 2)])
 
 
-def test_a_network_without_batchnorm_draws_no_batch() -> None:
-    def none() -> Iterator[Tensor]:
-        raise AssertionError("a batch was drawn")
-        yield
-
-    recalibrate(nn.Linear(2, 2), none())
+@pytest.mark.parametrize(("layer", "num_drawn"), [(nn.LayerNorm(2), 0), (nn.BatchNorm1d(2), 3)])
+def test_a_network_without_batchnorm_draws_no_batch_and_is_left_as_it_was(
+    draw: Draw, layer: nn.Module, num_drawn: int
+) -> None:
+    network = nn.Sequential(nn.Linear(2, 2), layer).train()
+    before = copy.deepcopy(network.state_dict())
+    batches = iter([draw(4, 2), draw(4, 2), draw(4, 2)])
+    recalibrate(network, batches)
+    assert 3 - len(list(batches)) == num_drawn
+    same = all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert same == (num_drawn == 0)
+    assert all(part.training for part in network.modules())
