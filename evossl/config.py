@@ -88,12 +88,13 @@ def _is_number(value: object) -> bool:
 class TaskChoice(Model):
     """A task of the space: where it stands; its weight, fixed (a number) or evolved (a pair).
 
-    A task without keys (`simclr:`) is `simclr: {}`.
+    A task without keys (`simclr:`) is `simclr: {}`. `teacher` is the folder of an encoder.
     """
 
     places: tuple[str, ...] | None = None
     weight: Weight = (0.0, 1.0)
     options: dict[str, Any] = {}
+    teacher: str | None = None
 
     @field_validator("weight", mode="before")
     @classmethod

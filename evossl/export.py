@@ -204,7 +204,7 @@ def load_encoder(path: str | Path) -> VideoEncoder:
         UserWarning: the config holds a warning.
     """
     folder = Path(path)
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder)
     weights = _read_weights(folder / WEIGHTS)
     try:
         with torch.device("meta"):  # no weight is drawn that is overwritten anyhow
@@ -219,7 +219,13 @@ def load_encoder(path: str | Path) -> VideoEncoder:
     return VideoEncoder(encoder, config).eval()
 
 
-def _read_config(file: Path) -> EncoderConfig:
+def read_config(folder: Path) -> EncoderConfig:
+    """Return what an encoder's folder says of it; the weights are not read.
+
+    Raises:
+        UserError: no encoder there, a damaged file, a newer format.
+    """
+    file = folder / CONFIG
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -27,6 +27,24 @@ Streams = tuple[Stream, ...]
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A frozen encoder, trained before, that a task learns from.
+
+    Attributes:
+        folder: as `evossl export` writes it.
+        width: D of its embeddings.
+    """
+
+    folder: str
+    width: int
+
+    @property
+    def encoder(self) -> str:
+        """The `View.encoder` of what it is to see."""
+        return f"teacher:{self.folder}"
+
+
+@dataclass(frozen=True)
 class Place:
     """The streams a task stands on, and the shapes of their encoders' features.
 
@@ -35,12 +53,14 @@ class Place:
         shapes: of each of the streams.
         directed: the first stream gives to the second: "flow->rgb" rather than "rgb+flow".
         variant: which of a task's `variants` this is (distillation: the stage), or None.
+        teacher: what a task with `needs_teacher` learns from, else None.
     """
 
     streams: Streams
     shapes: Mapping[Stream, EncoderShape]
     directed: bool = False
     variant: str | None = None
+    teacher: Teacher | None = None
 
     @property
     def stream(self) -> Stream:
@@ -142,11 +162,13 @@ class Task(nn.Module):
         variants: a term for each, at each place (distillation: the stages); empty for one term.
         needs_trained: index into the place's streams of an encoder that must have another active
             task of its own, else the term is off (distillation's teacher).
+        needs_teacher: it learns from the frozen encoder that the space names (`Place.teacher`).
     """
 
     places: ClassVar[tuple[Site, ...]]
     variants: ClassVar[tuple[str, ...]] = ()
     needs_trained: ClassVar[int | None] = None
+    needs_teacher: ClassVar[bool] = False
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -191,11 +213,10 @@ class Term:
     directed: bool = False
     variant: str | None = None
 
-    def place(self, shapes: Mapping[Stream, EncoderShape]) -> Place:
-        """Return the place with the shapes of its encoders."""
-        return Place(
-            self.streams, {s: shapes[s] for s in self.streams}, self.directed, self.variant
-        )
+    def place(self, shapes: Mapping[Stream, EncoderShape], teacher: Teacher | None = None) -> Place:
+        """Return the place with the shapes of its encoders, and the teacher if it needs one."""
+        own = {stream: shapes[stream] for stream in self.streams}
+        return Place(self.streams, own, self.directed, self.variant, teacher)
 
     @property
     def name(self) -> str:

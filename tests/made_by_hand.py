@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from evossl.streams import EncoderShape, Features, Stream
-from evossl.task import Seen, SeenView, Task, Term, load_catalogue
+from evossl.task import Seen, SeenView, Task, Teacher, Term, load_catalogue
 from evossl.views import shapes
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import segments_come_apart
@@ -47,6 +47,9 @@ SHAPES: Mapping[Stream, EncoderShape] = {
 }
 
 
+TEACHER = Teacher("teacher", width=28)
+
+
 @dataclass(frozen=True)
 class Case:
     """A term and its task, built."""
@@ -66,9 +69,10 @@ def all_terms() -> Iterator[Term]:
 
 def build(term: Term, seed: int = 0, **options: object) -> Case:
     """The task of a term, initial weights under a seed as the trainer draws them."""
+    kind = load_catalogue()[term.task]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        task = load_catalogue()[term.task](term.place(SHAPES), **options)
+        task = kind(term.place(SHAPES, TEACHER if kind.needs_teacher else None), **options)
     return Case(term, task, task.views())
 
 
@@ -120,6 +124,8 @@ def features(view: View, num: int, generator: Generator, scale: float = 1.0) -> 
     def leaf(*size: int) -> Tensor:
         return (scale * torch.randn(*rows, *size, generator=generator)).requires_grad_()
 
+    if view.encoder == TEACHER.encoder:
+        return Features(leaf(TEACHER.width), {})
     maps = {stage: leaf(*size) for stage, size in shape.maps.items()}
     return Features(leaf(shape.width), maps)
 

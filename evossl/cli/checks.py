@@ -13,11 +13,13 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from evossl.config import SearchSpace
 from evossl.encoders import BACKBONES, build_encoder
 from evossl.errors import UserError
+from evossl.export import load_encoder
 from evossl.fitness.score import check_fitness
 from evossl.naming import unknown
 from evossl.objective import check_weights
 from evossl.streams import EncoderShape, Stream
 from evossl.task import Task, Term, load_catalogue
+from evossl.training.teacher import teacher_of
 from evossl.training.terms import active_weights, resolve_terms, term_weights
 from evossl.video.scan import scan
 from evossl.views.settings import ViewSettings
@@ -35,7 +37,7 @@ def check_space(space: SearchSpace, tasks_folder: Path | None, where: str) -> tu
 
     Raises:
         UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
-            stretch that is too short for a task, by name.
+            stretch that is too short for a task, by name; a teacher that is missing or unfit.
     """
     tasks = load_catalogue(tasks_folder)
     try:
@@ -51,6 +53,9 @@ def _checked_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple
         raise UserError("ignores: []: two views of a clip would be equal; name at least one word")
     check_fitness(space.fitness)
     terms = resolve_terms(space, tasks)
+    for name in space.tasks:
+        if teacher := teacher_of(name, tasks[name], space):
+            load_encoder(teacher.folder)  # whole, before hours are spent
     weights = term_weights(space, terms)
     check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
     _check_views(space, terms, tasks)
@@ -91,9 +96,10 @@ def _built(
     """The term's task, or a refusal of its options by name."""
     options = space.tasks[term.task].options
     _check_options(f"tasks.{term.task}.options", options, task)
+    place = term.place(shapes, teacher_of(term.task, task, space))
     try:
         with torch.random.fork_rng(devices=[]):
-            return task(term.place(shapes), **options)
+            return task(place, **options)
     except (TypeError, ValueError) as error:
         if not options:
             raise

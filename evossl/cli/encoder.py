@@ -46,15 +46,19 @@ def export(source: Path, out: Path, onnx: bool) -> None:
     from evossl.onnx import export_onnx
 
     check_out_folder(out)
-    encoder = load_encoder(_encoder_folder(source))
+    encoder = load_encoder(encoder_folder(source))
     export_encoder(encoder.encoder, out, encoder.config)
     if onnx:
         export_onnx(encoder, out / "model.onnx")
     click.echo(f"{out}: load it with evossl.load_encoder({str(out)!r})")
 
 
-def _encoder_folder(source: Path) -> Path:
-    """The encoder in a run, in a training's folder, or the folder itself."""
+def encoder_folder(source: Path) -> Path:
+    """Return the encoder in a run, in a training's folder, or the folder itself.
+
+    Raises:
+        UserError: no encoder there.
+    """
     for folder in (source / "winner" / "encoder", source / "encoder", source):
         if (folder / "config.json").is_file():
             return folder
@@ -92,7 +96,7 @@ def evaluate(
     Example: evossl evaluate run/winner/encoder --data labelled --folds 3
     """
     scores = evaluate_folder(
-        str(_encoder_folder(encoder)),
+        str(encoder_folder(encoder)),
         data,
         cache,
         protocols=protocols,
@@ -200,7 +204,7 @@ def finetune(
     if out.exists():
         raise UserError(f"--out {out}: is there already; give a new folder")
     check_out_folder(out)
-    model = load_encoder(_encoder_folder(encoder)).to(pick_device(None))
+    model = load_encoder(encoder_folder(encoder)).to(pick_device(None))
     opened = open_labelled(
         data, model.config, cache, label=label, workers=workers, seed=seed, cut=None
     )

@@ -24,6 +24,7 @@ from evossl.cli.options import (
     space_options,
 )
 from evossl.cli.progress import bar, say
+from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.errors import RunError, UserError
 from evossl.export import EncoderConfig, export_encoder
 from evossl.runfolder import RunInfo, claim, withdrawn_if_refused, write_run
@@ -49,6 +50,7 @@ SAVES = 10  # checkpoints over a training
     metavar="FILE",
     help="YAML or JSON, {term: weight}; default: the fixed ones, equal ones where they evolve.",
 )
+@teacher_option
 @device_option
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @seed_option
@@ -62,6 +64,7 @@ def train(
     out: Path,
     steps: int | None,
     weights: Path | None,
+    teacher: Path | None,
     device: str | None,
     resume: bool,
     seed: int,
@@ -71,6 +74,7 @@ def train(
     Example: evossl train --data DIR --space elo --ignores crop,time --out run
     """
     chosen = resolve_space(space, ignores, {"final_steps": steps})
+    chosen = with_teacher(chosen, tasks_folder, teacher)
     check_out_folder(out)
     pick_device(device)
     terms = check_space(chosen, tasks_folder, space)

@@ -18,6 +18,7 @@ from evossl.seeds import derive_seed
 from evossl.streams import ClipBatch, EncoderShape, Features, Stream
 from evossl.task import Seen, SeenView, Task, Term, zero_loss
 from evossl.training.plan import ViewPlan, plan_views
+from evossl.training.teacher import teacher_of
 from evossl.views.make import make
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
@@ -125,7 +126,7 @@ class MultiTaskModel(nn.Module):
             if view.encoder == "momentum":
                 return _float(self.momentum[view.stream](pixels))
             assert view.encoder is not None
-            teacher = self._teachers[view.encoder]
+            teacher = self._teachers[view.encoder].to(pixels.device)  # no submodule, does not move
             return Features(teacher(pixels).float(), {})
 
     def _show(
@@ -195,9 +196,10 @@ def _build_task(
     space: SearchSpace,
     seed: int,
 ) -> Task:
+    place = term.place(shapes, teacher_of(term.task, task, space))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "head", term.name))
-        return task(term.place(shapes), **space.tasks[term.task].options)
+        return task(place, **space.tasks[term.task].options)
 
 
 def _load_teachers(plan: ViewPlan) -> dict[str, nn.Module]:

@@ -1,7 +1,7 @@
 """Every term of the catalogue on real views and encoders: shapes fit, gradients arrive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import made_by_hand as hand
 import made_by_views as real
@@ -26,6 +26,7 @@ class World:
     """Encoders of all streams, all terms' tasks, and all views of a batch made once."""
 
     encoders: Mapping[Stream, Encoder]
+    teacher: Encoder
     shapes: Mapping[Stream, EncoderShape]
     tasks: Mapping[str, Task]
     made: Mapping[View, Made]
@@ -36,7 +37,9 @@ class World:
         for name, view in views.items():
             made = self.made[view.pixels]
             assert made.valid_B.all()
-            features = None if view.encoder is None else self.encoders[view.stream](made.pixels)
+            is_taught = view.encoder == hand.TEACHER.encoder
+            encoder = self.teacher if is_taught else self.encoders[view.stream]
+            features = None if view.encoder is None else encoder(made.pixels)
             shown[name] = SeenView(made.pixels, made.applied, features)
         everyone = torch.ones(NUM_CLIPS, dtype=torch.bool)
         return Seen(shown, torch.arange(NUM_CLIPS), everyone, 0.5, Generator().manual_seed(0))
@@ -45,16 +48,18 @@ class World:
 @pytest.fixture(scope="module")
 def world() -> World:
     encoders = {s: build_encoder(s, Backbone(depth=18, width=4), seed=0) for s in Stream}
+    teacher = build_encoder(Stream.RGB, Backbone(name="c3d", width=4), seed=1)
+    taught = replace(hand.TEACHER, width=64)
     shapes = {
         stream: encoder.shape(input_shape(View(stream, space=CLEAN), real.SETTINGS, real.FPS))
         for stream, encoder in encoders.items()
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tasks = {t.name: load_catalogue()[t.task](t.place(shapes)) for t in TERMS}
+        tasks = {t.name: load_catalogue()[t.task](t.place(shapes, taught)) for t in TERMS}
     views = [view for task in tasks.values() for view in task.views().values()]
     made = make(views, real.moving_bar(num=NUM_CLIPS), real.SETTINGS, seed=0, step=0)
-    return World(encoders, shapes, tasks, made)
+    return World(encoders, teacher, shapes, tasks, made)
 
 
 @pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)

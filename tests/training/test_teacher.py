@@ -1,0 +1,114 @@
+"""A teacher: refused before training where it is none or expects other clips; frozen in training.
+
+The space's clips are 8 frames of 32 pixels at 12 a second.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from training_cases import make_clips, make_model, make_space, terms_of
+
+from evossl.cli.checks import check_space
+from evossl.config import SearchSpace
+from evossl.encoders import build_encoder
+from evossl.errors import UserError
+from evossl.export import EncoderConfig, export_encoder, load_encoder
+from evossl.streams import Stream
+
+TASK = "knowledge_distillation"
+
+
+def taught_by(folder: object) -> SearchSpace:
+    return make_space({TASK: {"teacher": None if folder is None else str(folder)}})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An encoder of another backbone and width than the students'."""
+    space = make_space(backbone={"name": "c3d", "width": 3})
+    encoder = build_encoder(Stream.RGB, space.backbone, seed=7)
+    export_encoder(encoder, tmp_path / "encoder", EncoderConfig.of(space, encoder))
+    return tmp_path / "encoder"
+
+
+def refusal(space: SearchSpace) -> str:
+    with pytest.raises(UserError) as refused:
+        check_space(space, None, "space.yaml")
+    return str(refused.value)
+
+
+def test_a_teacher_of_any_backbone_and_width_is_taken(folder: Path) -> None:
+    space = taught_by(folder)
+    terms = check_space(space, None, "space.yaml")
+    assert [term.name for term in terms] == [f"{TASK}.rgb.logits", f"{TASK}.rgb.features"]
+    model = make_model(space)
+    student, teacher = model.encoder(Stream.RGB), load_encoder(folder)
+    assert student.shape((3, 8, 32, 32)).width != teacher.config.width
+    assert all(torch.isfinite(loss) for loss in model.losses(make_clips(), 0, 0.0).losses.values())
+
+
+def test_a_teacher_that_is_missing_is_asked_for_by_task_and_option() -> None:
+    said = refusal(taught_by(None))
+    assert said.startswith(f"space.yaml: tasks.{TASK}: needs a teacher")
+    assert "`teacher: FOLDER`" in said
+    assert "--teacher FOLDER" in said
+
+
+def test_a_teacher_that_is_not_there_or_no_encoder_is_refused_by_name(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        said = refusal(taught_by(folder))
+        assert f"tasks.{TASK}.teacher: {folder}/config.json: cannot be read" in said
+        assert "`evossl export`" in said
+
+
+def test_a_teacher_whose_weights_are_damaged_is_refused_before_training(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert f"{weights}: damaged" in refusal(taught_by(folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("frames", 16, "the space's clip.frames 8: set clip.frames 16, or take another teacher"),
+        ("size", 112, "the space's clip.size 32: set clip.size 112, or"),
+        ("fps", 25.0, "the space's cache.fps 12: set cache.fps 25, or"),
+        ("mean", [0.5, 0.5, 0.5], "normalised by (0.5, 0.5, 0.5) and"),
+        ("std", [0.2, 0.3, 0.2], "(0.2, 0.3, 0.2), evossl's views are by"),
+    ],
+)
+def test_a_teacher_that_expects_other_clips_is_refused_with_the_remedy(
+    folder: Path, key: str, value: object, said: str
+) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {key: value}))
+    message = refusal(taught_by(folder))
+    assert f"tasks.{TASK}.teacher: {folder} was trained on " in message
+    assert said in message
+
+
+def test_a_task_that_has_no_teacher_takes_none(folder: Path) -> None:
+    said = refusal(make_space({"simclr": {"teacher": str(folder)}}))
+    assert "tasks.simclr.teacher: simclr has no teacher; take the key out" in said
+
+
+def test_a_teacher_stays_as_it_was_and_is_in_no_checkpoint(folder: Path) -> None:
+    """In eval mode too: its BatchNorm goes by what it was trained on, not by the batch."""
+    model, alone = make_model(taught_by(folder)), load_encoder(folder)
+    result = model.losses(make_clips(), 0, 0.0)
+    sum(result.losses.values()).backward()
+    seen = result.seen[f"{TASK}.rgb.logits"]["teacher"]
+    assert torch.equal(seen.embedding_BD, alone(seen.pixels))
+    assert not seen.embedding_BD.requires_grad
+    names = model.state_dict().keys()
+    assert not [name for name in names if name.split(".")[0] not in ("encoders", "heads")]
+    assert any(p.grad.abs().sum() > 0 for p in model.encoder(Stream.RGB).parameters())
+
+
+def test_both_terms_share_one_forward_of_the_teacher(folder: Path) -> None:
+    model = make_model(taught_by(folder))
+    assert len(model.terms) == len(terms_of(taught_by(folder))) == 2
+    assert len(model.plan.inputs) == 1
+    assert len(model.plan.forwards) == 2
