@@ -4,14 +4,17 @@ An empty venv would install torch and ray again, minutes of download: here only 
 the wheel, its libraries from the environment of the tests.
 """
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,31 @@ def test_a_wheel_asks_for_what_pyproject_says(wheel: Path) -> None:
     asked = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
     assert len([line for line in asked if "extra ==" not in line]) == len(project["dependencies"])
     assert f"Version: {project['version']}" in metadata
+
+
+def test_every_library_that_is_imported_is_asked_for_and_pinned() -> None:
+    """Not left to another library, which may stop bringing it."""
+    files = [*(ROOT / "evossl").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    tops = {name.split(".")[0] for name in named} - sys.stdlib_module_names - {"evossl"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {bare_name(line) for line in project["dependencies"]}
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {bare_name(line) for line in pins if not line.startswith("#")}
+    brought_by = packages_distributions()
+    by = {top: {bare_name(name) for name in brought_by.get(top, [top])} for top in tops}
+    assert {"torch", "numpy"} <= tops
+    assert not {top for top in tops if not by[top] & asked}
+    assert not {top for top in tops if not by[top] & pinned}
+
+
+def bare_name(requirement: str) -> str:
+    """The package's name, as PyPI compares them: `Scikit_Learn>=1` is `scikit-learn`."""
+    name = re.match(r"[\w.-]+", requirement)
+    assert name
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
 def test_the_version_is_said_once_and_twice_the_same() -> None:
