@@ -124,8 +124,13 @@ class Run:
     @property
     def best(self) -> TrialRow | None:
         """The complete trial of lowest fitness."""
-        scored = [row for row in self.trials if row.status == "complete" and is_scored(row)]
-        return min(scored, key=lambda row: (fitness_of(row), row.trial), default=None)
+        return next(iter(ranked(self.rows)), None)
+
+
+def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the complete trials, best first."""
+    scored = [row for row in rows if row.status == "complete" and is_scored(row)]
+    return sorted(scored, key=lambda row: (fitness_of(row), row.trial))
 
 
 def is_scored(row: TrialRow) -> bool:
@@ -193,11 +198,9 @@ def _model(faults: list[str], path: Path, kind: type[M]) -> M | None:
 
 def _training(faults: list[str], folder: Path, rows: Sequence[TrialRow]) -> Training | None:
     """The winner's; before there is one, the best trial's; of `evossl train`, the run's own."""
-    scored = [row for row in rows if row.status == "complete" and is_scored(row)]
-    ranked = sorted(scored, key=lambda row: (fitness_of(row), row.trial))
     trials = folder / "trials"
     candidates: list[tuple[str, int | None, Path]] = [("the winner", None, folder / "winner")]
-    for rank, row in enumerate(ranked):
+    for rank, row in enumerate(ranked(rows)):
         note = "the best so far" if rank == 0 else f"number {rank + 1} so far"
         candidates.append((f"trial {row.trial}, {note}", row.trial, trials / str(row.trial)))
     for row in rows:
