@@ -1,7 +1,9 @@
-"""Contrastive losses: two embeddings of one clip together, of different clips apart.
+"""Contrastive losses: embeddings of one clip or video together, of different ones apart.
 
-Shapes: B clip, D embedding.
+Shapes: B clip, N query, M key, V view, D embedding.
 """
+
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -12,6 +14,31 @@ from evossl.losses.precision import full_precision
 
 
 @full_precision
+def info_nce(
+    query_ND: Tensor, key_MD: Tensor, video_N: Tensor, video_M: Tensor, temperature: float
+) -> Tensor:
+    """Cross entropy, in nats, of finding each query's positive among the keys of other videos.
+
+    -log exp(s(q, p) / t) / (exp(s(q, p) / t) + sum_n exp(s(q, n) / t)), s the cosine, n the keys of
+    other videos than the query's; averaged over the queries.
+
+    Van den Oord, Li, Vinyals, Representation Learning with Contrastive Predictive Coding, 2018,
+    equation 4; He et al., Momentum Contrast, CVPR 2020, equation 1.
+
+    Args:
+        query_ND: they need not be of unit length.
+        key_MD: the first N are the queries' positives, in their order; M >= N.
+        video_N: int64, the video (or clip) of each query.
+        video_M: of each key.
+        temperature: t, positive.
+    """
+    logit_NM = unit(query_ND) @ unit(key_MD).T / temperature
+    positive_N = torch.arange(len(query_ND), device=logit_NM.device)
+    left_out_NM = video_N[:, None] == video_M
+    left_out_NM[positive_N, positive_N] = False
+    return F.cross_entropy(logit_NM.masked_fill(left_out_NM, float("-inf")), positive_N)
+
+
 def nt_xent(x_BD: Tensor, y_BD: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross entropy over the 2B views of a batch, in nats.
 
@@ -26,12 +53,26 @@ def nt_xent(x_BD: Tensor, y_BD: Tensor, temperature: float) -> Tensor:
         y_BD: the other view's, in the same order.
         temperature: t, positive.
     """
-    z_2BD = unit(torch.cat([x_BD, y_BD]))
-    num_clips = len(x_BD)
-    itself = torch.eye(2 * num_clips, dtype=torch.bool, device=z_2BD.device)
-    logits = (z_2BD @ z_2BD.T / temperature).masked_fill(itself, float("-inf"))
-    other_view = torch.arange(2 * num_clips, device=z_2BD.device).roll(num_clips)
-    return F.cross_entropy(logits, other_view)
+    return nt_xent_of_views(torch.stack([x_BD, y_BD]), temperature)
+
+
+def nt_xent_of_views(view_VBD: Tensor, temperature: float) -> Tensor:
+    """NT-Xent averaged over all ordered pairs of views; negatives are all views of other clips.
+
+    Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
+    Representation Learning, CVPR 2021: other positives do not stand in a pair's denominator.
+
+    Args:
+        view_VBD: projections, V >= 2, B >= 2.
+        temperature: t, positive.
+    """
+    clip_B = torch.arange(view_VBD.shape[1], device=view_VBD.device)
+    clip_M = clip_B.repeat(len(view_VBD))
+    losses = []
+    for v, w in permutations(range(len(view_VBD)), 2):
+        key_MD = torch.cat([view_VBD[w], *view_VBD[:w], *view_VBD[w + 1 :]])
+        losses.append(info_nce(view_VBD[v], key_MD, clip_B, clip_M, temperature))
+    return torch.stack(losses).mean()
 
 
 @full_precision

@@ -19,8 +19,12 @@ def unit(x_ND: Tensor) -> Tensor:
 
 def distances(x_ND: Tensor, y_MD: Tensor) -> Tensor:
     """Return the (N, M) Euclidean distances, at least 1e-6."""
-    squared_NM = (x_ND.unsqueeze(1) - y_MD.unsqueeze(0)).square().sum(dim=-1)
-    return (squared_NM + SQUARED_DISTANCE_FLOOR).sqrt()
+    return (squared_distances(x_ND, y_MD) + SQUARED_DISTANCE_FLOOR).sqrt()
+
+
+def squared_distances(x_ND: Tensor, y_MD: Tensor) -> Tensor:
+    """Return the (N, M) squared Euclidean distances."""
+    return (x_ND.unsqueeze(1) - y_MD.unsqueeze(0)).square().sum(dim=-1)
 
 
 @full_precision

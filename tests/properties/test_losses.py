@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import naive
+import naive_views
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,23 +17,75 @@ from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
 from evossl.losses.classification import yes_or_no
-from evossl.losses.contrastive import max_margin, nt_xent
+from evossl.losses.contrastive import info_nce, max_margin, nt_xent, nt_xent_of_views
 from evossl.losses.distance import squared_error, unit
 from evossl.losses.maps import resampled, time_series
+from evossl.losses.redundancy import cross_correlation, vicreg
+from evossl.losses.regression import negative_cosine
+from evossl.losses.triplet import hardest, semi_hard, triplet
 from evossl.streams import Stream
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+VICREG = (3.0, 5.0, 2.0)
+
+
+def both(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Two views, each predicting the other."""
+    return torch.stack([x, y]), torch.stack([x, y])
+
+
+def three(x: Tensor, y: Tensor) -> Tensor:
+    """Three views; the third is rounded nowhere."""
+    return torch.stack([x, y, torch.maximum(x, y)])
+
+
+def among(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Queries; their positives, further keys of the same videos, keys of others; whose all are."""
+    video_N = torch.arange(len(x)) + 7
+    key_MD = torch.cat([y, torch.maximum(x, y), torch.minimum(x, y)])
+    return x, key_MD, video_N, torch.cat([video_N, video_N, video_N + 100])
+
+
 CONTRASTS: dict[str, Loss] = {
     "nt_xent": lambda x, y: nt_xent(x, y, temperature=0.2),
+    "nt_xent_of_views": lambda x, y: nt_xent_of_views(three(x, y), temperature=0.2),
     "max_margin": lambda x, y: max_margin(x, y, margin=3.0),
+    "triplet_hardest": lambda x, y: triplet(x, y, 2.0, hardest),
+    "triplet_semi_hard": lambda x, y: triplet(x, y, 2.0, semi_hard),
+    "negative_cosine": lambda x, y: negative_cosine(*both(x, y)),
+    "cross_correlation": lambda x, y: cross_correlation(x, y, 0.1),
+    "vicreg": lambda x, y: vicreg(x, y, *VICREG),
 }
-LOSSES: dict[str, Loss] = {**CONTRASTS, "squared_error": squared_error}
+LOSSES: dict[str, Loss] = {
+    **CONTRASTS,
+    "info_nce": lambda x, y: info_nce(*among(x, y), 0.2),
+    "squared_error": squared_error,
+}
 NAIVE: dict[str, Callable[[Tensor, Tensor], float]] = {
     "nt_xent": lambda x, y: naive.nt_xent(x, y, 0.2),
+    "nt_xent_of_views": lambda x, y: naive_views.nt_xent_of_views(three(x, y), 0.2),
     "max_margin": lambda x, y: naive.max_margin(x, y, 3.0),
+    "triplet_hardest": lambda x, y: naive_views.triplet(x, y, 2.0, "hardest"),
+    "triplet_semi_hard": lambda x, y: naive_views.triplet(x, y, 2.0, "semi_hard"),
+    "negative_cosine": lambda x, y: naive_views.negative_cosine(*both(x, y)),
+    "cross_correlation": lambda x, y: naive_views.cross_correlation(x, y, 0.1),
+    "vicreg": lambda x, y: naive_views.vicreg(x, y, VICREG),
+    "info_nce": lambda x, y: naive_views.info_nce(*among(x, y), 0.2),
     "squared_error": naive.mean_squared_error,
 }
+IN_ONE_POINT = {
+    "nt_xent": math.log(2 * 5 - 1),
+    "nt_xent_of_views": math.log(3 * 4 + 1),
+    "max_margin": 3.0,
+    "triplet_hardest": 2.0,
+    "triplet_semi_hard": 2.0,
+    "negative_cosine": -1.0,
+    "cross_correlation": 4.0,
+    "vicreg": VICREG[1] * (1 - 0.01),
+}
+"""Of 5 clips of width 4: no cosine stands out, no pair costs and all others a margin, every view is
+predicted, no feature correlates, each deviation is the square root of VICReg's epsilon."""
 each_loss = pytest.mark.parametrize("name", LOSSES)
 each_contrast = pytest.mark.parametrize("name", CONTRASTS)
 
@@ -69,10 +122,17 @@ def test_yes_or_no_is_the_loops_of_its_formula(seed: int, num: int) -> None:
     assert math.isclose(yes_or_no(logit_B, label_B).item(), expected, rel_tol=1e-5)
 
 
-@each_loss
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "negative_cosine"])
 def test_the_gradient_is_the_slope_of_the_loss(name: str) -> None:
     x, y = (z.requires_grad_() for z in pair(4, 3, seed=1))
     assert gradcheck(LOSSES[name], (x, y))
+
+
+def test_the_gradient_of_a_regression_is_its_slope_and_reaches_no_target() -> None:
+    prediction, target = draw(3, 4, 5).requires_grad_(), draw(3, 4, 5, seed=1).requires_grad_()
+    assert gradcheck(lambda p: negative_cosine(p, target), (prediction,))
+    negative_cosine(prediction, target).backward()
+    assert target.grad is None
 
 
 def test_the_gradient_of_yes_or_no_is_its_slope() -> None:
@@ -133,13 +193,10 @@ def test_collapsed_or_identical_views_give_a_finite_loss_and_gradient(
 
 @each_contrast
 def test_everything_in_one_point_has_its_closed_form_and_a_finite_gradient(name: str) -> None:
-    """NT-Xent: ln(2B - 1), no cosine stands out. Max-margin: no pair costs, all others a margin."""
-    num = 5
-    x, y = (torch.ones(num, 4).requires_grad_() for _ in range(2))
+    x, y = (torch.ones(5, 4).requires_grad_() for _ in range(2))
     loss = LOSSES[name](x, y)
     loss.backward()
-    expected = {"nt_xent": math.log(2 * num - 1), "max_margin": 3.0}[name]
-    assert math.isclose(loss.item(), expected, rel_tol=1e-5)
+    assert math.isclose(loss.item(), IN_ONE_POINT[name], rel_tol=1e-5)
     assert torch.isfinite(x.grad).all()
     assert torch.isfinite(y.grad).all()
 

@@ -1,0 +1,73 @@
+"""Losses that keep the features of an embedding from saying the same, without negatives.
+
+Shapes: B clip, D feature.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from evossl.losses.precision import full_precision
+
+BARLOW_EPSILON = 1e-5  # of BatchNorm, which standardises the features in the paper's code
+VICREG_EPSILON = 1e-4
+
+
+@full_precision
+def cross_correlation(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
+    """sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, C the features' cross-correlation.
+
+    Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins: Self-Supervised Learning via Redundancy
+    Reduction, ICML 2021, equation 1.
+
+    Args:
+        x_BD: one view's projections, B >= 2.
+        y_BD: the other view's, in the same order.
+        redundancy: the paper's lambda.
+    """
+    correlation_DD = _standardised(x_BD).T @ _standardised(y_BD) / len(x_BD)
+    own_D = correlation_DD.diagonal()
+    return (1 - own_D).square().sum() + redundancy * _off_diagonal(correlation_DD)
+
+
+@full_precision
+def vicreg(
+    x_BD: Tensor, y_BD: Tensor, invariance: float, variance: float, covariance: float
+) -> Tensor:
+    """Views agree, each feature has a deviation of at least 1, and features do not covary.
+
+    invariance * mean (x - y)^2 + variance * (v(x) + v(y)) / 2 + covariance * (c(x) + c(y)), with
+    v(z) = mean_d max(0, 1 - sd(z_d)) and c(z) = sum_{i != j} cov(z_i, z_j)^2 / D.
+
+    Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised
+    Learning, ICLR 2022, equations 1 to 6; v is halved as in the paper's code.
+
+    Args:
+        x_BD: one view's projections, B >= 2.
+        y_BD: the other view's, in the same order.
+        invariance: weight of the first part.
+        variance: of the second.
+        covariance: of the third.
+    """
+    views = (x_BD, y_BD)
+    spread = sum(F.relu(1 - (z.var(dim=0) + VICREG_EPSILON).sqrt()).mean() for z in views)
+    shared = sum(_off_diagonal(_covariance(z)) / z.shape[1] for z in views)
+    agreement = (x_BD - y_BD).square().mean()
+    return invariance * agreement + variance * spread / 2 + covariance * shared
+
+
+def _standardised(x_BD: Tensor) -> Tensor:
+    """Mean 0, deviation 1 over the batch; a constant feature becomes 0."""
+    centred_BD = x_BD - x_BD.mean(dim=0)
+    return centred_BD / (centred_BD.square().mean(dim=0) + BARLOW_EPSILON).sqrt()
+
+
+def _covariance(x_BD: Tensor) -> Tensor:
+    centred_BD = x_BD - x_BD.mean(dim=0)
+    return centred_BD.T @ centred_BD / (len(x_BD) - 1)
+
+
+def _off_diagonal(x_DD: Tensor) -> Tensor:
+    """Sum of the squares beside the diagonal."""
+    itself = torch.eye(len(x_DD), dtype=torch.bool, device=x_DD.device)
+    return x_DD.masked_fill(itself, 0.0).square().sum()
