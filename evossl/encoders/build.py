@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evossl.config import Backbone
-from evossl.encoders import c3d, r2plus1d, sound
+from evossl.encoders import c3d, csn, mvit, r2plus1d, r3d, s3d, slowfast, sound, x3d
 from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.seeds import derive_seed
@@ -23,7 +23,13 @@ Shape = tuple[int, int, int, int]
 
 BACKBONES: Mapping[str, Callable[[int, Backbone], nn.Module]] = {
     "c3d": c3d.build,
+    "csn": csn.build,
+    "mvit": mvit.build,
     "r2plus1d": r2plus1d.build,
+    "r3d": r3d.build,
+    "s3d": s3d.build,
+    "slowfast": slowfast.build,
+    "x3d": x3d.build,
 }
 
 
@@ -74,7 +80,8 @@ def build_encoder(stream: Stream, backbone: Backbone, seed: int) -> Encoder:
     Torch's random state is left as it was.
 
     Raises:
-        UserError: no backbone of that name; the message has the nearest known one.
+        UserError: no backbone of that name (the message has the nearest known one), or one that
+            has no such depth or width.
     """
     if backbone.name not in BACKBONES:
         raise UserError(unknown("backbone", backbone.name, BACKBONES))

@@ -4,17 +4,12 @@ Tran, Wang, Torresani, Ray, LeCun, Paluri, A Closer Look at Spatiotemporal Convo
 Recognition, CVPR 2018.
 """
 
-import warnings
-
 from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from evossl.config import Backbone
+from evossl.encoders.builders import create_r2plus1d, plain_numbers
 from evossl.encoders.stages import Stages, initialise, residual_stages
-
-with warnings.catch_warnings():  # fvcore, which it imports, scripts a loss that nobody here calls
-    warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)
-    from pytorchvideo.models.r2plus1d import create_r2plus1d
 
 STEM_MID = 45 / 64  # channels between the stem's two convolutions, per channel of its map
 
@@ -42,10 +37,7 @@ def _bottlenecks(channels: int, width: int) -> Stages:
         head_pool_kernel_size=(1, 1, 1),
     )
     stem, *stages, _head = network.blocks
-    for part in network.modules():
-        if isinstance(part, nn.Conv3d):  # numpy.int64 strides: torch.export and ONNX refuse them
-            part.stride = tuple(int(step) for step in part.stride)
-    return Stages(stem, stages)
+    return plain_numbers(Stages(stem, stages))
 
 
 def _stem(channels: int, width: int) -> nn.Sequential:

@@ -37,23 +37,27 @@ def residual_stages(
     conv: Callable[..., nn.Module],
     width: int,
     strides: tuple[int, int, int, int],
+    blocks: tuple[int, int, int, int] = (2, 2, 2, 2),
 ) -> list[nn.Module]:
-    """Return four stages of two residual blocks, with widths 1, 2, 4, 8 x `width` x expansion.
+    """Return four stages of residual blocks, with widths 1, 2, 4, 8 x `width` x expansion.
 
     Args:
         block: torchvision's basic or bottleneck block.
         conv: torchvision's convolution of the block, for example `Conv2Plus1D`.
         width: channels of the stem's map.
         strides: of each stage; `conv.get_downsample_stride` says whether time is strided too.
+        blocks: how many each stage has.
     """
     inner = [width * 2**i for i in range(NUM_STAGES)]
     outer = [width, *(channels * block.expansion for channels in inner)]
     return [
         nn.Sequential(
             block(dim_in, channels, conv, stride, _shortcut(dim_in, dim_out, conv, stride)),
-            block(dim_out, channels, conv),
+            *(block(dim_out, channels, conv) for _ in range(1, count)),
         )
-        for (dim_in, dim_out), channels, stride in zip(pairwise(outer), inner, strides, strict=True)
+        for (dim_in, dim_out), channels, stride, count in zip(
+            pairwise(outer), inner, strides, blocks, strict=True
+        )
     ]
 
 
