@@ -16,6 +16,7 @@ VERBS = {
     "synth": ("evossl.cli.data", "Write synthetic videos with known factors."),
     "index": ("evossl.cli.data", "Probe videos, set aside the unreadable ones."),
     "cache": ("evossl.cli.data", "Decode every video once into the clip cache."),
+    "init": ("evossl.cli.init", "Make a search space of your own, by what it does to your clips."),
     "train": ("evossl.cli.train", "Train one encoder under given loss weights."),
     "search": ("evossl.cli.search", "Evolve the loss weights, train and export the winner."),
     "export": ("evossl.cli.encoder", "Export an encoder from a run or a checkpoint."),

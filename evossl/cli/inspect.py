@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from evossl.cli.options import json_option
+from evossl.cli.progress import bar
 from evossl.config import load_space, shipped_spaces
 
 MIN_FREE_GB = 5
@@ -26,7 +27,9 @@ def report(run: Path) -> None:
     """
     from evossl.report import write_report
 
-    click.echo(write_report(run))
+    with bar("writing the report") as advance:
+        written = write_report(run, advance)
+    click.echo(written)
 
 
 @click.command()

@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -116,13 +116,18 @@ def resolve_space(
     """
     overrides: dict[str, Any] = {}
     if ignores is not None:
-        overrides["ignores"] = _ignored_words(ignores)
+        overrides["ignores"] = ignored_words(ignores)
     space = load_space(source, overrides)
     given = {key: value for key, value in (budget or {}).items() if value is not None}
     return space.model_copy(update={"budget": space.budget.model_copy(update=given)})
 
 
-def _ignored_words(text: str) -> list[str]:
+def ignored_words(text: str) -> list[str]:
+    """Return the words of `--ignores`.
+
+    Raises:
+        UserError: an unknown word, or none.
+    """
     words = [word.strip() for word in text.split(",") if word.strip()]
     known = get_args(Ignore)
     for word in words:
@@ -131,6 +136,13 @@ def _ignored_words(text: str) -> list[str]:
     if not words:
         raise UserError(f"--ignores: names nothing; at least one of {', '.join(known)}")
     return words
+
+
+def meaning(ignores: Sequence[str]) -> str:
+    """What a choice asks for, in words."""
+    if "colour" in ignores:
+        return "encoders are ranked by what happens, whatever it looks like"
+    return "encoders are ranked by what things look like, whatever happens"
 
 
 def run_info(

@@ -15,6 +15,7 @@ from evossl.cli.options import (
     data_options,
     device_option,
     json_option,
+    meaning,
     resolve_space,
     resume_command,
     run_info,
@@ -22,7 +23,6 @@ from evossl.cli.options import (
     space_options,
 )
 from evossl.cli.progress import bar, say
-from evossl.config import SearchSpace
 from evossl.files import write_json
 from evossl.runfolder import RunInfo, claim, withdrawn_if_refused
 
@@ -136,7 +136,7 @@ def search_and_report(
     from evossl.cluster.session import ray_session
 
     chosen = info.parsed_space()
-    say(f"ignores {', '.join(chosen.ignores)}: {_meaning(chosen)}")
+    say(f"ignores {', '.join(chosen.ignores)}: {meaning(chosen.ignores)}")
     if not resume:
         check_source(info.data)
     info = claim(out, info, resume)
@@ -160,14 +160,8 @@ def search_and_report(
 
 
 def write_the_report(out: Path) -> Path:
-    """Write `report.html`."""
+    """Write `report.html`, with a bar: its contact sheets may have to be decoded."""
     from evossl.report import write_report
 
-    return write_report(out)
-
-
-def _meaning(space: SearchSpace) -> str:
-    """What the choice asks for, in words."""
-    if "colour" in space.ignores:
-        return "encoders are ranked by what happens, whatever it looks like"
-    return "encoders are ranked by what things look like, whatever happens"
+    with bar("writing the report") as advance:
+        return write_report(out, advance)

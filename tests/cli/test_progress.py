@@ -2,7 +2,9 @@
 
 import io
 import re
+from pathlib import Path
 
+from cli_answers import Run
 from rich.console import Console
 
 from evossl.cli.progress import LOG_SECONDS, bar, say
@@ -63,3 +65,9 @@ def test_a_message_stays_one_line_and_brackets_in_paths_stay(capsys) -> None:  #
     path = "/archive/" + "very-long-folder/" * 12 + "clip [bold] [a].mp4"
     say(f"set aside: {path}: truncated")
     assert capsys.readouterr().err == f"set aside: {path}: truncated\n"
+
+
+def test_a_report_says_how_far_it_is(run_cli: Run, trained: Path) -> None:
+    answer = run_cli("report", trained)
+    assert answer.out == f"{trained / 'report.html'}\n"
+    assert re.search(r"^writing the report: (\d+)/\1, ", answer.err, re.MULTILINE)

@@ -23,6 +23,7 @@ PLAN = {
         ("videos",),
         {"out", "fps", "short-side", "max-seconds", "limit-gb", "workers"},
     ),
+    "init": ((), DATA | {"out", "space", "ignores"}),
     "train": (
         (),
         DATA | SPACE | {"out", "steps", "weights", "device", "resume", "seed"},
