@@ -26,7 +26,7 @@ PLAN = {
     "init": ((), DATA | {"out", "space", "ignores"}),
     "train": (
         (),
-        DATA | SPACE | {"out", "steps", "weights", "device", "resume", "seed"},
+        DATA | SPACE | {"out", "steps", "weights", "teacher", "device", "resume", "seed"},
     ),
     "search": (
         (),
