@@ -16,6 +16,7 @@ import torch
 from ray import tune
 from ray.util.metrics import Gauge
 
+from evossl.cluster.job import take_threads
 from evossl.errors import RunError, UserError
 from evossl.training.history import StepReport
 from evossl.training.workbench import RunSpec
@@ -28,8 +29,7 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the process once; the first trial begins at the first `step`."""
         share = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-        cpus = share.get("CPU", 1)
-        torch.set_num_threads(max(1, int(cpus)))
+        take_threads(share.get("CPU", 1))
         self._rate = Gauge("evossl_clips_per_second", "Training clips a second of a trial.")
         self._wait = Gauge("evossl_data_wait_share", "Share of a trial's time waiting for clips.")
         self._begin(config)

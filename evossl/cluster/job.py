@@ -6,6 +6,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import ray
+import torch
 
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
@@ -29,7 +30,7 @@ def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progr
     share = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)
     remote: Any = share(_streamed)
     try:
-        for reference in remote.remote(job, args):
+        for reference in remote.remote(job, args, resources.cpus):
             done, value = ray.get(reference)
             if done:
                 progress(*done)
@@ -44,12 +45,20 @@ def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progr
     return result
 
 
+def take_threads(cpus: float) -> None:
+    """Compute with as many threads as CPUs were given, whatever this process did before.
+
+    How many there are moves sums in their last bits: a control would depend on the worker's past.
+    """
+    torch.set_num_threads(max(1, int(cpus)))
+
+
 def _streamed(
-    job: Callable[..., T], args: Sequence[Any]
+    job: Callable[..., T], args: Sequence[Any], cpus: float
 ) -> Iterator[tuple[tuple[int, int] | None, T | None]]:
     """A job's progress as it comes, then its value: Ray hands over each as it is yielded."""
     said: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, initializer=take_threads, initargs=(cpus,)) as pool:
         future = pool.submit(job, *args, lambda *done: said.put(done))
         future.add_done_callback(lambda _: said.put(None))
         while done := said.get():

@@ -69,9 +69,11 @@ def run_search(
 
     Raises:
         RunError: no trial came through, a worker died again and again, the disk is full.
-        UserError: a term that cannot be weighed; another search is in the folder.
+        UserError: a term that cannot be weighed; a trial that asks for more than this machine has;
+            another search is in the folder.
     """
     resources = info.parsed_space().resources
+    session.check(resources)
     run = RunSpec.of(folder, info)
     if not info.scales:
         with bar("measuring each loss's gradient scale") as advance:

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from evossl.config import Resources
-from evossl.errors import RunError
+from evossl.errors import RunError, UserError
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -33,6 +33,8 @@ QUIET = {
 FAULTS = (ConnectionError, RuntimeError, ValueError, TimeoutError)
 """What `ray.init` raises when it fails; a node that is slow to start is a bare `Exception`."""
 
+TOKEN = "; if the cluster asks for a token, set RAY_AUTH_MODE=token (docs/cluster.md)"
+
 
 @dataclass(frozen=True)
 class Session:
@@ -40,6 +42,24 @@ class Session:
 
     dashboard: str | None
     is_local: bool
+
+    def check(self, resources: Resources) -> None:
+        """Refuse a share of this machine that it does not have: Ray would wait for it for ever.
+
+        A cluster may grow: there, a trial waits for a node that has room for it.
+
+        Raises:
+            UserError: more CPUs or GPUs for one trial than a local Ray has.
+        """
+        if not self.is_local:
+            return
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        for key, kind, wanted in (("cpus", "CPU", resources.cpus), ("gpus", "GPU", resources.gpus)):
+            if wanted > there.get(kind, 0):
+                raise UserError(
+                    f"resources.{key}: {wanted:g} for a trial, this machine has "
+                    f"{there.get(kind, 0):g}; lower it, or give --address of a cluster"
+                )
 
     def slots(self, resources: Resources) -> int:
         """How many trials fit at this moment, at least one; read anew, for clusters grow."""
@@ -75,8 +95,7 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
     except Exception as error:
         if not isinstance(error, FAULTS) and type(error) is not Exception:
             raise
-        where = f"--address {address}" if address else "a local Ray"
-        raise RunError(f"{where}: cannot be reached or started: {error}") from error
+        raise RunError(_why_no_ray(address, error)) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end the process on the spot
     url = getattr(context, "dashboard_url", None)
@@ -84,3 +103,14 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
         yield Session(f"http://{url}" if url else None, is_local=address is None)
     finally:
         ray.shutdown()
+
+
+def _why_no_ray(address: str | None, error: Exception) -> str:
+    """What the user can do about it, first."""
+    if address is None:
+        return (
+            "a local Ray could not be started, for which it takes at most 30 s: is this machine "
+            f"very busy, or out of memory? Try again when it is not ({error})"
+        )
+    token = "" if "RAY_AUTH_MODE" in os.environ else TOKEN
+    return f"--address {address}: cannot be reached{token} ({error})"

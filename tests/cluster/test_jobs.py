@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
+import torch
 
 from evossl.cluster.job import Advance, run_on_worker
 from evossl.cluster.session import Session
@@ -63,3 +65,23 @@ def test_a_job_whose_worker_dies_is_run_again_once(session: Session, tmp_path: P
     assert said[-1] == (2, 2)
     with pytest.raises(RunError, match="a worker died"):
         run_on_worker(job, Resources(), 9, progress=lambda *done: None)
+
+
+def test_a_job_computes_with_the_threads_of_its_share_whatever_its_worker_did_before(
+    session: Session,
+) -> None:
+    """Sums with another number of threads differ in their last bits, and fitness with them."""
+
+    def job(threads: int, progress: Advance) -> tuple[int, int]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        return before, os.getpid()
+
+    cpus = float(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
+    shares = [1.0, cpus, 1.0, 0.5]
+    found = [
+        run_on_worker(job, Resources(cpus=share), 3, progress=lambda *done: None)
+        for share in shares
+    ]
+    assert [threads for threads, _ in found] == [1, int(cpus), 1, 1]
+    assert len({process for _, process in found}) == 1  # one and the same, again and again

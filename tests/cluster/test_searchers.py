@@ -242,18 +242,37 @@ def test_a_fault_of_the_machine_is_handed_over_as_one_and_a_lost_gpu_ends_the_pr
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no"), Exception("timed out during startup")])
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("there", "--address there: cannot be reached.*RAY_AUTH_MODE=token"), (None, "very busy")],
+)
 def test_a_ray_that_does_not_start_is_said_in_words(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+    monkeypatch: pytest.MonkeyPatch, error: Exception, address: str | None, said: str
 ) -> None:
     def init(**_: Any) -> None:
         raise error
 
     monkeypatch.setattr(ray, "init", init)
-    with (
-        pytest.raises(RunError, match=f"--address there: cannot be reached or started: {error}"),
-        ray_session("there"),
-    ):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(RunError, match=f"{said}.*{error}"), ray_session(address):
         pass
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (Resources(cpus=3), "resources.cpus: 3 for a trial, this machine has 2"),
+        (Resources(gpus=0.5), "resources.gpus: 0.5 for a trial, this machine has 0"),
+    ],
+)
+def test_a_trial_that_this_machine_can_never_hold_is_refused_instead_of_waited_for(
+    monkeypatch: pytest.MonkeyPatch, share: Resources, said: str
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with pytest.raises(UserError, match=said):
+        Session(None, is_local=True).check(share)
+    Session(None, is_local=True).check(Resources(cpus=2))
+    Session(None, is_local=False).check(share)  # a cluster grows
 
 
 def test_a_row_is_told_once_for_each_trial(study: Study) -> None:
