@@ -23,8 +23,11 @@ from evossl.cli.options import (
     space_options,
 )
 from evossl.cli.progress import bar, say
+from evossl.cli.teacher import teacher_option, with_teacher
+from evossl.config import SearchSpace
 from evossl.files import write_json
 from evossl.runfolder import RunInfo, claim, withdrawn_if_refused
+from evossl.video.index import Index
 
 if TYPE_CHECKING:
     from evossl.cluster.search import SearchOutcome
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     help="Re-runs of the best, other seeds.",
 )
 @click.option("--max-concurrent", type=click.IntRange(1), help="Trials at the same time.")
+@teacher_option
 @click.option("--address", help="A Ray cluster (auto, host:port); default: a local Ray.")
 @device_option
 @click.option("--evaluate", "labelled", metavar="LABELLED", help="Score the winner on labels too.")
@@ -72,6 +76,7 @@ def search(
     top: int,
     repeats: int,
     max_concurrent: int | None,
+    teacher: Path | None,
     address: str | None,
     device: str | None,
     labelled: str | None,
@@ -84,7 +89,7 @@ def search(
     Example: evossl search --data DIR --space elo --ignores crop,time --out run
     """
     budget = {"trials": trials, "steps": steps, "final_steps": final_steps}
-    chosen = resolve_space(space, ignores, budget)
+    chosen = with_teacher(resolve_space(space, ignores, budget), tasks_folder, teacher)
     if max_concurrent:
         resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
         chosen = chosen.model_copy(update={"resources": resources})
@@ -143,7 +148,10 @@ def search_and_report(
     try:
         manifest, cache = out / "manifest.parquet", Path(info.cache)
         with withdrawn_if_refused(out):
-            prepare_videos(info.data, manifest, cache, chosen, workers, begun=bool(info.scales))
+            index = prepare_videos(
+                info.data, manifest, cache, chosen, workers, begun=bool(info.scales)
+            )
+        say_if_few(index, chosen)
         plan = SearchPlan(
             chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
         )
@@ -157,6 +165,19 @@ def search_and_report(
     if outcome.verdict.warning:
         say(f"WARNING: {outcome.verdict.warning}", style="bold red")
     return outcome
+
+
+def say_if_few(index: Index, space: SearchSpace) -> None:
+    """Say so where the fitness has too few held-out clips to tell trained encoders apart."""
+    from evossl.fitness.score import ENOUGH_CLIPS
+    from evossl.training.data import split_videos
+
+    held_out = len(split_videos(index.videos, space.fitness.clips).scored)
+    if held_out < ENOUGH_CLIPS:
+        say(
+            f"{held_out} clips are held out for the fitness, which ranks encoders well from about "
+            f"{ENOUGH_CLIPS}: with more videos (a third is held out) the search would choose better"
+        )
 
 
 def write_the_report(out: Path) -> Path:

@@ -38,6 +38,7 @@ __all__ = ["NAMES", "Score", "ScoringFeatures", "check_fitness", "check_size", "
 
 NAMES = ("consistent_zipf", "zipf", "zipf_hard", "labels")
 MIN_CLIPS = 8
+ENOUGH_CLIPS = 400  # with 120 the same encoders were ranked no better than by chance
 CLUSTERINGS = 4
 MIN_AGREEMENT = 1e-3  # AMI under which agreement no longer counts: chance gives about 0
 PAIR_ROWS = 2048  # clips of the indicators that look at pairs of clips, and of LiDAR

@@ -4,10 +4,14 @@ import io
 import re
 from pathlib import Path
 
+import pytest
 from cli_answers import Run
 from rich.console import Console
 
 from evossl.cli.progress import LOG_SECONDS, bar, say
+from evossl.cli.search import say_if_few
+from evossl.config import load_space
+from evossl.video.index import build_index
 
 
 class Clock:
@@ -71,3 +75,17 @@ def test_a_report_says_how_far_it_is(run_cli: Run, trained: Path) -> None:
     answer = run_cli("report", trained)
     assert answer.out == f"{trained / 'report.html'}\n"
     assert re.search(r"^writing the report: (\d+)/\1, ", answer.err, re.MULTILINE)
+
+
+def test_too_few_held_out_clips_to_rank_by_are_said_and_enough_are_not(
+    videos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, index = load_space("tiny"), build_index(str(videos), None)
+    held_out = len(index.videos) // 3
+    say_if_few(index, space)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{held_out} clips are held out" in said
+    assert "from about 400" in said
+    monkeypatch.setattr("evossl.fitness.score.ENOUGH_CLIPS", held_out)
+    say_if_few(index, space)
+    assert capsys.readouterr().err == ""
