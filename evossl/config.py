@@ -52,7 +52,8 @@ class Cache(Model):
 class Backbone(Model):
     """The network of the image streams; the sound network (a ResNet) has its width and depth.
 
-    `c3d` has one depth of its own: there `depth` is the sound network's alone.
+    docs/backbones.md has the names and what width means for each. `c3d`, `mvit`, `s3d` and `x3d`
+    have one depth of their own: there `depth` is the sound network's alone.
     """
 
     name: str = "r2plus1d"
@@ -61,10 +62,11 @@ class Backbone(Model):
 
 
 class Optimiser(Model):
-    """AdamW or SGD with linear warm-up and cosine decay."""
+    """AdamW, SGD or LARS (whose rates are near 1) with linear warm-up and cosine decay."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    head_lr: Annotated[float, Field(gt=0)] = 1.0  # the heads' rate, in `lr`
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup: Share = 0.1
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0

@@ -128,7 +128,8 @@ def train(
         TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline.
         RunError: the disk is full.
     """
-    optimiser = build_optimiser(model.trained(), space.optimiser)
+    encoders, heads = model.encoders.parameters(), model.heads.parameters()
+    optimiser = build_optimiser(encoders, heads, space.optimiser)
     checkpoint, log = folder / "checkpoint", folder / "history.jsonl"
     start = 0
     if resume and checkpoint.is_dir():

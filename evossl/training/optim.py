@@ -7,14 +7,35 @@ from torch import nn
 
 from evossl.config import Optimiser
 from evossl.schedule import parameter_groups, share_of_rate
+from evossl.training.lars import Lars
+
+MOMENTUM = 0.9
 
 
-def build_optimiser(parameters: Iterable[nn.Parameter], choice: Optimiser) -> torch.optim.Optimizer:
-    """Return AdamW or SGD (Nesterov momentum 0.9); no weight decay on biases and norms."""
-    groups = parameter_groups(parameters, choice.weight_decay)
+def build_optimiser(
+    encoders: Iterable[nn.Parameter], heads: Iterable[nn.Parameter], choice: Optimiser
+) -> torch.optim.Optimizer:
+    """Return AdamW, SGD (Nesterov) or LARS; no weight decay on biases and norms.
+
+    Args:
+        encoders: their learning rate is `lr`.
+        heads: theirs is `lr` times `head_lr`.
+        choice: of the space.
+    """
+    groups = [
+        group | {"times": times}
+        for parameters, times in ((encoders, 1.0), (heads, choice.head_lr))
+        for group in parameter_groups(parameters, choice.weight_decay)
+    ]
+    optimiser: torch.optim.Optimizer
     if choice.name == "sgd":
-        return torch.optim.SGD(groups, lr=choice.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=choice.lr)
+        optimiser = torch.optim.SGD(groups, lr=choice.lr, momentum=MOMENTUM, nesterov=True)
+    elif choice.name == "lars":
+        optimiser = Lars(groups, lr=choice.lr, momentum=MOMENTUM)
+    else:
+        optimiser = torch.optim.AdamW(groups, lr=choice.lr)
+    set_learning_rate(optimiser, choice.lr)
+    return optimiser
 
 
 def learning_rate(step: int, num_steps: int, choice: Optimiser) -> float:
@@ -23,6 +44,6 @@ def learning_rate(step: int, num_steps: int, choice: Optimiser) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group of parameters the learning rate `lr`."""
+    """Give the encoders the learning rate `lr`, the heads `head_lr` times as much."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["times"]

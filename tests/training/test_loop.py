@@ -48,7 +48,7 @@ def losses(folder: Path) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd", "lars"])
 def test_a_training_that_was_stopped_resumes_to_the_same_losses_bit_for_bit(
     tmp_path: Path, optimiser: str
 ) -> None:
@@ -145,10 +145,9 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"junk")
     space = make_space(TASKS)
     model = make_model(space)
+    optimiser = build_optimiser(model.parameters(), [], space.optimiser)
     with pytest.raises(UserError, match="a broken checkpoint"):
-        load_checkpoint(
-            tmp_path / "checkpoint", model, build_optimiser(model.trained(), space.optimiser)
-        )
+        load_checkpoint(tmp_path / "checkpoint", model, optimiser)
     with pytest.raises(UserError, match="not a checkpoint"):
         load_encoder_state(tmp_path / "nothing", model.encoders["rgb"], "rgb")
 

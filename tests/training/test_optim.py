@@ -1,18 +1,55 @@
+"""Which optimiser a space gets, and what of it decays or runs at another rate."""
+
 import pytest
 import torch
 from torch import nn
+from training_cases import make_model, make_space
 
-from evossl.config import Optimiser
+from evossl.config import Backbone, Optimiser
+from evossl.encoders import BACKBONES, build_encoder
+from evossl.streams import Stream
+from evossl.training.lars import Lars
 from evossl.training.optim import build_optimiser, set_learning_rate
 
+KINDS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "lars": Lars}
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
-def test_the_optimiser_is_the_one_chosen_and_takes_a_rate(name: str, kind: type) -> None:
-    choice = Optimiser(name=name, lr=0.5, weight_decay=0.1)
-    optimiser = build_optimiser(nn.Linear(2, 2).parameters(), choice)
-    assert type(optimiser) is kind
-    assert [group["lr"] for group in optimiser.param_groups] == [0.5, 0.5]
-    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.1, 0.0]
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_optimiser_is_the_one_chosen_and_heads_have_a_rate_of_their_own(name: str) -> None:
+    choice = Optimiser(name=name, lr=0.5, head_lr=10, weight_decay=0.1)
+    encoder, head = nn.Linear(2, 2), nn.Linear(2, 2)
+    optimiser = build_optimiser(encoder.parameters(), head.parameters(), choice)
+    assert type(optimiser) is KINDS[name]
+    for lr in (0.5, 0.25):
+        set_learning_rate(optimiser, lr)
+        rate = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+        assert [rate[id(p)] for p in encoder.parameters()] == [lr, lr]
+        assert [rate[id(p)] for p in head.parameters()] == [10 * lr, 10 * lr]
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.1, 0.0, 0.1, 0.0]
     assert all(group.get("nesterov", True) for group in optimiser.param_groups)
-    set_learning_rate(optimiser, 0.25)
-    assert [group["lr"] for group in optimiser.param_groups] == [0.25, 0.25]
+
+
+def test_the_rates_hold_from_the_start() -> None:
+    optimiser = build_optimiser([], nn.Linear(2, 2).parameters(), Optimiser(lr=0.5, head_lr=3))
+    assert [group["lr"] for group in optimiser.param_groups if group["params"]] == [1.5, 1.5]
+
+
+def test_encoders_and_heads_are_all_that_is_trained() -> None:
+    model = make_model(make_space())
+    optimiser = build_optimiser(model.encoders.parameters(), model.heads.parameters(), Optimiser())
+    held = [id(p) for group in optimiser.param_groups for p in group["params"]]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(p) for p in model.trained()}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_in_every_backbone_biases_and_norms_do_not_decay_and_the_rest_does(name: str) -> None:
+    with torch.device("meta"):
+        encoder = build_encoder(Stream.RGB, Backbone(name=name, width=8), seed=0)
+    groups = build_optimiser(encoder.parameters(), [], Optimiser(weight_decay=0.1)).param_groups
+    decays = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    for part in encoder.modules():
+        for key, weight in part.named_parameters(recurse=False):
+            is_free = isinstance(part, NORMS) or key in ("bias", "class_token")
+            assert (id(weight) in decays) == (not is_free), (type(part), key)
