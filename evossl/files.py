@@ -88,14 +88,17 @@ def _discard(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a disk or a quota was full."""
+    if isinstance(error, SafetensorError):  # has the system's number in its text only
+        return any(f"(os error {number})" in str(error) for number in FULL)
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def _explained(path: Path, error: OSError | SafetensorError) -> RunError:
-    if isinstance(error, OSError):
-        is_full, why = error.errno in FULL, error.strerror or str(error)
-    else:  # safetensors has the system's number in its text only
-        is_full = any(f"(os error {number})" in str(error) for number in FULL)
-        why = str(error)
-    if is_full:
+    if is_full(error):
         return RunError(
             f"{path}: the disk is full; what was there before is whole: make room and try again"
         )
-    return RunError(f"{path}: cannot be written: {why}")
+    why = error.strerror if isinstance(error, OSError) else None
+    return RunError(f"{path}: cannot be written: {why or error}")

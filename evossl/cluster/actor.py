@@ -5,10 +5,8 @@ Only plain data reaches it; it loads the catalogue and opens the data itself, on
 
 import json
 import time
-import traceback
 from collections.abc import Generator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,8 +14,9 @@ import torch
 from ray import tune
 from ray.util.metrics import Gauge
 
-from evossl.cluster.job import take_threads
-from evossl.errors import RunError, UserError
+from evossl.cluster.job import in_words, take_threads
+from evossl.errors import RunError
+from evossl.files import is_full
 from evossl.training.history import StepReport
 from evossl.training.workbench import RunSpec
 from evossl.trial import TrialResult, TrialSpec, iterate_trial
@@ -44,7 +43,7 @@ class TrialActor(tune.Trainable):
         """Train on to the next logged step, or give the trial's result.
 
         What a task, a user's function or a library raises is the trial's own failure. A `RunError`
-        is the machine's (a full disk): it is handed over as `fault`, and stops the search.
+        or a full disk is the machine's: it is handed over as `fault`, and stops the search.
         """
         try:
             report = next(self._steps)
@@ -52,11 +51,11 @@ class TrialActor(tune.Trainable):
             return _ended(stop.value)
         except torch.AcceleratorError:
             raise  # this process's GPU context is lost: Tune tries again in another process
-        except RunError as error:
-            return {"done": True, "fault": str(error)}
         except Exception as error:  # the outermost frame of a trial
+            if isinstance(error, RunError) or is_full(error):
+                return {"done": True, "fault": in_words(error)}
             seconds = time.monotonic() - self._began
-            return _ended(TrialResult(self._number, None, _reason(error), seconds, {}))
+            return _ended(TrialResult(self._number, None, in_words(error), seconds, {}))
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
         return {"done": False, "steps": report.step}
@@ -75,14 +74,6 @@ class TrialActor(tune.Trainable):
 def _ended(result: TrialResult) -> dict[str, Any]:
     """As text: Tune flattens nested results, and would lose which key was whose."""
     return {"done": True, "result": json.dumps(asdict(result))}
-
-
-def _reason(error: Exception) -> str:
-    """What was raised and where, in one line; our own messages say enough by themselves."""
-    if isinstance(error, UserError):
-        return str(error)
-    *_, last = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
 
 def trial_spec(plain: dict[str, Any]) -> TrialSpec:

@@ -1,7 +1,9 @@
 """Run a single job on a worker, and hear from it as it goes on."""
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -25,7 +27,8 @@ def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progr
         progress: called here with what the job calls its own with: (done, total).
 
     Raises:
-        UserError, RunError: as the job raised them; RunError also for a worker that died.
+        UserError, RunError: as the job raised them; RunError also for whatever else it raised, with
+            its place, and for a worker that died.
     """
     share = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)
     remote: Any = share(_streamed)
@@ -63,4 +66,23 @@ def _streamed(
         future.add_done_callback(lambda _: said.put(None))
         while done := said.get():
             yield done, None
-    yield None, future.result()
+    try:
+        value = future.result()
+    except (UserError, RunError):
+        raise
+    except Exception as error:  # the outermost frame of a job: a task's bug, a library's
+        raise RunError(in_words(error)) from error
+    yield None, value
+
+
+def in_words(error: Exception) -> str:
+    """What was raised and where, in one line; our own messages say enough by themselves.
+
+    The place is the last one outside installed packages: in a user's own task, not in torch.
+    """
+    if isinstance(error, UserError | RunError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    *_, last = ours or frames
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

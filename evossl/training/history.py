@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evossl.errors import RunError
+from evossl.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,19 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def cut(path: Path, step: int) -> None:
-    """Drop lines after `step`: a resumed training writes them again."""
-    kept = [line for line in read_history(path) if line["step"] <= step]
+    """Drop lines after `step`: a resumed training writes them again.
+
+    Raises:
+        RunError: the disk is full; the file is as it was.
+    """
     if path.is_file():
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        kept = [line for line in read_history(path) if line["step"] <= step]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_atomically(path, lambda beside: _write(beside, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def first_not_finite(values: dict[str, float]) -> str | None:

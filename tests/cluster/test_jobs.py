@@ -28,6 +28,15 @@ def test_what_a_job_on_a_worker_raises_is_raised_here_with_its_own_words(
     assert said == [(1, 2)]
 
 
+def test_a_bug_in_a_job_is_said_in_one_line_with_its_place(session: Session) -> None:
+    def job(_: int, progress: Advance) -> None:
+        torch.nn.Linear(3, 4)(torch.zeros(2, 5))
+
+    said = r"^RuntimeError: mat1 and mat2 shapes cannot be multiplied .* \(test_jobs.py:\d+\)$"
+    with pytest.raises(RunError, match=said):
+        run_on_worker(job, Resources(), 0, progress=lambda *done: None)
+
+
 def test_a_job_s_progress_is_here_before_its_value(session: Session, tmp_path: Path) -> None:
     """The job goes on when its first word has been heard, and not before."""
     heard = tmp_path / "heard"

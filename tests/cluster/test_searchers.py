@@ -1,5 +1,6 @@
 """What Tune is given: searchers and callbacks that it may pickle, progress, slots, faults."""
 
+import errno
 import json
 import pickle
 import threading
@@ -19,6 +20,7 @@ from tiny_runs import RAW, WEIGHTS
 
 from evossl.cluster import actor
 from evossl.cluster.actor import TrialActor, trial_spec
+from evossl.cluster.job import in_words
 from evossl.cluster.run import _Halt, _Steps
 from evossl.cluster.searcher import DIED, ListSearcher, StudySearcher
 from evossl.cluster.session import Session, ray_session
@@ -232,11 +234,23 @@ def test_a_bug_in_a_task_is_that_trials_failure_with_its_place() -> None:
     assert told.reason == "no weight"
 
 
+def test_the_place_of_a_bug_is_in_the_users_own_file_not_in_torch() -> None:
+    """This file stands for the user's: what it calls is installed, and raises further down."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.nn.Linear(3, 4)(torch.zeros(2, 5))
+    assert raised.traceback[-1].path.name == "linear.py"
+    assert "(test_searchers.py:" in in_words(raised.value)
+
+
 def test_a_fault_of_the_machine_is_handed_over_as_one_and_a_lost_gpu_ends_the_process() -> None:
     assert stepping(RunError("the disk is full")).step() == {
         "done": True,
         "fault": "the disk is full",
     }
+    full = OSError(errno.ENOSPC, "No space left on device")  # wherever it was met
+    assert "No space left on device (test_searchers.py:" in stepping(full).step()["fault"]
+    gone = stepping(FileNotFoundError(errno.ENOENT, "a task's own")).step()
+    assert "a task's own" in str(TrialResult(**json.loads(gone["result"])).reason)
     with pytest.raises(torch.AcceleratorError):
         stepping(torch.AcceleratorError("device-side assert")).step()
 
