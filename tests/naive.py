@@ -57,3 +57,32 @@ def binary_cross_entropy(logit_B: Tensor, label_B: Tensor) -> float:
         p = 1 / (1 + math.exp(-logit))
         total -= math.log(p if label else 1 - p)
     return total / len(logit_B)
+
+
+def softmax(x: list[float]) -> list[float]:
+    """exp(x_k) / sum exp(x), shifted by the largest."""
+    powers = [math.exp(a - max(x)) for a in x]
+    return [p / sum(powers) for p in powers]
+
+
+def sinkhorn(score_NK: Tensor, epsilon: float, iterations: int) -> list[list[float]]:
+    """SwAV's codes: columns made equal, then rows, as its appendix' listing does."""
+    q = [[math.exp(s / epsilon) for s in row] for row in rows(score_NK)]
+    for _ in range(iterations):
+        columns = [sum(row[k] for row in q) for k in range(len(q[0]))]
+        q = [[a / columns[k] for k, a in enumerate(row)] for row in q]
+        q = [[a / sum(row) for a in row] for row in q]
+    return q
+
+
+def cross_view(logit_VBK: Tensor, target_GBK: Tensor, matched_GV: Tensor) -> float:
+    """Mean over matched pairs and clips of -sum_k target log softmax(logit)."""
+    views, targets = [rows(x) for x in logit_VBK], [rows(x) for x in target_GBK]
+    costs = []
+    for g, matched_V in enumerate(matched_GV.tolist()):
+        for v, is_matched in enumerate(matched_V):
+            for wanted, logit in zip(targets[g], views[v], strict=True):
+                given = softmax(logit)
+                cost = -sum(t * math.log(p) for t, p in zip(wanted, given, strict=True))
+                costs += [cost] if is_matched else []
+    return sum(costs) / len(costs)

@@ -4,12 +4,14 @@ Shapes: C channel, T frame, H height, W width.
 """
 
 from evossl.streams import Stream
-from evossl.views.spec import STRONG, Encoder, Space, Time, View
+from evossl.views.spec import STRONG, WEAK, Cells, Channels, Encoder, Mask, Space, Time, View
 
 MOST_CLIPS = 4  # of one video: the large-scale study's rho
 LOCAL_SCALE = (0.05, 0.3)  # share of the frame's area: up to where a strong view's begins
+MASKED_SCALE = (0.3, 1.0)  # V-JEPA's
 LOCAL_STEP = 8  # pixels: sides of local views are multiples of it
 WHOLE = Time()
+SEGMENTS = Cells(times=4)
 
 
 def clips_of_a_video(stream: Stream, rho: int, encoder: Encoder = "student") -> dict[str, View]:
@@ -41,6 +43,7 @@ def local_crops(
     count: int,
     time: Time = WHOLE,
     within: View | None = None,
+    encoder: Encoder = "student",
 ) -> dict[str, View]:
     """Return the view "local" of `count` small crops at times of their own, none for sound.
 
@@ -53,6 +56,7 @@ def local_crops(
         count: of the crops; 0 for none.
         time: of each.
         within: the view in whose crop and window they lie; None is the whole stretch.
+        encoder: who sees them.
 
     Raises:
         ValueError: a negative count.
@@ -63,7 +67,8 @@ def local_crops(
         return {}
     space = Space("strong", LOCAL_SCALE, local_side(input_shape[-1]))
     draw = MOST_CLIPS  # the draws before it are the clips'
-    return {"local": View(stream, time, space, draw, pieces=count, within=within)}
+    view = View(stream, time, space, draw, pieces=count, within=within, encoder=encoder)
+    return {"local": view}
 
 
 def local_side(side: int) -> int:
@@ -73,3 +78,44 @@ def local_side(side: int) -> int:
     [8, 16, 32, 56]
     """
     return max(LOCAL_STEP, round(side / 2 / LOCAL_STEP) * LOCAL_STEP)
+
+
+def puzzle(stream: Stream, cells: Cells, time: Time = WHOLE) -> View:
+    """Return the view whose pieces are the cells; RGB shows one of its channels (`View.channels`).
+
+    Kim, Cho, Kweon, Self-Supervised Video Representation Learning with Space-Time Cubic Puzzles,
+    AAAI 2019 (channel replication).
+    """
+    channels: Channels = "one" if stream is Stream.RGB else "own"
+    return View(stream, time, WEAK, cells=cells, channels=channels)
+
+
+def segments_of_time(stream: Stream, input_shape: tuple[int, int, int, int]) -> View:
+    """Return the puzzle of `SEGMENTS`: four pieces, each half as long as the clip.
+
+    Of sound, whose length in frames is not known here, each is a quarter of the clip.
+
+    Args:
+        stream: of the view.
+        input_shape: (C, T, H, W) of the encoder's input.
+    """
+    if stream is Stream.AUDIO:
+        return puzzle(stream, SEGMENTS)
+    return puzzle(stream, SEGMENTS, Time(frames=SEGMENTS.times * max(1, input_shape[1] // 2)))
+
+
+def masked_and_whole(stream: Stream, mask: Mask, whole: Encoder) -> dict[str, View]:
+    """Return "masked", which the student sees, and "whole", the same pixels with nothing blanked.
+
+    Cropped at random and otherwise as they are, as in VideoMAE and V-JEPA.
+
+    Args:
+        stream: of both.
+        mask: what is blanked.
+        whole: who sees the other one.
+    """
+    space = Space("weak", MASKED_SCALE)
+    return {
+        "masked": View(stream, space=space, mask=mask),
+        "whole": View(stream, space=space, encoder=whole),
+    }

@@ -1,0 +1,64 @@
+"""DINO: an encoder's clusters of every view follow its moving average's of the whole views.
+
+Caron, Touvron, Misra, Jegou, Mairal, Bojanowski, Joulin, Emerging Properties in Self-Supervised
+Vision Transformers, ICCV 2021.
+
+On every stream; sound has no small crops.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.self_distillation import SelfDistillation
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video, local_crops
+from evossl.views.spec import View
+
+
+class Dino(Task):
+    """The student sees two whole views and small crops, the teacher the whole views.
+
+    Args:
+        place: one stream.
+        clusters: outputs of the heads.
+        local: small crops.
+        temperature: of the teacher, after the warm-up.
+        warmup: share of the training over which it rises.
+    """
+
+    places = each(*Stream)
+
+    def __init__(
+        self,
+        place: Place,
+        clusters: int = 256,
+        local: int = 4,
+        temperature: float = 0.07,
+        warmup: float = 0.1,
+    ) -> None:
+        super().__init__(place)
+        stream, shape = place.stream, place.shapes[place.stream].input
+        whole = clips_of_a_video(stream, rho=2, encoder="momentum")
+        self.student = clips_of_a_video(stream, rho=2) | local_crops(stream, shape, local)
+        self.teacher = {f"teacher {name}": view for name, view in whole.items()}
+        self.distil = SelfDistillation(place.width, clusters, temperature, warmup)
+        self.distil.teacher = self.momentum(self.distil.student)
+
+    def views(self) -> dict[str, View]:
+        return self.student | self.teacher
+
+    def loss(self, seen: Seen) -> Tensor:
+        student = [seen[name].embedding_BD for name in self.student]
+        loss: Tensor = self.distil(student, self._taught(seen), seen.progress)
+        return loss
+
+    def after_backward(self, progress: float) -> None:
+        self.distil.last.hold(progress)
+
+    def after_step(self, seen: Seen) -> None:
+        self.distil.update(self._taught(seen))
+
+    def _taught(self, seen: Seen) -> list[Tensor]:
+        return [seen[name].embedding_BD for name in self.teacher]

@@ -1,0 +1,63 @@
+"""Rho-SwAV: SwAV over several clips of a video.
+
+Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
+Representation Learning, CVPR 2021. After Caron et al., Unsupervised Learning of Visual Features by
+Contrasting Cluster Assignments, NeurIPS 2020.
+
+On every stream.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.swapped_prediction import SwappedPrediction
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video
+from evossl.views.spec import View
+
+
+class RhoSwaV(Task):
+    """Each clip predicts the clusters of each other one of its video.
+
+    Args:
+        place: one stream.
+        rho: clips of a video, 1 to 4; 1 is two views of one clip.
+        prototypes: clusters.
+        epsilon: smoothness of the codes.
+        queue: videos of earlier batches among which clusters are shared out; 0 is none.
+    """
+
+    places = each(*Stream)
+
+    def __init__(
+        self,
+        place: Place,
+        rho: int = 2,
+        prototypes: int = 256,
+        epsilon: float = 0.05,
+        queue: int = 0,
+    ) -> None:
+        super().__init__(place)
+        self.clips = clips_of_a_video(place.stream, rho)
+        self.swap = SwappedPrediction(place.width, len(self.clips), prototypes, epsilon, queue)
+
+    def views(self) -> dict[str, View]:
+        return self.clips
+
+    def before_forward(self, progress: float) -> None:
+        self.swap.prototypes.normalise()
+
+    def loss(self, seen: Seen) -> Tensor:
+        loss: Tensor = self.swap(self._embeddings(seen))
+        return loss
+
+    def after_backward(self, progress: float) -> None:
+        self.swap.prototypes.hold(progress)
+
+    def after_step(self, seen: Seen) -> None:
+        self.swap.remember(self._embeddings(seen), seen.video_id_B)
+
+    def _embeddings(self, seen: Seen) -> list[Tensor]:
+        return [seen[name].embedding_BD for name in self.clips]

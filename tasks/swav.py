@@ -1,0 +1,65 @@
+"""SwAV: the clusters of one view of a clip are predicted from its other views.
+
+Caron, Misra, Mairal, Goyal, Bojanowski, Joulin, Unsupervised Learning of Visual Features by
+Contrasting Cluster Assignments, NeurIPS 2020.
+
+On every stream; sound has no small crops.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.swapped_prediction import SwappedPrediction
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video, local_crops
+from evossl.views.spec import View
+
+
+class SwaV(Task):
+    """Two whole views, whose clusters all other views predict, and small crops, which only predict.
+
+    Args:
+        place: one stream.
+        prototypes: clusters.
+        local: small crops.
+        epsilon: smoothness of the codes.
+        queue: clips of earlier batches among which clusters are shared out; 0 is none.
+    """
+
+    places = each(*Stream)
+
+    def __init__(
+        self,
+        place: Place,
+        prototypes: int = 256,
+        local: int = 4,
+        epsilon: float = 0.05,
+        queue: int = 0,
+    ) -> None:
+        super().__init__(place)
+        stream, shape = place.stream, place.shapes[place.stream].input
+        self.whole = clips_of_a_video(stream, rho=2)
+        self.local = local_crops(stream, shape, local)
+        self.swap = SwappedPrediction(place.width, len(self.whole), prototypes, epsilon, queue)
+
+    def views(self) -> dict[str, View]:
+        return self.whole | self.local
+
+    def before_forward(self, progress: float) -> None:
+        self.swap.prototypes.normalise()
+
+    def loss(self, seen: Seen) -> Tensor:
+        local = [seen[name].embedding_BD for name in self.local]
+        loss: Tensor = self.swap(self._whole(seen), local)
+        return loss
+
+    def after_backward(self, progress: float) -> None:
+        self.swap.prototypes.hold(progress)
+
+    def after_step(self, seen: Seen) -> None:
+        self.swap.remember(self._whole(seen), seen.video_id_B)
+
+    def _whole(self, seen: Seen) -> list[Tensor]:
+        return [seen[name].embedding_BD for name in self.whole]

@@ -1,0 +1,147 @@
+import math
+from itertools import combinations
+
+import made_by_hand as hand
+import made_by_views as real
+import naive
+import pytest
+import torch
+from edges import EDGES, outputs, seen_at
+from lightly.loss import DINOLoss
+from torch import Tensor
+from torch.nn import functional as F
+
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+
+MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
+OPTIONS = {"clusters": 12, "local": 3, "temperature": 0.07, "warmup": 0.2}
+RGB = Term("svt", (Stream.RGB,))
+SOME = [chosen for n in range(1, 5) for chosen in combinations(MATCHINGS, n)]
+WHOLE = ["0", "1"]
+
+
+def scores(case: hand.Case, seen: Seen, encoder: str, kinds: str) -> dict[str, Tensor]:
+    """(B, K) of each view that an encoder sees, by "g0", "g1", "l0", ...; by torch's own cosine."""
+    head = case.task.distil.student if encoder == "student" else case.task.distil.teacher
+
+    def cosines(x_BD: Tensor) -> Tensor:
+        return F.cosine_similarity(head[0](x_BD)[:, None], head[1].weight, dim=-1)
+
+    given = {}
+    for kind, names in (("g", WHOLE), ("l", ["local"])):
+        if kind in kinds:
+            each = outputs(cosines, seen, [f"{encoder} {name}" for name in names])
+            given |= {f"{kind}{i}": x for i, x in enumerate(each)}
+    return given
+
+
+def expected_loss(case: hand.Case, seen: Seen, matchings: tuple[str, ...]) -> float:
+    """Cross entropies with centred, sharpened targets over all matched pairs, as loops."""
+    student = scores(case, seen, "student", "".join(m[0] for m in matchings))
+    taught = scores(case, seen, "momentum", "".join(m[-1] for m in matchings))
+    centre_K = case.task.distil.centre_K.tolist()
+    target_GBK = torch.tensor(
+        [
+            [
+                naive.softmax([(a - c) / 0.07 for a, c in zip(row, centre_K, strict=True)])
+                for row in naive.rows(score_BK)
+            ]
+            for score_BK in taught.values()
+        ]
+    )
+    matched_GV = torch.tensor(
+        [[f"{v[0]}->{g[0]}" in matchings and v != g for v in student] for g in taught]
+    )
+    return naive.cross_view(torch.stack(list(student.values())) / 0.1, target_GBK, matched_GV)
+
+
+@pytest.mark.parametrize("matchings", SOME, ids=",".join)
+def test_each_choice_of_matchings_is_the_loops_of_its_formula(matchings: tuple[str, ...]) -> None:
+    case = hand.build(RGB, matchings=list(matchings), **OPTIONS)
+    case.task.after_step(hand.show(case.views, seed=5))  # a centre that is not zero
+    seen = hand.show(case.views)
+    expected = expected_loss(case, seen, matchings)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_as_published_the_loss_and_its_gradient_are_lightlys_of_dino(edge: str) -> None:
+    """The paper's loss is DINO's, over views that differ in time too."""
+    case = hand.build(RGB, **OPTIONS)
+    case.task.double()
+    seen = seen_at(edge, case.views)
+    ours = case.task.loss(seen)
+    student = list(scores(case, seen, "student", "gl").values())
+    with torch.no_grad():
+        taught = list(scores(case, seen, "momentum", "g").values())
+    theirs = DINOLoss(OPTIONS["clusters"]).double()(taught, student, teacher_temp=0.07)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    leaves = [seen[name].embedding_BD for name in case.views if "student" in name]
+    for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("matchings", "views"),
+    [
+        (["l->g"], {"student local", "momentum 0", "momentum 1"}),
+        (["g->g"], {"student 0", "student 1", "momentum 0", "momentum 1"}),
+        (["l->l"], {"student local", "momentum local"}),
+        (["g->l"], {"student 0", "student 1", "momentum local"}),
+    ],
+)
+def test_only_what_is_matched_is_asked_for(matchings: list[str], views: set[str]) -> None:
+    assert set(hand.build(RGB, matchings=matchings).views) == views
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"matchings": ["l->x"]}, "matchings are some of l->g, g->g"),
+        ({"matchings": []}, "matchings are some of l->g, g->g"),
+        ({"matchings": "l->g"}, "matchings are some of l->g, g->g"),
+        ({"local": 0}, "need 1 or more local views"),
+        ({"matchings": ["l->l"], "local": 1}, "need 2 or more local views"),
+    ],
+)
+def test_matchings_that_match_nothing_are_refused(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        hand.build(RGB, **options)
+
+
+def test_global_views_are_of_two_rates_and_local_ones_lie_in_the_slow_ones_window() -> None:
+    case = hand.build(RGB, **OPTIONS)
+    seen = real.see(case.views, real.moving_bar())
+    first, second, local = (seen[f"student {name}"].applied for name in ("0", "1", "local"))
+    assert first.stride_B.unique().tolist() == [1]
+    assert second.stride_B.unique().tolist() == [2, 4]
+    assert seen["student local"].pixels.shape[1:] == (3, 3, 4, 16, 16)
+    begins_B1 = second.start_B[:, None]
+    last_B1 = begins_B1 + (hand.FRAMES * second.stride_B)[:, None]
+    assert (local.start_B >= begins_B1).all()
+    assert (local.start_B + 4 <= last_B1).all()
+
+
+def test_teacher_and_student_see_the_same_pixels() -> None:
+    views = hand.build(RGB, matchings=list(MATCHINGS)).views
+    for name in ("0", "1", "local"):
+        assert views[f"momentum {name}"].encoder == "momentum"
+        assert views[f"momentum {name}"].pixels == views[f"student {name}"].pixels
+
+
+def test_centre_and_teacher_are_kept_by_a_checkpoint() -> None:
+    case, other = (hand.build(RGB, seed, **OPTIONS) for seed in (0, 1))
+    case.task.after_step(hand.show(case.views))
+    other.task.load_state_dict(case.task.state_dict())
+    seen = hand.show(case.views, seed=2)
+    assert case.task.distil.centre_K.abs().max() > 0
+    assert torch.equal(other.task.loss(seen), case.task.loss(seen))
+
+
+def test_the_last_layer_stays_at_the_start() -> None:
+    task = hand.build(RGB).task
+    for progress, held in ((0.0, True), (0.5, False)):
+        task.loss(hand.show(task.views())).backward()
+        task.after_backward(progress)
+        assert (task.distil.last.weight.grad is None) == held

@@ -1,0 +1,97 @@
+import made_by_hand as hand
+import made_by_views as real
+import pytest
+import torch
+from edges import EDGES, outputs, seen_at
+from lightly.loss import SwaVLoss
+from torch import Tensor
+from torch.nn import functional as F
+
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+
+OPTIONS = {"epsilon": 0.1, "prototypes": 12, "local": 3}
+TEMPERATURE = 0.1  # the paper's
+WHOLE = ("0", "1")
+RGB = Term("swav", (Stream.RGB,))
+
+
+def lightlys(case: hand.Case, seen: Seen, queued: Seen | None = None) -> Tensor:
+    """Of cosines with the prototypes, which are torch's own; `queued` was seen a step before."""
+    swap = case.task.swap
+
+    def scores(x_BD: Tensor) -> Tensor:
+        projected_B1P, weight_1KP = swap.project(x_BD)[:, None], swap.prototypes.weight[None]
+        return F.cosine_similarity(projected_B1P, weight_1KP, dim=-1)
+
+    whole, local = (outputs(scores, seen, names) for names in (WHOLE, set(case.views) - set(WHOLE)))
+    loss = SwaVLoss(TEMPERATURE, sinkhorn_epsilon=OPTIONS["epsilon"])
+    queue = None if queued is None else outputs(scores, queued, WHOLE)
+    return loss(whole, local, queue).squeeze()
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
+def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str) -> None:
+    """Also of the gradient: none passes through the codes, there or here."""
+    case = hand.build(Term("swav", (stream,)), **OPTIONS)
+    case.task.double()
+    seen = seen_at(edge, case.views)
+    ours, theirs = case.task.loss(seen), lightlys(case, seen)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    leaves = [view.embedding_BD for view in seen.views.values()]
+    for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-12)
+
+
+def test_the_views_are_two_moments_and_small_crops_of_their_own() -> None:
+    case = hand.build(RGB, **OPTIONS)
+    seen = real.see(case.views, real.moving_bar(num=6))
+    assert list(case.views) == ["0", "1", "local"]
+    assert not torch.equal(seen["0"].applied.start_B, seen["1"].applied.start_B)
+    assert seen["local"].pixels.shape == (6, 3, 3, hand.FRAMES, hand.SIZE // 2, hand.SIZE // 2)
+    assert list(hand.build(Term("swav", (Stream.AUDIO,))).views) == ["0", "1"]
+
+
+def test_prototypes_return_to_the_sphere_before_each_forward() -> None:
+    case = hand.build(RGB, **OPTIONS)
+    weight = case.task.swap.prototypes.weight
+    directions = F.normalize(weight.detach(), dim=1)
+    with torch.no_grad():
+        weight.mul_(torch.arange(1.0, len(weight) + 1)[:, None])
+    case.task.before_forward(0.5)
+    torch.testing.assert_close(weight.detach(), directions)
+
+
+@pytest.mark.parametrize(("progress", "stays"), [(0.0, True), (0.009, True), (0.01, False)])
+def test_prototypes_stay_where_they_are_at_the_start(progress: float, stays: bool) -> None:
+    """Even under weight decay and momentum, which would move a weight whose gradient is zero."""
+    case = hand.build(RGB, **OPTIONS)
+    weight = case.task.swap.prototypes.weight
+    optimiser = torch.optim.AdamW(case.task.parameters(), lr=0.1, weight_decay=0.1)
+    before = weight.detach().clone()
+    case.task.loss(hand.show(case.views)).backward()
+    case.task.after_backward(progress)
+    optimiser.step()
+    assert torch.equal(weight, before) == stays
+
+
+@pytest.mark.parametrize(("size", "counts"), [(6, True), (7, False)])
+def test_the_clips_of_a_full_queue_share_in_the_codes(size: int, counts: bool) -> None:
+    case = hand.build(RGB, queue=size, **OPTIONS)
+    before, seen = hand.show(case.views, seed=1), hand.show(case.views, seed=2)
+    alone = case.task.loss(seen)
+    case.task.after_step(before)
+    loss = case.task.loss(seen)
+    assert torch.equal(loss, alone) != counts
+    expected = lightlys(case, seen, before if counts else None)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
+
+
+def test_the_queue_is_kept_by_a_checkpoint() -> None:
+    case, other = (hand.build(RGB, seed, queue=4, **OPTIONS) for seed in (0, 1))
+    case.task.after_step(hand.show(case.views))
+    other.task.load_state_dict(case.task.state_dict())
+    seen = hand.show(case.views, seed=2)
+    assert len(other.task.swap.queue) == 4
+    assert torch.equal(other.task.loss(seen), case.task.loss(seen))
