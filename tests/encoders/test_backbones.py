@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Generator, Tensor, nn
+from training_cases import make_clips, make_model, make_space, terms_of
 
 from evossl.config import Backbone, SearchSpace, parse_space
 from evossl.encoders import BACKBONES, Encoder, build_encoder
@@ -167,7 +168,7 @@ def test_a_loaded_encoder_gives_bit_equal_outputs_at_any_size(
 
 
 @pytest.mark.slow
-@each
+@one_a_name
 def test_other_runtimes_give_the_same_embeddings_for_any_batch(
     which: str, space: SearchSpace, tmp_path: Path, draw: Draw
 ) -> None:
@@ -188,13 +189,27 @@ def test_other_runtimes_give_the_same_embeddings_for_any_batch(
 
 
 @pytest.mark.slow
-@each
+@one_a_name
 def test_torch_compile_takes_it(which: str, draw: Draw) -> None:
     encoder, x = build(which).eval(), draw(2, 3, 8, 32, 32)
     compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x).embedding_BD, encoder(x).embedding_BD)
     compiled(x).embedding_BD.sum().backward()
     assert all(p.grad is not None for p in encoder.parameters())
+
+
+@pytest.mark.slow
+@one_a_name
+def test_every_task_s_losses_and_gradients_are_finite(which: str) -> None:
+    space = make_space(backbone=ROWS[which][0].model_dump())
+    model = make_model(space)
+    losses = model.losses(make_clips(num=4), step=0, progress=0.5).losses
+    assert len(losses) == len(terms_of(space))
+    torch.stack(list(losses.values())).sum().backward()
+    for stream, encoder in model.encoders.items():
+        total = sum(p.grad.abs().sum() for p in encoder.parameters() if p.grad is not None)
+        assert torch.isfinite(total), stream
+        assert total > 0, stream
 
 
 @pytest.mark.parametrize("teacher", [Stream.GRAY, Stream.AUDIO])
