@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from evossl.encoders.heads import mlp
 from evossl.losses.distance import squared_error, unit
-from evossl.losses.distillation import soft_targets, standardised
+from evossl.losses.distillation import soft_targets
+from evossl.losses.redundancy import standardised
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import STRONG, View

@@ -146,19 +146,23 @@ def search_and_report(
         check_source(info.data)
     info = claim(out, info, resume)
     try:
-        manifest, cache = out / "manifest.parquet", Path(info.cache)
-        with withdrawn_if_refused(out):
+        with withdrawn_if_refused(out, resume):
             index = prepare_videos(
-                info.data, manifest, cache, chosen, workers, begun=bool(info.scales)
+                info.data,
+                out / "manifest.parquet",
+                Path(info.cache),
+                chosen,
+                workers,
+                begun=bool(info.scales),
             )
-        say_if_few(index, chosen)
-        plan = SearchPlan(
-            chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
-        )
-        with ray_session(address) as session:
-            if session.dashboard:
-                say(f"Ray dashboard: {session.dashboard}")
-            outcome = run_search(out, info, plan, session, bar=bar, say=say)
+            say_if_few(index, chosen)
+            plan = SearchPlan(
+                chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
+            )
+            with ray_session(address) as session:
+                if session.dashboard:
+                    say(f"Ray dashboard: {session.dashboard}")
+                outcome = run_search(out, info, plan, session, bar=bar, say=say)
     except KeyboardInterrupt:
         say(f"\nstopped; nothing finished is lost. Go on with:\n  {resume_command()}")
         raise

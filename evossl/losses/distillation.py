@@ -1,13 +1,11 @@
 """Distillation: a student says of each clip what a frozen teacher says of it.
 
-Shapes: B clip, K class, D embedding.
+Shapes: B clip, K class.
 """
 
 from torch import Tensor
 
 from evossl.losses.precision import full_precision
-
-VARIANCE_FLOOR = 1e-5  # a feature that is the same in all clips says nothing
 
 
 @full_precision
@@ -27,10 +25,3 @@ def soft_targets(logit_BK: Tensor, target_BK: Tensor, temperature: float) -> Ten
     q_log_BK = (logit_BK / temperature).log_softmax(dim=1)
     divergence_B = (p_log_BK.exp() * (p_log_BK - q_log_BK)).sum(dim=1)
     return temperature**2 * divergence_B.mean()
-
-
-@full_precision
-def standardised(x_BD: Tensor) -> Tensor:
-    """Return x with mean 0 and variance 1 of each feature over the clips, 0 where all are equal."""
-    centred_BD = x_BD - x_BD.mean(dim=0)
-    return centred_BD / (centred_BD.square().mean(dim=0) + VARIANCE_FLOOR).sqrt()

@@ -14,6 +14,13 @@ VICREG_EPSILON = 1e-4
 
 
 @full_precision
+def standardised(x_BD: Tensor) -> Tensor:
+    """Return x, each feature with mean 0 and deviation 1 over the batch, or 0 if constant."""
+    centred_BD = x_BD - x_BD.mean(dim=0)
+    return centred_BD / (centred_BD.square().mean(dim=0) + BARLOW_EPSILON).sqrt()
+
+
+@full_precision
 def cross_correlation(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
     """sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, C the features' cross-correlation.
 
@@ -25,7 +32,7 @@ def cross_correlation(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
         y_BD: the other view's, in the same order.
         redundancy: the paper's lambda.
     """
-    correlation_DD = _standardised(x_BD).T @ _standardised(y_BD) / len(x_BD)
+    correlation_DD = standardised(x_BD).T @ standardised(y_BD) / len(x_BD)
     own_D = correlation_DD.diagonal()
     return (1 - own_D).square().sum() + redundancy * _off_diagonal(correlation_DD)
 
@@ -54,12 +61,6 @@ def vicreg(
     shared = sum(_off_diagonal(_covariance(z)) / z.shape[1] for z in views)
     agreement = (x_BD - y_BD).square().mean()
     return invariance * agreement + variance * spread / 2 + covariance * shared
-
-
-def _standardised(x_BD: Tensor) -> Tensor:
-    """Mean 0, deviation 1 over the batch; a constant feature becomes 0."""
-    centred_BD = x_BD - x_BD.mean(dim=0)
-    return centred_BD / (centred_BD.square().mean(dim=0) + BARLOW_EPSILON).sqrt()
 
 
 def _covariance(x_BD: Tensor) -> Tensor:
