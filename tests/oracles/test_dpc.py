@@ -1,0 +1,123 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import pytest
+import torch
+from naive import rows
+from torch import Generator, Tensor
+from torch.autograd import gradcheck
+
+from evossl.losses.prediction import dense_predictive
+from evossl.streams import EncoderShape, Stream
+from evossl.task import Place, Seen, Term, load_catalogue
+
+RGB = Term("dpc", (Stream.RGB,))
+EDGES = ("random", "two clips", "still videos", "all in one point")
+
+
+def seen_at(edge: str, case: hand.Case) -> Seen:
+    """Maps at random; the same in all blocks of a clip; the same everywhere."""
+    seen = hand.show(case.views, num=2 if edge == "two clips" else 5)
+    map_ = seen["blocks"].maps["stage4"]
+    with torch.no_grad():
+        if edge == "still videos":
+            map_.copy_(map_[:, :1].expand_as(map_).clone())
+        if edge == "all in one point":
+            map_.fill_(0.5)
+    return seen
+
+
+def information(prediction_NC: list[list[float]], target_NC: list[list[float]]) -> float:
+    """Mean of -log exp(p_i . z_i) / sum_j exp(p_i . z_j)."""
+    total = 0.0
+    for i, p in enumerate(prediction_NC):
+        dots = [sum(a * b for a, b in zip(p, z, strict=True)) for z in target_NC]
+        total += math.log(sum(math.exp(dot - max(dots)) for dot in dots)) + max(dots) - dots[i]
+    return total / len(prediction_NC)
+
+
+def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Predictions and targets: a row for each clip, predicted block and place, in that order."""
+    task, predictions, targets = case.task, [], []
+    for block_NCTHW in map_BNCTHW:
+        z_NCHW = task.squeeze(block_NCTHW.mean(dim=2))
+        state = None
+        for z_CHW in z_NCHW[:3]:
+            state = task.remember(z_CHW[None].relu(), state)
+        for z_CHW in z_NCHW[3:]:
+            guess = task.predict(state)
+            state = task.remember(guess.relu(), state)
+            places = [(h, w) for h in range(z_CHW.shape[1]) for w in range(z_CHW.shape[2])]
+            predictions += [guess[0, :, h, w] for h, w in places]
+            targets += [z_CHW[:, h, w] for h, w in places]
+    return predictions, targets
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
+    case = hand.build(RGB)
+    seen = seen_at(edge, case)
+    found = rolled_out(case, seen["blocks"].maps["stage4"])
+    expected = information(*(rows(torch.stack(x)) for x in found))
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+def test_where_all_is_one_point_no_target_stands_out() -> None:
+    case = hand.build(RGB)
+    loss = case.task.loss(seen_at("all in one point", case))
+    assert math.isclose(loss.item(), math.log(5 * 2 * 4), rel_tol=1e-5)  # clips, steps, places
+
+
+@pytest.mark.parametrize("other", ["video", "time", "place"])
+def test_negatives_are_of_other_videos_other_times_and_other_places(other: str) -> None:
+    """A prediction that fits another target as well as its own costs ln 2, else next to nothing."""
+    target_BPHC = 30 * torch.eye(8).reshape(2, 2, 2, 8)  # every target at right angles to the rest
+    prediction_BPHC = target_BPHC.clone() / 30
+    axis = {"video": 0, "time": 1, "place": 2}[other]
+    first, second = (target_BPHC.select(axis, i) for i in (0, 1))
+    flat = (prediction_BPHC.flatten(0, 2), target_BPHC.flatten(0, 2))
+    assert dense_predictive(*flat) < 1e-6
+    second.copy_(first)
+    loss = dense_predictive(prediction_BPHC.flatten(0, 2), target_BPHC.flatten(0, 2))
+    assert loss > math.log(2) / 2
+
+
+def test_the_gradient_is_the_slope_of_the_loss() -> None:
+    pair = torch.randn(2, 5, 3, generator=Generator().manual_seed(0), dtype=torch.float64)
+    assert gradcheck(dense_predictive, tuple(x.requires_grad_() for x in pair.unbind()))
+
+
+def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> None:
+    case = hand.build(RGB)
+    seen = hand.show(case.views)
+    case.task.loss(seen).backward()
+    slope_N = seen["blocks"].maps["stage4"].grad.abs().sum(dim=(0, 2, 3, 4, 5))
+    assert (slope_N > 0).all()
+
+
+def test_a_finer_map_is_averaged_to_four_by_four() -> None:
+    shape = EncoderShape(8, {"stage4": (8, 4, 14, 14)}, (3, 8, 112, 112))
+    task = load_catalogue()["dpc"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    map_BNCTHW = torch.randn(2, 5, 8, 2, 14, 14, generator=Generator().manual_seed(0))
+    seen = hand.show(hand.build(RGB).views, num=2)
+    seen["blocks"].features.maps["stage4"] = map_BNCTHW
+    assert task.size == (4, 4)
+    chance = math.log(2 * 2 * 16)
+    assert abs(task.loss(seen).item() - chance) < 2
+
+
+def test_blocks_are_half_clips_one_after_the_other_under_one_crop() -> None:
+    case = real.built("dpc", Stream.RGB)
+    seen = real.see(case.views, real.moving_bar(num=4))
+    blocks = seen["blocks"]
+    assert blocks.pixels.shape == (4, 5, 3, hand.FRAMES // 2, hand.SIZE, hand.SIZE)
+    assert blocks.applied.start_B.shape == (4,)
+    assert case.views["blocks"].jitter_frames
+    assert not real.built("dpc", Stream.FLOW).views["blocks"].jitter_frames
+
+
+@pytest.mark.parametrize("options", [{"predicted": 0}, {"predicted": 5}, {"blocks": 2}])
+def test_blocks_to_predict_from_and_to_predict_are_needed(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="predicted is 1 or more and less than blocks"):
+        hand.build(RGB, **options)
