@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from evossl.streams import EncoderShape, Features, Stream
 from evossl.task import Seen, SeenView, Task, Teacher, Term, load_catalogue
 from evossl.views import shapes
+from evossl.views.masking import mask_shape
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import segments_come_apart
 from evossl.views.spec import Applied, View
@@ -104,11 +105,15 @@ def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
 
 
 def applied_to(view: View, num: int, generator: Generator) -> Applied:
-    """Labels of a view: each drawn piece has its own, cells have an order."""
+    """Labels of a view: each drawn piece has its own, cells have an order, masks their blocks."""
     if view.cells is not None:
         cells = view.cells
         order_B = torch.randint(0, cells.num_orders, (num,), generator=generator)
         return replace(applied(num, generator, cells.count), order_B=order_B)
+    if view.mask is not None:
+        blocks = mask_shape(view.mask, shapes.input_shape(view, SETTINGS, fps=12.0))
+        mask = torch.rand(num, *blocks, generator=generator) < view.mask.ratio
+        return replace(applied(num, generator), mask_BTHW=mask)
     if view.pieces == 1 or segments_come_apart(view):
         return applied(num, generator)
     each = [applied(num, generator) for _ in range(view.pieces)]

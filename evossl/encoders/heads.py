@@ -64,10 +64,14 @@ class ClipDecoder(nn.Module):
         self.sizes = _growth(Size(*map_shape[1:]), half)
         steps = [Size(*map_shape[1:]), *self.sizes]
         widths = [min(FINEST << i, COARSEST) for i in reversed(range(len(steps)))]
-        self.squeeze = _block(map_shape[0], widths[0], Size(1, 1, 1))
+        self.squeeze = conv_block(map_shape[0], widths[0], Size(1, 1, 1))
+        kernels = [
+            Size(*(3 if b > a else 1 for a, b in zip(*sizes, strict=True)))
+            for sizes in pairwise(steps)
+        ]
         self.grow = nn.ModuleList(
-            _block(dim_in, dim_out, Size(*(3 if b > a else 1 for a, b in zip(*sizes, strict=True))))
-            for (dim_in, dim_out), sizes in zip(pairwise(widths), pairwise(steps), strict=True)
+            conv_block(dim_in, dim_out, kernel)
+            for (dim_in, dim_out), kernel in zip(pairwise(widths), kernels, strict=True)
         )
         self.patches = nn.Conv3d(widths[-1], channels * 4, 1)
 
@@ -97,7 +101,8 @@ def _growth(start: Size, end: Size) -> list[Size]:
     ]
 
 
-def _block(dim_in: int, dim_out: int, kernel: Size) -> nn.Sequential:
+def conv_block(dim_in: int, dim_out: int, kernel: Size) -> nn.Sequential:
+    """Return a convolution that keeps a map's extents, BatchNorm, ReLU."""
     padding = Size(*(extent // 2 for extent in kernel))
     return nn.Sequential(
         nn.Conv3d(dim_in, dim_out, kernel, padding=padding, bias=False),

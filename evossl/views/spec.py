@@ -93,6 +93,13 @@ class Mask:
     patch: int = 8
     tube: bool = True
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio <= 1 or self.patch < 1:
+            raise ValueError(
+                f"a mask has a ratio in [0, 1] and a patch of 1 pixel or more, "
+                f"got {self.ratio} and {self.patch}"
+            )
+
 
 @dataclass(frozen=True)
 class Cells:

@@ -1,0 +1,53 @@
+"""Generative: the pixels of a clip of which most is blanked.
+
+VideoMAE (Tong, Song, Wang, Wang, VideoMAE: Masked Autoencoders are Data-Efficient Learners for
+Self-Supervised Video Pre-Training, NeurIPS 2022). A convolution cannot leave blanked blocks out as
+a transformer can: it is shown them as the mean, and its last map is decoded.
+
+There is no adversarial part. It makes what is painted sharper (Pathak et al., Context Encoders,
+CVPR 2016, who transfer features that were trained without it), but an encoder is wanted here, not
+pictures; and the loss against a network that learns too is on no fixed scale, so that its weight
+would mean something else at every step.
+
+On RGB, grayscale and flow. Not on sound: blocks are squares, which do not divide a log-mel whose
+columns go by the frame rate.
+
+Should learn: appearance, motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.heads import ClipDecoder
+from evossl.losses.prediction import masked_pixels
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import masked_and_whole
+from evossl.views.spec import Mask, View
+
+
+class Generative(Task):
+    """Squared error in the blanked blocks, the same ones in all frames; each block normalised.
+
+    Args:
+        place: one stream.
+        ratio: share of the blocks that is blanked.
+        patch: side of a block in pixels.
+    """
+
+    places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
+
+    def __init__(self, place: Place, ratio: float = 0.9, patch: int = 8) -> None:
+        super().__init__(place)
+        self.mask = Mask(ratio, patch, tube=True)
+        shape = place.shapes[place.stream]
+        self.last = list(shape.maps)[-1]
+        self.decoder = ClipDecoder(shape.maps[self.last], shape.input)
+
+    def views(self) -> dict[str, View]:
+        return masked_and_whole(self.place.stream, self.mask, whole=None)
+
+    def loss(self, seen: Seen) -> Tensor:
+        masked = seen["masked"]
+        assert masked.applied.mask_BTHW is not None, "a masked view has a mask"
+        decoded = self.decoder(masked.maps[self.last])
+        return masked_pixels(decoded, seen["whole"].pixels, masked.applied.mask_BTHW)

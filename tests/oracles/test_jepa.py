@@ -1,0 +1,127 @@
+import math
+
+import made_by_hand as hand
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch.autograd import gradcheck
+
+from evossl.encoders.map_predictor import MapPredictor
+from evossl.losses.prediction import hidden_share, masked_features
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+
+STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
+EDGES = ("random", "two clips", "identical views", "a collapsed view")
+each_stream = pytest.mark.parametrize("stream", STREAMS)
+
+
+def built(stream: Stream) -> hand.Case:
+    return hand.build(Term("jepa", (stream,)))
+
+
+def seen_at(edge: str, case: hand.Case) -> Seen:
+    seen = hand.show(case.views, num=2 if edge == "two clips" else 4)
+    student, target = (seen[name].maps["stage4"] for name in ("masked", "whole"))
+    with torch.no_grad():
+        if edge == "identical views":
+            target.copy_(student)
+        if edge == "a collapsed view":
+            target.fill_(2.0)
+    return seen
+
+
+def draw(*size: int) -> Tensor:
+    return torch.randn(size, generator=Generator().manual_seed(0), dtype=torch.float64)
+
+
+def expected(predicted: Tensor, target: Tensor, share: Tensor) -> float:
+    """sum_i w_i mean_c |p - (y - mean_c y) / sqrt(var_c y + 1e-5)| / sum_i w_i, place by place."""
+    p, y, w = (x.detach().double().numpy() for x in (predicted, target, share))
+    total, weight = 0.0, 0.0
+    for b, t, h, k in np.ndindex(*w.shape):
+        wanted = y[b, :, t, h, k]
+        wanted = (wanted - wanted.mean()) / math.sqrt(wanted.var() + 1e-5)
+        total += w[b, t, h, k] * np.abs(p[b, :, t, h, k] - wanted).mean()
+        weight += w[b, t, h, k]
+    return total / weight
+
+
+@each_stream
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None:
+    case = built(stream)
+    seen = seen_at(edge, case)
+    mask_BTHW = seen["masked"].applied.mask_BTHW
+    share_BTHW = mask_BTHW.float().mean(dim=1, keepdim=True).unflatten(2, (2, 2)).mean(dim=3)
+    share_BTHW = share_BTHW.unflatten(3, (2, 2)).mean(dim=4)  # 4 steps of 4 x 4 to 1 of 2 x 2
+    predicted = case.task.predict(seen["masked"].maps["stage4"], share_BTHW)
+    wanted = expected(predicted, seen["whole"].maps["stage4"], share_BTHW)
+    assert math.isclose(case.task.loss(seen).item(), wanted, rel_tol=1e-5)
+
+
+def test_the_share_that_is_hidden_follows_the_map_finer_or_coarser_than_the_blocks() -> None:
+    mask_BTHW = torch.tensor([[True, False], [False, False]]).view(1, 1, 2, 2)
+    assert hidden_share(mask_BTHW, (1, 1, 1)).item() == 0.25
+    fine = hidden_share(mask_BTHW, (2, 4, 4))
+    assert fine.shape == (1, 2, 4, 4)
+    assert (fine[0, :, :2, :2] == 1).all()
+    assert fine.sum() == 8
+
+
+def test_places_that_were_seen_cost_nothing() -> None:
+    share_BTHW = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    share_BTHW[..., 0] = 1.0
+    x_BCTHW, y_BCTHW = draw(2, 1, 3, 1, 2, 2)
+    x_BCTHW.requires_grad_()
+    masked_features(x_BCTHW, y_BCTHW, share_BTHW).backward()
+    assert (x_BCTHW.grad[..., 0] != 0).all()
+    assert (x_BCTHW.grad[..., 1] == 0).all()
+
+
+def test_the_gradient_is_the_slope_of_the_loss() -> None:
+    share_BTHW = draw(2, 1, 2, 2).sigmoid()
+    x_BCTHW, y_BCTHW = draw(2, 2, 3, 1, 2, 2)
+    loss = lambda x: masked_features(x, y_BCTHW, share_BTHW)  # noqa: E731
+    assert gradcheck(loss, (x_BCTHW.requires_grad_(),))
+
+
+def test_nothing_hidden_is_no_loss_and_no_nan() -> None:
+    x_BCTHW, y_BCTHW = draw(2, 2, 3, 1, 2, 2)
+    assert masked_features(x_BCTHW, y_BCTHW, torch.zeros(2, 1, 2, 2)) == 0
+
+
+@each_stream
+def test_gradient_reaches_the_student_and_not_the_target(stream: Stream) -> None:
+    case = built(stream)
+    seen = hand.show(case.views)
+    case.task.loss(seen).backward()
+    assert seen["masked"].maps["stage4"].grad.abs().sum() > 0
+    assert seen["whole"].maps["stage4"].grad is None
+
+
+def test_a_place_that_is_hidden_is_predicted_from_the_others() -> None:
+    """Whatever the encoder gives there: it is replaced by the token."""
+    torch.manual_seed(0)
+    predict = MapPredictor(6).eval()
+    share_BTHW = torch.zeros(1, 1, 3, 3)
+    share_BTHW[..., 1, 1] = 1.0
+    map_BCTHW = draw(1, 6, 1, 3, 3).float()
+    before = predict(map_BCTHW, share_BTHW)
+    for place, matters in [((1, 1), False), ((0, 2), True)]:
+        other = map_BCTHW.clone()
+        other[..., place[0], place[1]] += 1.0
+        assert (not torch.allclose(predict(other, share_BTHW), before)) == matters
+
+
+@each_stream
+def test_the_momentum_encoder_sees_the_pixels_that_the_student_sees_in_part(
+    stream: Stream,
+) -> None:
+    views = built(stream).views
+    assert views["whole"].encoder == "momentum"
+    assert views["masked"].encoder == "student"
+    assert views["masked"].mask.patch == hand.SIZE // 4
+    generative = hand.build(Term("generative", (stream,))).views
+    assert views["whole"].pixels == generative["whole"].pixels
