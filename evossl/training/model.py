@@ -153,13 +153,16 @@ class MultiTaskModel(nn.Module):
         return Seen(views, clips.video_id_B[index_V], valid_B, progress, generator)
 
     def after_step(self, seen: Mapping[str, Seen], decay: float) -> None:
-        """Let the momentum encoders and heads follow, and the tasks update their state."""
+        """Let the tasks update their state, then the momentum encoders and heads follow.
+
+        In this order, queues and centres get what the momentum heads gave in the step's losses.
+        """
         pairs = [(self.encoders[stream], slow) for stream, slow in self.momentum.items()]
         pairs += [pair for term in self.terms for pair in self.task(term.name).followers]
         with torch.no_grad():
-            ema_update(pairs, decay)
             for name, shown in seen.items():
                 self.task(name).after_step(shown)
+            ema_update(pairs, decay)
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that are trained: encoders and heads."""
