@@ -147,15 +147,17 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
 
 
 @contextmanager
-def withdrawn_if_refused(folder: Path) -> Iterator[None]:
-    """Give up the claim of a run that is refused before it began: nothing measured or trained.
+def withdrawn_if_refused(folder: Path, resume: bool = False) -> Iterator[None]:
+    """Give up the claim of a run that ends before it began: nothing measured or trained.
 
-    Otherwise the same line, its cause mended, would be told that a run is there already.
+    Otherwise the same line, its cause mended, would be told that a run is there already. A run that
+    was there before (`resume`) stays: another process may be at it.
     """
     try:
         yield
     except (UserError, RunError):
-        if not read_run(folder).scales and not (folder / "study.journal").exists():
+        has_begun = read_run(folder).scales or (folder / "study.journal").exists()
+        if not resume and not has_begun:
             for name in ("run.yaml", "manifest.parquet"):
                 (folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # holds something of its own: it stays

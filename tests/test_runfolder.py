@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tiny_runs import make_info
 
-from evossl.errors import UserError
+from evossl.errors import RunError, UserError
 from evossl.runfolder import RunInfo, claim, read_run, withdrawn_if_refused
 
 HERE = Path("/videos")
@@ -140,6 +140,16 @@ def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) ->
         raise UserError("too few videos")
     assert not folder.exists()
     claim(folder, unmeasured, resume=False)
+
+
+def test_a_run_that_was_there_before_is_never_withdrawn_by_who_resumes_it(tmp_path: Path) -> None:
+    """Another process may be measuring in it at this moment."""
+    folder = tmp_path / "run"
+    claim(folder, replace(info(), scales={}), resume=False)
+    before = everything(folder)
+    with pytest.raises(RunError, match="busy"), withdrawn_if_refused(folder, resume=True):
+        raise RunError("this machine is very busy")
+    assert everything(folder) == before
 
 
 def test_a_run_that_had_begun_is_never_withdrawn(begun: Path) -> None:

@@ -87,7 +87,8 @@ def train(
     info = run_info(chosen, data, seed, cache, tasks_folder, device)
     info = claim(out, info, resume)
     try:
-        encoder = _train(info, out, lambdas, workers, resume)
+        with withdrawn_if_refused(out, resume):
+            encoder = _train(info, out, lambdas, workers, resume)
     except KeyboardInterrupt:
         say(f"\nstopped. Go on from the last checkpoint with:\n  {resume_command()}")
         raise
@@ -99,8 +100,7 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
 
     space = info.parsed_space()
     manifest, cache = out / "manifest.parquet", Path(info.cache)
-    with withdrawn_if_refused(out):
-        prepare_videos(info.data, manifest, cache, space, workers, begun=bool(info.scales))
+    prepare_videos(info.data, manifest, cache, space, workers, begun=bool(info.scales))
     run = RunSpec.of(out, info)
     if not info.scales:
         with bar("measuring gradient scales") as advance:

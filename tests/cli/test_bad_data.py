@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import av
 import pytest
 from cli_answers import SPACE, Run
 
@@ -205,6 +206,35 @@ def test_labels_that_could_not_score_the_winner_are_refused_before_the_search(
     ):
         assert said in refused(run_cli, "search", *words, "--evaluate", labels)
     assert not Path("run").exists()
+
+
+def without_sound(videos: Path, folder: Path) -> Path:
+    """The same pictures, not decoded, in files that have no sound track."""
+    folder.mkdir()
+    for path in videos.rglob("*.mp4"):
+        copy = str(folder / f"{path.parent.name}-{path.name}")
+        with av.open(str(path)) as source, av.open(copy, "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+    return folder
+
+
+def test_a_task_of_sound_on_silent_videos_is_refused_by_its_name_and_the_folder_stays_free(
+    run_cli: Run, videos: Path
+) -> None:
+    """It shows when its gradient is measured; then the same --out can be used again."""
+    words = ["train", "--data", without_sound(videos, Path("silent")), "--steps", "2"]
+    words += ["--space", "space.yaml", "--cache", "cache", "--out", "run"]
+    heard = "  multimodal_contrast: {places: [rgb+audio]}\nstreams: [rgb, audio]"
+    Path("space.yaml").write_text(SPACE.replace("  simclr: {places: [rgb]}", heard))
+    said = refused(run_cli, *words)
+    assert "error: multimodal_contrast.rgb+audio: no batch had two clips with sound" in said
+    assert not Path("run").exists()
+    Path("space.yaml").write_text(SPACE)
+    assert run_cli(*words).code == 0
 
 
 def test_a_training_that_is_there_is_not_overwritten_nor_resumed_as_another(
