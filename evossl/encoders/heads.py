@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 Shape = tuple[int, int, int, int]
 
+EXPANSION = 4
 FINEST, COARSEST = 8, 32  # channels of a decoder: at its last size, and at most before it
 
 
@@ -41,6 +42,14 @@ def mlp(sizes: Sequence[int], norm: bool = True, last_norm: bool = False) -> nn.
         layers += [nn.BatchNorm1d(dim_out)] if has_norm else []
         layers += [] if is_last else [nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
+
+
+def expander(width: int) -> nn.Sequential:
+    """Return the head of Barlow Twins and VICReg: three layers, 4 times as wide as the embedding.
+
+    8192 features on 2048, in both papers.
+    """
+    return mlp([width, *[EXPANSION * width] * 3])
 
 
 class ClipDecoder(nn.Module):

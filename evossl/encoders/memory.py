@@ -64,6 +64,21 @@ class Queue(nn.Module):
         self.video_id_K[slot_N] = video_id_N
         self.pushed += len(row_ND)
 
+    def behind(self, row_BD: Tensor, video_id_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch's rows with the filled ones behind them (B + F, D), and whose they are."""
+        return torch.cat([row_BD, self.row_FD]), torch.cat([video_id_B, self.video_id_F])
+
+    @torch.no_grad()
+    def nearest(self, row_BD: Tensor, video_id_B: Tensor) -> Tensor:
+        """Return the rows of other videos with the largest cosine, (B, D), without gradient.
+
+        An embedding for which there is none is its own neighbour.
+        """
+        unfit_BK = (self.video_id_K == NOBODY) | (video_id_B[:, None] == self.video_id_K)
+        cosine_BK = unit(row_BD) @ unit(self.row_KD).T
+        nearest_B = cosine_BK.masked_fill(unfit_BK, float("-inf")).argmax(dim=1)
+        return torch.where(unfit_BK.all(dim=1, keepdim=True), row_BD, self.row_KD[nearest_B])
+
 
 class Bank(nn.Module):
     """A running mean on the unit sphere for each of the newest videos.

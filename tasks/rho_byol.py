@@ -1,0 +1,44 @@
+"""Rho-BYOL: BYOL over several clips of a video.
+
+Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
+Representation Learning, CVPR 2021. After Grill et al., Bootstrap Your Own Latent, NeurIPS 2020.
+
+On every stream.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.bootstrap import Bootstrap
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video
+from evossl.views.spec import View
+
+
+class RhoBYOL(Task):
+    """Each clip predicts each other one of its video; averaged over all ordered pairs.
+
+    Args:
+        place: one stream.
+        rho: clips of a video, 1 to 4; 1 is two views of one clip.
+    """
+
+    places = each(*Stream)
+
+    def __init__(self, place: Place, rho: int = 2) -> None:
+        super().__init__(place)
+        self.clips = clips_of_a_video(place.stream, rho)
+        self.slow = clips_of_a_video(place.stream, rho, encoder="momentum")
+        self.bootstrap = Bootstrap(place.width)
+        self.bootstrap.target = self.momentum(self.bootstrap.project)
+
+    def views(self) -> dict[str, View]:
+        return self.clips | {f"slow {name}": view for name, view in self.slow.items()}
+
+    def loss(self, seen: Seen) -> Tensor:
+        student = (seen[name].embedding_BD for name in self.clips)
+        slow = (seen[f"slow {name}"].embedding_BD for name in self.slow)
+        loss: Tensor = self.bootstrap(student, slow)
+        return loss

@@ -1,0 +1,53 @@
+"""Rho-MoCo: MoCo whose positives are several clips of a video.
+
+Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
+Representation Learning, CVPR 2021. After He et al., Momentum Contrast, CVPR 2020.
+
+On every stream.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.momentum_contrast import MomentumContrast
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video
+from evossl.views.spec import View
+
+
+class RhoMoCo(Task):
+    """Each clip finds each other one of its video; averaged over all ordered pairs.
+
+    Args:
+        place: one stream.
+        rho: clips of a video, 1 to 4; 1 is two views of one clip.
+        temperature: of the cosines.
+        queue: the most keys it holds.
+    """
+
+    places = each(*Stream)
+
+    def __init__(
+        self, place: Place, rho: int = 2, temperature: float = 0.1, queue: int = 4096
+    ) -> None:
+        super().__init__(place)
+        self.clips = clips_of_a_video(place.stream, rho)
+        self.slow = clips_of_a_video(place.stream, rho, encoder="momentum")
+        self.contrast = MomentumContrast(place.width, 2, queue, temperature)
+        self.contrast.target = self.momentum(self.contrast.project)
+
+    def views(self) -> dict[str, View]:
+        return self.clips | {f"slow {name}": view for name, view in self.slow.items()}
+
+    def loss(self, seen: Seen) -> Tensor:
+        student = {name: seen[name].embedding_BD for name in self.clips}
+        loss: Tensor = self.contrast(student, self._slow(seen), seen.video_id_B)
+        return loss
+
+    def after_step(self, seen: Seen) -> None:
+        self.contrast.update(self._slow(seen), seen.video_id_B)
+
+    def _slow(self, seen: Seen) -> dict[str, Tensor]:
+        return {name: seen[f"slow {name}"].embedding_BD for name in self.slow}

@@ -1,0 +1,47 @@
+"""Rho-SimCLR: SimCLR whose positives are several clips of a video.
+
+Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
+Representation Learning, CVPR 2021. After Chen, Kornblith, Norouzi, Hinton, A Simple Framework for
+Contrastive Learning of Visual Representations, ICML 2020.
+
+On every stream.
+
+Should learn: motion.
+"""
+
+import torch
+from torch import Tensor
+
+from evossl.encoders.heads import mlp
+from evossl.losses.contrastive import nt_xent_of_views
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video
+from evossl.views.spec import View
+
+PROJECTED = 128
+
+
+class RhoSimCLR(Task):
+    """NT-Xent averaged over all ordered pairs of a video's clips.
+
+    Args:
+        place: one stream.
+        rho: clips of a video, 1 to 4; 1 is two views of one clip.
+        temperature: of the cosines.
+    """
+
+    places = each(*Stream)
+
+    def __init__(self, place: Place, rho: int = 2, temperature: float = 0.1) -> None:
+        super().__init__(place)
+        self.clips = clips_of_a_video(place.stream, rho)
+        self.temperature = temperature
+        self.project = mlp([place.width, place.width, place.width, PROJECTED])
+
+    def views(self) -> dict[str, View]:
+        return self.clips
+
+    def loss(self, seen: Seen) -> Tensor:
+        projected = [self.project(seen[name].embedding_BD) for name in self.clips]
+        return nt_xent_of_views(torch.stack(projected), self.temperature)

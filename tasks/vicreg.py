@@ -1,0 +1,49 @@
+"""VICReg: two views agree, each feature varies over the batch, and none says what another does.
+
+Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised
+Learning, ICLR 2022.
+
+On every stream.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.heads import expander
+from evossl.losses.redundancy import vicreg
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.recipes import clips_of_a_video
+from evossl.views.spec import View
+
+
+class VICReg(Task):
+    """Three parts on the projections of two draws.
+
+    Args:
+        place: one stream.
+        invariance: weight of the views' distance.
+        variance: weight of keeping each feature's deviation at 1 or more.
+        covariance: weight of keeping features from covarying.
+    """
+
+    places = each(*Stream)
+
+    def __init__(
+        self,
+        place: Place,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+    ) -> None:
+        super().__init__(place)
+        self.weights = (invariance, variance, covariance)
+        self.project = expander(place.width)
+
+    def views(self) -> dict[str, View]:
+        return clips_of_a_video(self.place.stream, rho=2)
+
+    def loss(self, seen: Seen) -> Tensor:
+        x_BD, y_BD = (self.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+        return vicreg(x_BD, y_BD, *self.weights)

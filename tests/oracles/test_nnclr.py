@@ -1,0 +1,97 @@
+import math
+from pathlib import Path
+from statistics import fmean
+
+import made_by_hand as hand
+import naive
+import naive_views
+import oracle_checks as checks
+import pytest
+import torch
+from edges import EDGES
+from torch import Tensor
+
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+
+RGB = Term("nnclr", (Stream.RGB,))
+OPTIONS = {"queue": 9, "temperature": 0.3}
+
+
+def neighbours(case: hand.Case, x_BD: Tensor, video_id_B: Tensor) -> Tensor:
+    """By loops: the row of another video with the largest cosine, or the embedding itself."""
+    rows = case.task.queue.row_FD
+    whose, found = case.task.queue.video_id_F.tolist(), []
+    for x, video in zip(x_BD, video_id_B.tolist(), strict=True):
+        others = [row for row, own in zip(rows, whose, strict=True) if own != video]
+        cosines = [naive_views.cosine(*naive.rows(torch.stack([x, row]))) for row in others]
+        found.append(others[cosines.index(max(cosines))] if others else x)
+    return torch.stack(found)
+
+
+def expected_loss(case: hand.Case, seen: Seen) -> float:
+    """The paper's listing: L(NN(z1), p2) / 2 + L(NN(z2), p1) / 2."""
+    projected = [case.task.project(seen[name].embedding_BD) for name in ("0", "1")]
+    predicted = [case.task.predict(x_BD) for x_BD in projected]
+    videos = seen.video_id_B
+    return fmean(
+        naive_views.info_nce(
+            neighbours(case, projected[i], videos), predicted[1 - i], videos, videos, 0.3
+        )
+        for i in (0, 1)
+    )
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_the_loss_is_the_loops_of_the_papers_listing(stream: Stream, edge: str, steps: int) -> None:
+    case, seen = checks.at_edge(Term("nnclr", (stream,)), edge, steps, **OPTIONS)
+    assert math.isclose(case.task.loss(seen).item(), expected_loss(case, seen), rel_tol=1e-5)
+
+
+def test_the_gradient_reaches_predictions_and_not_neighbours() -> None:
+    """A clip that is its own neighbour: all gradient passes through the predictor."""
+    case = hand.build(RGB, **OPTIONS)
+    seen = hand.show(case.views)
+    case.task.predict.register_forward_hook(lambda module, args, output: output.detach())
+    assert not case.task.loss(seen).requires_grad
+
+
+def test_after_a_step_the_queue_holds_the_first_view_s_projections() -> None:
+    case = hand.build(RGB, **OPTIONS)
+    seen = hand.show(case.views)
+    case.task.after_step(seen)
+    expected = case.task.project(seen["0"].embedding_BD)
+    torch.testing.assert_close(case.task.queue.row_FD, expected)
+    assert torch.equal(case.task.queue.video_id_F, seen.video_id_B)
+
+
+def test_a_neighbour_is_of_another_video() -> None:
+    """Of its own video the queue holds the very clip: the nearest row, and not taken."""
+    queue = hand.build(RGB, **OPTIONS).task.queue
+    row_BD = torch.eye(len(queue.row_KD[0]))[:3]
+    queue.push(row_BD, torch.tensor([0, 1, 2]))
+    near_BD = row_BD + 0.1 * row_BD.roll(-1, dims=0)
+    found_BD = queue.nearest(near_BD, torch.tensor([0, 1, 2]))
+    assert torch.equal(found_BD, row_BD.roll(-1, dims=0))
+    assert torch.equal(queue.nearest(near_BD, torch.tensor([7, 8, 9])), row_BD)
+
+
+def test_a_checkpoint_keeps_the_queue(tmp_path: Path) -> None:
+    checks.assert_a_checkpoint_keeps_it(RGB, tmp_path, **OPTIONS)
+
+
+def test_the_two_views_are_two_draws_of_one_video() -> None:
+    case = hand.build(RGB)
+    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
+
+
+def test_without_options_the_temperature_is_the_papers() -> None:
+    assert hand.build(RGB).task.temperature == 0.1
+
+
+def test_a_queue_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 row"):
+        hand.build(RGB, queue=0)

@@ -1,0 +1,53 @@
+import math
+
+import made_by_hand as hand
+import naive_views
+import oracle_checks as checks
+import pytest
+import torch
+from edges import EDGES
+from lightly.loss import NegativeCosineSimilarity
+
+from evossl.streams import Stream
+from evossl.task import Term
+
+RGB = Term("simsiam", (Stream.RGB,))
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
+def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
+    stream: Stream, edge: str
+) -> None:
+    case, seen = checks.at_edge(Term("simsiam", (stream,)), edge)
+    task = case.task
+    projected = [task.project(seen[name].embedding_BD) for name in ("0", "1")]
+    predicted = [task.predict(x_BD) for x_BD in projected]
+    cosine = NegativeCosineSimilarity()
+    halves = (cosine(predicted[i], projected[1 - i].detach()) / 2 for i in (0, 1))
+    expected = sum(halves, start=torch.zeros(()))
+    loss = task.loss(seen)
+    checks.assert_same(loss, expected, *(seen[name].embedding_BD for name in ("0", "1")))
+    formula = naive_views.negative_cosine(torch.stack(predicted), torch.stack(projected))
+    assert math.isclose(loss.item(), formula, rel_tol=1e-5, abs_tol=1e-9)
+
+
+def test_without_a_predictor_s_gradient_nothing_is_learnt_from_the_target_side() -> None:
+    """The prediction held still, no gradient is left: all of it stops at the target."""
+    case = hand.build(RGB)
+    seen = hand.show(case.views)
+    case.task.predict.register_forward_hook(lambda module, args, output: output.detach())
+    assert not case.task.loss(seen).requires_grad
+
+
+def test_the_projector_ends_in_batchnorm_and_the_predictor_has_a_bottleneck() -> None:
+    task = hand.build(RGB).task
+    assert isinstance(task.project[-1], torch.nn.BatchNorm1d)
+    assert task.predict[0].out_features == task.place.width // 4
+    assert isinstance(task.predict[-1], torch.nn.Linear)
+
+
+def test_the_two_views_are_two_draws_of_one_video() -> None:
+    case = hand.build(RGB)
+    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views

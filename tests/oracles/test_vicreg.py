@@ -1,0 +1,55 @@
+import math
+
+import made_by_hand as hand
+import oracle_checks as checks
+import pytest
+import torch
+from edges import EDGES
+from lightly.loss import VICRegLoss
+
+from evossl.losses.redundancy import vicreg
+from evossl.streams import Stream
+from evossl.task import Term
+
+RGB = Term("vicreg", (Stream.RGB,))
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
+@pytest.mark.parametrize("weights", [(25.0, 25.0, 1.0), (1.0, 2.0, 30.0)])
+def test_the_loss_and_its_gradient_are_lightlys(
+    stream: Stream, edge: str, weights: tuple[float, float, float]
+) -> None:
+    names = ("invariance", "variance", "covariance")
+    options = dict(zip(names, weights, strict=True))
+    case, seen = checks.at_edge(Term("vicreg", (stream,)), edge, **options)
+    leaves = [seen[name].embedding_BD for name in ("0", "1")]
+    expected = VICRegLoss(*weights)(*map(case.task.project, leaves))
+    checks.assert_same(case.task.loss(seen), expected, *leaves)
+
+
+def test_without_options_the_weights_are_the_papers() -> None:
+    assert hand.build(RGB).task.weights == (25.0, 25.0, 1.0)
+
+
+def test_views_that_agree_and_vary_in_features_of_their_own_cost_nothing() -> None:
+    x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    assert math.isclose(vicreg(x, x, 25.0, 25.0, 1.0).item(), 0.0, abs_tol=1e-8)
+
+
+def test_two_features_that_say_the_same_cost_their_covariance() -> None:
+    """Variance 16 / 3 of (2, 2, -2, -2): two off-diagonal squares over D = 2, for both views."""
+    x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]])
+    assert math.isclose(vicreg(x, x, 25.0, 25.0, 1.0).item(), 2 * (16 / 3) ** 2, rel_tol=1e-6)
+
+
+def test_the_head_is_four_times_as_wide_as_the_encoder() -> None:
+    task = hand.build(RGB).task
+    linear = [m.out_features for m in task.project if isinstance(m, torch.nn.Linear)]
+    assert linear == [4 * task.place.width] * 3
+
+
+def test_the_two_views_are_two_draws_of_one_video() -> None:
+    case = hand.build(RGB)
+    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
