@@ -17,8 +17,13 @@ from evossl.errors import RunError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
     """Let `write` fill a file or folder beside `path`, then put it in place of the old one.
+
+    Args:
+        path: the file or folder.
+        write: given the name beside it.
+        durable: wait for the disk; False for what can be made again, by the thousand.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; what was there before is whole.
@@ -27,7 +32,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
-        _sync(beside)
+        if durable:
+            _sync(beside)
         _put_in_place(beside, path)
     except (OSError, SafetensorError) as error:
         _discard(beside)

@@ -32,7 +32,7 @@ def write_mp4(
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
-    write_atomically(path, lambda beside: _mux(beside, frame_THWC, fps, waveform_S))
+    write_atomically(path, lambda beside: _mux(beside, frame_THWC, fps, waveform_S), durable=False)
 
 
 def _mux(
