@@ -180,6 +180,17 @@ class SearchSpace(Model):
             raise ValueError("every weight is zero: nothing would be trained; give a task a weight")
         return self
 
+    @model_validator(mode="after")
+    def _stretches_are_kept(self) -> "SearchSpace":
+        seconds, kept = self.clip.stretch / self.cache.fps, self.cache.max_seconds
+        if seconds > kept:  # every clip would end in copies of its last frame
+            raise ValueError(
+                f"clip.stretch: {self.clip.stretch} frames at {self.cache.fps:g} a second are "
+                f"{seconds:.3g} s, and cache.max_seconds keeps {kept:g} of a video; raise it, or "
+                "lower clip.stretch"
+            )
+        return self
+
 
 def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> SearchSpace:
     """Return the space of a shipped name ("elo") or a path to YAML.
@@ -224,6 +235,8 @@ NEEDS = {
     "int_from_float": "needs a whole number, got {input!r}",
     "float_type": "needs a number, got {input!r}",
     "float_parsing": "needs a number, got {input!r}",
+    "bool_type": "needs true or false, got {input!r}",
+    "bool_parsing": "needs true or false, got {input!r}",
     "string_type": "needs a word, got {input!r}",
     "greater_than": "must be over {gt}, got {input}",
     "greater_than_equal": "must be at least {ge}, got {input}",

@@ -47,6 +47,7 @@ WRONG = {
     "no tasks": ("tasks:\n  simclr: {places: [rgb]}", "about: x", "tasks: is missing"),
     "a short stretch": ("stretch: 16", "stretch: 2", "raise clip.stretch to 4"),
     "no stretch": ("stretch: 16", "stretch: 0", "clip.stretch: must be over 0, got 0"),
+    "a stretch past the cache": ("stretch: 16", "stretch: 64", "are 5.33 s, and cache.max_seconds"),
     "few clips": ("clips: 16", "clips: 4", "4 held-out clips are too few"),
     "a sampler": ("tasks:", "sampler: {name: cma}\ntasks:", "sampler.name: unknown word 'cma'"),
     "no YAML": ("[colour, crop, time]", "[colour", "not YAML"),
