@@ -1,0 +1,103 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import oracle_checks as checks
+import pytest
+import torch
+from edges import EDGES
+from naive import rows
+from torch import Tensor
+
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+from evossl.views.spec import View
+
+PLACES = [(Stream.RGB,), (Stream.RGB, Stream.FLOW), (Stream.RGB, Stream.AUDIO)]
+each_place = pytest.mark.parametrize("streams", PLACES, ids="+".join)
+
+
+def built(streams: tuple[Stream, ...], **options: object) -> hand.Case:
+    return hand.build(Term("brave", streams), **options)
+
+
+def cosine(x: list[float], y: list[float]) -> float:
+    """Vectors shorter than 1e-4 are not stretched to unit length."""
+    lengths = [max(math.sqrt(sum(a * a for a in z)), 1e-4) for z in (x, y)]
+    return sum(a * b for a, b in zip(x, y, strict=True)) / (lengths[0] * lengths[1])
+
+
+def regression(prediction_BD: Tensor, target_BD: Tensor) -> float:
+    """Mean of half the squared distance on the unit sphere, 1 - cosine."""
+    both = zip(rows(prediction_BD), rows(target_BD), strict=True)
+    return sum(1 - cosine(h, z) for h, z in both) / len(target_BD)
+
+
+def expected(case: hand.Case, seen: Seen) -> float:
+    project, predict = case.task.project, case.task.predict
+    z_n, z_b = (project[name](seen[name].embedding_BD) for name in ("narrow", "broad"))
+    forth = regression(predict["narrow"](z_n), z_b)
+    back = regression(predict["broad"](z_b), z_n)
+    return (forth + back) / 2
+
+
+@each_place
+@pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
+def test_the_loss_is_the_loops_of_its_formula(streams: tuple[Stream, ...], edge: str) -> None:
+    case, seen = checks.at_edge(Term("brave", streams), edge)
+    assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
+
+
+def test_the_loss_of_identical_views_is_the_loops_of_its_formula() -> None:
+    case, seen = checks.at_edge(Term("brave", (Stream.RGB,)), "identical views")
+    assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    case, seen = checks.at_edge(Term("brave", (Stream.RGB,)), "identical views")
+    task = case.task
+    task.project["broad"].load_state_dict(task.project["narrow"].state_dict())
+    task.predict = torch.nn.ModuleDict({n: torch.nn.Identity() for n in ("narrow", "broad")})
+    assert abs(task.loss(seen).item()) < 1e-5
+
+
+@each_place
+def test_views_learn_as_predictors_and_not_as_targets(streams: tuple[Stream, ...]) -> None:
+    """Where predictions are constants, a gradient could only come from the targets."""
+    case = built(streams)
+    seen = hand.show(case.views)
+    leaves = [seen[name].embedding_BD for name in ("narrow", "broad")]
+    learning = torch.autograd.grad(case.task.loss(seen), leaves)
+    assert all(slope.abs().sum() > 0 for slope in learning)
+    for predict in case.task.predict.values():
+        torch.nn.init.zeros_(predict[-1].weight)
+    constant = torch.autograd.grad(case.task.loss(seen), leaves)
+    assert all((slope == 0).all() for slope in constant)
+
+
+@each_place
+@pytest.mark.parametrize("synchronised", [False, True])
+def test_the_broad_view_lasts_longer_and_begins_with_the_narrow_one_only_if_asked(
+    streams: tuple[Stream, ...], synchronised: bool
+) -> None:
+    case = built(streams, synchronised=synchronised, reach=2)
+    seen = real.see(case.views, real.moving_bar(num=12))
+    narrow, broad = seen["narrow"].applied, seen["broad"].applied
+    assert torch.equal(narrow.start_B, broad.start_B) == synchronised
+    assert (narrow.stride_B == 1).all()
+    assert (broad.stride_B == 2).all()
+    assert not torch.equal(narrow.crop_B4, broad.crop_B4)
+
+
+@each_place
+def test_the_narrow_view_is_rgb_and_the_broad_one_of_the_place(streams: tuple[Stream, ...]) -> None:
+    views: dict[str, View] = dict(built(streams).views)
+    assert list(views) == ["narrow", "broad"]
+    assert views["narrow"].stream is Stream.RGB
+    assert views["broad"].stream is streams[-1]
+    assert views["broad"].time.stride == 3
+
+
+def test_a_broad_view_that_is_shorter_is_refused() -> None:
+    with pytest.raises(ValueError, match="reach is 1 or more"):
+        built((Stream.RGB,), reach=0)

@@ -1,0 +1,121 @@
+import math
+
+import made_by_hand as hand
+import oracle_checks as checks
+import pytest
+import torch
+from edges import EDGES
+from naive import mean_squared_error, rows, softmax
+from torch import Generator, Tensor
+from torch.autograd import gradcheck
+
+from evossl.losses.distillation import soft_targets
+from evossl.losses.redundancy import standardised
+from evossl.streams import Stream
+from evossl.task import Seen, Term
+
+TEMPERATURE = 0.7
+OPTIONS = {"temperature": TEMPERATURE, "classes": 12}
+TERMS = ["logits", "features"]
+each_term = pytest.mark.parametrize("variant", TERMS)
+
+
+def term(variant: str) -> Term:
+    return Term("knowledge_distillation", (Stream.RGB,), variant=variant)
+
+
+def built(variant: str) -> hand.Case:
+    return hand.build(term(variant), **OPTIONS)
+
+
+def divergence(given: list[list[float]], taught: list[list[float]], temperature: float) -> float:
+    """T^2 times the mean of sum_k p log(p / q)."""
+    total = 0.0
+    for q_logit, p_logit in zip(given, taught, strict=True):
+        p, q = (softmax([a / temperature for a in x]) for x in (p_logit, q_logit))
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return temperature**2 * total / len(given)
+
+
+def in_units_of_the_batch(x_BD: Tensor) -> list[list[float]]:
+    """(x - mean) / sqrt(variance + 1e-5) of each feature."""
+    columns = []
+    for column in zip(*rows(x_BD), strict=True):
+        mean = sum(column) / len(column)
+        variance = sum((a - mean) ** 2 for a in column) / len(column)
+        columns.append([(a - mean) / math.sqrt(variance + 1e-5) for a in column])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def expected(case: hand.Case, seen: Seen, variant: str) -> float:
+    given_BK = case.task.head(seen["student"].embedding_BD)
+    taught = in_units_of_the_batch(seen["teacher"].embedding_BD)
+    if variant == "features":
+        return mean_squared_error(given_BK, torch.tensor(taught, dtype=torch.float64))
+    logits = [
+        [sum(a * b for a, b in zip(x, way, strict=True)) for way in rows(case.task.direction_KD)]
+        for x in taught
+    ]
+    return divergence(rows(given_BK), logits, TEMPERATURE)
+
+
+@each_term
+@pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
+def test_the_loss_is_the_loops_of_its_formula(variant: str, edge: str) -> None:
+    case, seen = checks.at_edge(term(variant), edge, **OPTIONS)
+    assert math.isclose(case.task.loss(seen).item(), expected(case, seen, variant), rel_tol=1e-5)
+
+
+def test_a_teacher_that_says_the_same_of_all_clips_asks_for_nothing_but_that() -> None:
+    seen = hand.show(built("logits").views)
+    same_BD = torch.ones_like(seen["teacher"].embedding_BD)
+    assert (standardised(same_BD) == 0).all()
+    assert soft_targets(torch.zeros(6, 12), torch.zeros(6, 12), TEMPERATURE) == 0
+
+
+def test_a_student_that_says_the_same_has_no_loss_and_any_other_has() -> None:
+    logit_BK = torch.randn(4, 5, generator=Generator().manual_seed(0))
+    assert abs(soft_targets(logit_BK + 3, logit_BK, 0.5)) < 1e-6  # up to a constant of the clip
+    assert soft_targets(logit_BK.roll(1, dims=0), logit_BK, 0.5) > 0.1
+
+
+def test_a_high_temperature_makes_it_half_the_squared_error_of_centred_logits() -> None:
+    """Hinton et al., equation 4: over K classes, 1 / (2 K) sum_k (z_k - v_k)^2."""
+    z_BK, v_BK = torch.randn(2, 4, 5, generator=Generator().manual_seed(0), dtype=torch.float64)
+    difference_BK = (z_BK - z_BK.mean(1, keepdim=True)) - (v_BK - v_BK.mean(1, keepdim=True))
+    limit = difference_BK.square().sum(dim=1).mean() / (2 * 5)
+    torch.testing.assert_close(soft_targets(z_BK, v_BK, 1e4), limit, rtol=1e-3, atol=0)
+
+
+def test_the_gradients_are_the_slopes() -> None:
+    x_BK, y_BK = torch.randn(2, 3, 4, generator=Generator().manual_seed(0), dtype=torch.float64)
+    x_BK.requires_grad_()
+    assert gradcheck(lambda x: soft_targets(x, y_BK, 0.5), (x_BK,))
+    assert gradcheck(standardised, (x_BK,))
+
+
+@each_term
+def test_gradient_reaches_the_student_and_not_the_teacher(variant: str) -> None:
+    case = built(variant)
+    seen = hand.show(case.views)
+    case.task.loss(seen).backward()
+    assert seen["student"].embedding_BD.grad.abs().sum() > 0
+    assert seen["teacher"].embedding_BD.grad is None
+
+
+def test_the_directions_are_of_unit_length_fixed_and_kept_by_a_checkpoint() -> None:
+    case, other = built("logits"), built("logits")
+    directions = case.task.direction_KD
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(12))
+    assert not directions.requires_grad
+    other.task.direction_KD.zero_()
+    other.task.load_state_dict(case.task.state_dict())
+    assert torch.equal(other.task.direction_KD, directions)
+
+
+@each_term
+def test_teacher_and_student_see_the_same_pixels(variant: str) -> None:
+    views = built(variant).views
+    assert views["teacher"].pixels == views["student"].pixels
+    assert views["teacher"].encoder == "teacher:teacher"
+    assert views["student"].encoder == "student"
