@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AUDIO_RATE = 16_000  # Hz, of every waveform in the system
+PIXEL_MEAN, PIXEL_SD = 0.45, 0.225  # Kinetics' channels, about; of luma too (SlowFast's constants)
 
 
 class Stream(StrEnum):

@@ -4,6 +4,8 @@ ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Repres
 CVPR 2020). After Wei, Lim, Zisserman, Freeman, Learning and Using the Arrow of Time, CVPR 2018.
 
 On every stream; for sound the log-mel is reversed.
+
+Should learn: motion.
 """
 
 from torch import Tensor, nn

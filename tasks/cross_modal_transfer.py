@@ -6,6 +6,8 @@ CVPR 2020). After Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016 (g
 On every ordered pair of streams but RGB to grayscale, which is a fixed sum of the channels.
 
 Shapes: B clip, C channel, T time, H height, W width, F mel band.
+
+Should learn: motion.
 """
 
 from torch import Tensor, nn

@@ -7,6 +7,8 @@ them a weight that evolves. After Romero et al., FitNets: Hints for Thin Deep Ne
 From grayscale, flow and sound into RGB, at each of four stages.
 
 Shapes: B clip, C channel, T time, H height, W width.
+
+Should learn: motion.
 """
 
 from torch import Tensor, nn

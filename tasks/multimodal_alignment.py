@@ -5,6 +5,8 @@ CVPR 2020). After Owens, Efros, Audio-Visual Scene Analysis with Self-Supervised
 Features, ECCV 2018; the negatives are of the same video, as there.
 
 On every pair but RGB and grayscale: these are in step where their pixels are equal.
+
+Should learn: motion.
 """
 
 import torch

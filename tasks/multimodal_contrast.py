@@ -7,6 +7,8 @@ an Invariant Mapping, CVPR 2006.
 On every pair of streams: grayscale and RGB of one clip differ in colour, which the pair ignores.
 
 Shapes: B clip, D embedding.
+
+Should learn: motion, sound.
 """
 
 from torch import Tensor, nn

@@ -5,6 +5,8 @@ CVPR 2020). After Misra, Zitnick, Hebert, Shuffle and Learn: Unsupervised Learni
 Order Verification, ECCV 2016.
 
 On every stream; for sound the segments are of its log-mel.
+
+Should learn: motion.
 """
 
 from torch import Tensor, nn

@@ -3,6 +3,8 @@
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
 CVPR 2020) puts it on every modality, and so do we: RGB, grayscale, flow and log-mel sound. After
 Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 2006.
+
+Should learn: appearance.
 """
 
 from torch import Tensor

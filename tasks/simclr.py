@@ -5,6 +5,8 @@ Representations, ICML 2020. For video: Qian et al., Spatiotemporal Contrastive V
 Learning, CVPR 2021, whose temperature of 0.1 is the default.
 
 On every stream.
+
+Should learn: motion.
 """
 
 from torch import Tensor

@@ -5,9 +5,9 @@ al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021.
 
 On RGB, grayscale and flow: a local view is a part in space too, which sound has not.
 
-Should learn: motion.
-
 Shapes: G teacher's view, V student's view.
+
+Should learn: motion.
 """
 
 from collections.abc import Sequence

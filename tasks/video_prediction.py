@@ -2,16 +2,20 @@
 
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
 CVPR 2020). After Srivastava, Mansimov, Salakhutdinov, Unsupervised Learning of Video
-Representations using LSTMs, ICML 2015 (the future predictor).
+Representations using LSTMs, ICML 2015 (the future predictor), and Mathieu, Couprie, LeCun, Deep
+Multi-Scale Video Prediction Beyond Mean Square Error, ICLR 2016 (the gradient difference loss).
 
 On RGB, grayscale and flow. Not on sound: a view's length is counted in frames of the video, and a
 place of sound alone knows only its own log-mel steps.
+
+Should learn: motion.
 """
 
 from torch import Tensor
 
 from evossl.encoders.heads import ClipDecoder
 from evossl.losses.distance import squared_error
+from evossl.losses.pixels import gradient_difference
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import WEAK, Time, View
@@ -21,12 +25,17 @@ class VideoPrediction(Task):
     """Mean squared error of the T/2 frames that follow the T frames an encoder sees.
 
     Half as many as were seen: with T = 8 a stretch of 32 frames holds the 12 at any stride to 2.
+
+    Args:
+        place: one stream.
+        gradients: weight of the gradient difference loss beside it; ELo has none, Mathieu et al. 1.
     """
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, gradients: float = 0.0) -> None:
         super().__init__(place)
+        self.gradients = gradients
         shape = place.shapes[place.stream]
         channels, self.num_past, height, width = shape.input
         self.num_future = max(1, self.num_past // 2)
@@ -45,4 +54,8 @@ class VideoPrediction(Task):
         }
 
     def loss(self, seen: Seen) -> Tensor:
-        return squared_error(self.decoder(seen["past"].maps[self.last]), seen["future"].pixels)
+        predicted, future = self.decoder(seen["past"].maps[self.last]), seen["future"].pixels
+        loss = squared_error(predicted, future)
+        if self.gradients:
+            loss = loss + self.gradients * gradient_difference(predicted, future)
+        return loss

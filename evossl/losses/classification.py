@@ -1,6 +1,6 @@
-"""Yes-or-no losses of pretext tasks.
+"""Losses of pretext tasks whose label is a class: yes or no, or one of many.
 
-Shapes: B clip.
+Shapes: B clip, K class.
 """
 
 from torch import Tensor
@@ -18,3 +18,14 @@ def yes_or_no(logit_B: Tensor, label_B: Tensor) -> Tensor:
         label_B: bool, True for yes.
     """
     return F.binary_cross_entropy_with_logits(logit_B, label_B.to(logit_B.dtype))
+
+
+@full_precision
+def one_of_many(logit_BK: Tensor, label_B: Tensor) -> Tensor:
+    """Mean cross entropy, in nats: -log of the label's share, exp(logit) / sum_k exp(logit_k).
+
+    Args:
+        logit_BK: log-odds of the classes, up to a constant of the clip.
+        label_B: int64, in [0, K).
+    """
+    return F.cross_entropy(logit_BK, label_B)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from evossl.streams import ClipBatch, Stream
+from evossl.streams import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
 from evossl.views.colour import add_noise, jitter, jitter_luma, luma, plan_colour
 from evossl.views.crop import SpacePlan, crop_frames, plan_space
 from evossl.views.draws import Draws
@@ -22,7 +22,6 @@ from evossl.views.shapes import input_shape, segments_come_apart
 from evossl.views.sound import disturb, log_mel
 from evossl.views.spec import Applied, Cells, Made, View
 
-PIXEL_MEAN, PIXEL_SD = 0.45, 0.225  # Kinetics' channels, about; of luma too (SlowFast's constants)
 FLOW_SCALE = 2.0  # pixels of the view per step that become 1: what moves at 12 frames a second
 DRAWS_OF_PIECES = 1000  # piece i of draw d is draw 1000 d + i
 

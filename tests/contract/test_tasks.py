@@ -15,10 +15,11 @@ import torch
 from made_by_hand import Case
 from torch import Tensor
 
-from evossl.config import Clip
+from evossl.config import Cache, Clip
 from evossl.streams import Stream
 from evossl.task import Seen, Task, Term, catalogue_root, heads, load_catalogue
 from evossl.views.sampling import room_for
+from evossl.views.shapes import check_fits
 
 FILES = sorted((catalogue_root() / "tasks").glob("[!_]*.py"))
 MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.encoders")
@@ -63,6 +64,14 @@ def test_a_file_is_named_as_its_task_and_its_docstring_names_a_paper(file: Path)
 
 
 @by_file
+def test_a_docstring_ends_with_the_factors_that_the_task_should_learn(file: Path) -> None:
+    """Named before it is measured: motion, appearance and sound are those of `evossl synth`."""
+    *_, last = (sys.modules[load_catalogue()[file.stem].__module__].__doc__ or "").splitlines()
+    factor = "(motion|appearance|sound)"
+    assert re.fullmatch(rf"Should learn: {factor}(, {factor})*\.", last)
+
+
+@by_file
 def test_a_task_imports_only_what_a_task_may_know(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -96,6 +105,7 @@ def test_views_fit_the_default_stretch(case: Case) -> None:
         assert time.offset + frames <= window
         assert room_for(window * stride, shift=time.shift > 0) <= clip.stretch
         assert frames % time.segments == 0
+        check_fits(view, hand.SETTINGS, clip.stretch, Cache().fps, case.term.name)
 
 
 def test_the_loss_is_a_finite_scalar_whose_gradient_reaches_heads_and_features(case: Case) -> None:

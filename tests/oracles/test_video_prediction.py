@@ -5,6 +5,7 @@ import made_by_views as real
 import pytest
 import torch
 from naive import mean_squared_error
+from naive_pretext import gradient_difference
 
 from evossl.streams import EncoderShape, Stream
 from evossl.task import Place, Term, load_catalogue
@@ -18,6 +19,19 @@ def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream) -> Non
     seen = hand.show(case.views)
     predicted = case.task.decoder(seen["past"].maps["stage4"])
     expected = mean_squared_error(predicted, seen["future"].pixels)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("num", [2, 3])
+def test_with_gradients_the_gradient_difference_loss_stands_beside_it(
+    stream: Stream, num: int
+) -> None:
+    case = hand.build(Term("video_prediction", (stream,)), gradients=0.5)
+    seen = hand.show(case.views, num=num)
+    predicted, future = case.task.decoder(seen["past"].maps["stage4"]), seen["future"].pixels
+    expected = mean_squared_error(predicted, future)
+    expected += 0.5 * gradient_difference(predicted, future)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
 
 

@@ -1,0 +1,44 @@
+"""Interpolation: the frames in the middle, from those before and after them.
+
+Long, Kneip, Alvarez, Li, Zhang, Yu, Learning Image Matching by Simply Watching Video, ECCV 2016.
+
+On RGB, grayscale and flow. Not on sound, whose length in frames is not known here.
+
+Should learn: motion.
+"""
+
+from torch import Tensor
+
+from evossl.encoders.heads import ClipDecoder
+from evossl.losses.distance import squared_error
+from evossl.streams import Stream
+from evossl.task import Place, Seen, Task, each
+from evossl.views.spec import WEAK, Time, View
+
+
+class Interpolation(Task):
+    """Mean squared error of the T/2 frames that are left out in the middle of the T shown."""
+
+    places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        shape = place.shapes[place.stream]
+        channels, self.num_shown, height, width = shape.input
+        self.num_between = max(1, self.num_shown // 2)
+        self.last = list(shape.maps)[-1]
+        self.decoder = ClipDecoder(
+            shape.maps[self.last], (channels, self.num_between, height, width)
+        )
+
+    def views(self) -> dict[str, View]:
+        window, before = self.num_shown + self.num_between, (self.num_shown + 1) // 2
+        ends = Time(window=window, hole=self.num_between)
+        between = Time(frames=self.num_between, offset=before, window=window)
+        return {
+            "ends": View(self.place.stream, time=ends, space=WEAK),
+            "between": View(self.place.stream, time=between, space=WEAK, encoder=None),
+        }
+
+    def loss(self, seen: Seen) -> Tensor:
+        return squared_error(self.decoder(seen["ends"].maps[self.last]), seen["between"].pixels)

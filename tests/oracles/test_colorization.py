@@ -1,0 +1,88 @@
+import math
+from itertools import product
+
+import made_by_hand as hand
+import made_by_views as real
+import naive_pretext as naive
+import pytest
+import torch
+from torch import Generator
+
+from evossl.losses.colour import palette, to_ab
+from evossl.streams import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
+from evossl.task import Seen, Term
+
+PLACES = [Term("colorization", (Stream.RGB,))]
+PLACES += [Term("colorization", (Stream.GRAY, Stream.RGB), directed=True)]
+places = pytest.mark.parametrize("term", PLACES, ids=lambda term: term.name)
+
+
+def codes(seen: Seen) -> list[list[dict[int, float]]]:
+    """The soft codes of each clip's pixels: one frame in four, the mean of 4 x 4 pixels."""
+    image = (seen["colours"].pixels.double() * PIXEL_SD + PIXEL_MEAN).clamp(0, 1)
+    middles, clips = palette().tolist(), []
+    for rgb in image:
+        _, frames, height, width = rgb.shape
+        spots = product(range(0, frames, 4), range(height // 4), range(width // 4))
+        means = [
+            rgb[:, t, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean(dim=(1, 2)) for t, y, x in spots
+        ]
+        colours = to_ab(torch.stack(means)).tolist()
+        clips.append([naive.soft_code(colour, middles) for colour in colours])
+    return clips
+
+
+@places
+def test_the_loss_is_the_rebalanced_cross_entropy_of_the_colours(term: Term) -> None:
+    case = hand.build(term)
+    seen = hand.show(case.views, num=2)
+    with torch.no_grad():
+        case.task.shares.share_Q.copy_(torch.linspace(0, 2, len(palette())).softmax(dim=0))
+    weight = naive.rarity(case.task.shares.share_Q.double().tolist())
+    logit_BQX = case.task.decoder(seen["luma"].maps["stage4"]).flatten(2).double()
+    costs = []
+    for log_share_QX, clip in zip(logit_BQX.log_softmax(dim=1).tolist(), codes(seen), strict=True):
+        for x, code in enumerate(clip):
+            surprise = -sum(share * log_share_QX[q][x] for q, share in code.items())
+            costs.append(weight[max(code, key=code.__getitem__)] * surprise)
+    assert math.isclose(case.task.loss(seen).item(), sum(costs) / len(costs), rel_tol=1e-5)
+
+
+def test_colours_are_counted_after_each_step_and_the_count_is_kept() -> None:
+    case = hand.build(PLACES[0])
+    seen = hand.show(case.views, num=2)
+    case.task.after_step(seen)
+    met = [0.0] * len(palette())
+    clips = codes(seen)
+    for code in (code for clip in clips for code in clip):
+        for q, share in code.items():
+            met[q] += share / sum(map(len, clips))
+    expected = 0.99 / len(met) + 0.01 * torch.tensor(met)
+    torch.testing.assert_close(case.task.shares.share_Q, expected, rtol=1e-4, atol=1e-7)
+    again = hand.build(PLACES[0], seed=1)
+    again.task.load_state_dict(case.task.state_dict())
+    assert torch.equal(again.task.shares.share_Q, case.task.shares.share_Q)
+    assert torch.equal(again.task.loss(seen), case.task.loss(seen))
+
+
+@places
+def test_the_input_shows_the_luma_of_the_very_pixels_whose_colours_are_asked_for(
+    term: Term,
+) -> None:
+    case = hand.build(term)
+    seen = real.see(case.views, colourful())
+    luma, rgb = (seen[name].pixels for name in ("luma", "colours"))
+    weights = torch.tensor([0.2989, 0.587, 0.114]).view(3, 1, 1, 1)
+    expected = ((rgb * PIXEL_SD + PIXEL_MEAN) * weights).sum(dim=1, keepdim=True)
+    shown = luma * PIXEL_SD + PIXEL_MEAN
+    torch.testing.assert_close(shown, expected.expand_as(shown), atol=1e-4, rtol=1e-4)
+    assert case.views["colours"].encoder is None
+
+
+def colourful(num: int = 4) -> ClipBatch:
+    clips = real.moving_bar(num)
+    image = torch.randint(0, 256, (num, 1, 8, 8, 3), generator=Generator().manual_seed(0))
+    side = clips.frames_BLHWC.shape[2]
+    image = image.repeat_interleave(side // 8 + 1, 2).repeat_interleave(side // 8 + 1, 3)
+    frames = image[:, :, :side, :side].byte().expand_as(clips.frames_BLHWC)
+    return ClipBatch(**{**vars(clips), "frames_BLHWC": frames.contiguous()})

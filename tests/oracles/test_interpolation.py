@@ -1,0 +1,47 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import pytest
+import torch
+from naive import mean_squared_error
+
+from evossl.streams import EncoderShape, Stream
+from evossl.task import Place, Term, load_catalogue
+
+STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("num", [2, 6])
+def test_the_loss_is_the_mean_squared_error_of_the_frames_between(stream: Stream, num: int) -> None:
+    case = hand.build(Term("interpolation", (stream,)))
+    seen = hand.show(case.views, num=num)
+    predicted = case.task.decoder(seen["ends"].maps["stage4"])
+    expected = mean_squared_error(predicted, seen["between"].pixels)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
+def test_what_is_asked_for_stands_between_the_two_halves_that_are_shown(stream: Stream) -> None:
+    case = real.built("interpolation", stream)
+    seen = real.see(case.views, real.moving_bar(num=6))
+    first_BT, last_BT = real.clock_BT(seen["ends"], stream).chunk(2, dim=1)
+    whole_BT = torch.cat([first_BT, real.clock_BT(seen["between"], stream), last_BT], dim=1)
+    assert whole_BT.shape[1] == hand.FRAMES * 3 // 2
+    steps_BT = whole_BT.diff(dim=1)
+    torch.testing.assert_close(steps_BT, steps_BT[:, :1].expand_as(steps_BT), rtol=0.1, atol=0.02)
+    assert (steps_BT > 0.3).all()
+    assert torch.equal(seen["ends"].applied.crop_B4, seen["between"].applied.crop_B4)
+
+
+@pytest.mark.parametrize(("frames", "between", "before"), [(4, 2, 2), (9, 4, 5), (16, 8, 8)])
+def test_half_as_many_frames_are_left_out_as_are_shown(
+    frames: int, between: int, before: int
+) -> None:
+    shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
+    task = load_catalogue()["interpolation"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    views = task.views()
+    assert views["ends"].time.hole == views["between"].time.frames == between
+    assert views["between"].time.offset == before
+    assert views["between"].encoder is None

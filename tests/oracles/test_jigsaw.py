@@ -1,0 +1,34 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import naive_pretext as naive
+import pytest
+import torch
+
+from evossl.streams import Stream
+from evossl.task import Term
+from evossl.views.puzzle import distant_orders
+
+streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
+
+
+@streams
+@pytest.mark.parametrize("num", [2, 6])
+def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, num: int) -> None:
+    case = hand.build(Term("jigsaw", (stream,)))
+    seen = hand.show(case.views, num=num)
+    cells = seen["cells"]
+    assert cells.embedding_BD.shape == (num, 9, case.task.place.width)
+    expected = naive.cross_entropy(case.task.head(cells.embedding_BD), cells.applied.order_B)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@streams
+def test_nine_cells_of_all_frames_come_in_one_of_64_distant_orders(stream: Stream) -> None:
+    case = real.built("jigsaw", stream)
+    cells = real.see(case.views, real.moving_bar(num=40))["cells"]
+    assert cells.pixels.shape == (40, 9, stream.channels, hand.FRAMES, 10, 10)
+    orders = distant_orders(64, 9)
+    assert torch.equal(cells.applied.permutation_BN, orders[cells.applied.order_B])
+    assert case.task.head(torch.zeros(2, 9, case.task.place.width)).shape == (2, 64)

@@ -1,0 +1,39 @@
+import math
+
+import made_by_hand as hand
+import made_by_views as real
+import naive_pretext as naive
+import pytest
+import torch
+
+from evossl.streams import Stream
+from evossl.task import Term
+
+
+@pytest.mark.parametrize("stream", list(Stream))
+@pytest.mark.parametrize("num", [2, 6])
+def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, num: int) -> None:
+    case = hand.build(Term("order_multiclass", (stream,)))
+    seen = hand.show(case.views, num=num)
+    pieces = seen["pieces"]
+    expected = naive.cross_entropy(case.task.head(pieces.embedding_BD), pieces.applied.order_B)
+    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+def test_applied_tells_the_order_of_the_sound_s_pieces() -> None:
+    """The noise grows louder; pieces of images have equal brightness: their bar is below."""
+    case = real.built("order_multiclass", Stream.AUDIO)
+    pieces = real.see(case.views, real.moving_bar(num=40))["pieces"]
+    loudness_BN = pieces.pixels.mean(dim=(2, 3, 4, 5))
+    assert torch.equal(loudness_BN.argsort(dim=1).argsort(dim=1), pieces.applied.permutation_BN)
+    assert len(set(pieces.applied.order_B.tolist())) > 12
+
+
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
+def test_applied_tells_the_order_of_the_images_pieces(stream: Stream) -> None:
+    case = real.built("order_multiclass", stream)
+    pieces = real.see(case.views, real.moving_bar(num=40, speed=3))["pieces"]
+    assert pieces.pixels.shape == (40, 4, stream.channels, 4, 32, 32)
+    light_BNW = pieces.pixels.mean(dim=(2, 3, 4))
+    place_BN = light_BNW.argmax(dim=2)
+    assert torch.equal(place_BN.argsort(dim=1).argsort(dim=1), pieces.applied.permutation_BN)

@@ -1,0 +1,79 @@
+import math
+from dataclasses import replace
+
+import made_by_hand as hand
+import made_by_views as real
+import naive
+import naive_pretext
+import pytest
+import torch
+
+from evossl.streams import Stream
+from evossl.task import Term
+from evossl.views.make import make
+
+SURE = 4.0  # log-odds
+streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
+
+
+def case(variant: str, stream: Stream = Stream.RGB, **options: object) -> hand.Case:
+    return hand.build(Term("tempo", (stream,), variant=variant), **options)
+
+
+@streams
+def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream) -> None:
+    tempo = case("speed", stream, speeds=[4, 1, 2])
+    seen = hand.show(tempo.views)
+    stride_B = torch.tensor([1, 2, 4, 4, 1, 2])
+    clip = replace(seen["clip"], applied=replace(seen["clip"].applied, stride_B=stride_B))
+    seen = replace(seen, views={"clip": clip})
+    logit_BK = tempo.task.head(clip.embedding_BD)
+    expected = naive_pretext.cross_entropy(logit_BK, torch.tensor([0, 1, 2, 2, 0, 1]))
+    assert math.isclose(tempo.task.loss(seen).item(), expected, rel_tol=1e-5)
+
+
+@streams
+@pytest.mark.parametrize("num", [2, 6])
+def test_the_loss_of_consistency_is_nt_xent_of_a_slow_and_a_fast_clip(
+    stream: Stream, num: int
+) -> None:
+    tempo = case("consistency", stream)
+    seen = hand.show(tempo.views, num=num)
+    slow, fast = (tempo.task.head(seen[name].embedding_BD) for name in ("slow", "fast"))
+    expected = naive.nt_xent(slow, fast, 0.1)
+    assert math.isclose(tempo.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert tempo.views["slow"].time.stride == 1
+    assert tempo.views["fast"].time.stride == 3
+
+
+@streams
+def test_the_label_is_the_speed_that_the_pixels_show(stream: Stream) -> None:
+    """An encoder that reads the bar's steps off the pixels answers rightly."""
+    tempo = case("speed", stream)
+    seen = real.see(tempo.views, real.moving_bar(num=60, speed=1))
+    clip = seen["clip"]
+    width_B = clip.applied.crop_B4[:, 3] * real.moving_bar(num=1).frames_BLHWC.shape[3]
+    step_B = real.clock_BT(clip, stream).diff(dim=1).mean(dim=1) * width_B / hand.SIZE
+    inside_B = (clip.pixels.amax(dim=(1, 3, 4)) > 0).all(dim=1)
+    shown_B = step_B.round().long()[inside_B]
+    assert set(shown_B.tolist()) == {1, 2, 3}
+    assert torch.equal(shown_B, clip.applied.stride_B[inside_B])
+
+
+def test_a_video_too_short_for_the_fastest_tempo_is_left_out_at_any() -> None:
+    """Else short videos alone would tell the slow tempos."""
+    tempo = case("speed")
+    clips = real.moving_bar(num=90, length=25)
+    clips = replace(clips, num_frames_B=torch.tensor([16, 23, 24]).repeat(30))
+    made = make(tempo.views.values(), clips, real.SETTINGS, seed=0, step=0)
+    (clip,) = made.values()
+    assert clip.valid_B.tolist() == [False, False, True] * 30
+    counts = torch.bincount(clip.applied.stride_B[clip.valid_B])[1:]
+    assert len(counts) == 3
+    assert counts.min() > 3
+
+
+@pytest.mark.parametrize("speeds", [[2], [1, 1], [0, 1], []])
+def test_fewer_than_two_speeds_are_refused(speeds: list[int]) -> None:
+    with pytest.raises(ValueError, match="two or more strides"):
+        case("speed", speeds=speeds)

@@ -1,0 +1,147 @@
+"""Losses of pretext tasks are their papers' formulas, with the gradients they claim.
+
+Shapes: B clip, K class, C channel, T time, H height, W width.
+"""
+
+import math
+
+import cv2
+import naive_pretext as naive
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+from torch.autograd import gradcheck
+
+from evossl.losses import colour
+from evossl.losses.classification import one_of_many
+from evossl.losses.pixels import gradient_difference
+
+SHAPE = (2, 2, 1, 3, 4)
+
+
+def draw(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(size, generator=Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def rgb(*size: int, seed: int = 0) -> Tensor:
+    return torch.rand(size, generator=Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@given(num=st.integers(1, 7), classes=st.integers(2, 6), seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_one_of_many_is_the_loops_of_its_formula(num: int, classes: int, seed: int) -> None:
+    logit_BK = 5 * draw(num, classes, seed=seed)
+    label_B = torch.randint(classes, (num,), generator=Generator().manual_seed(seed))
+    expected = naive.cross_entropy(logit_BK, label_B)
+    assert math.isclose(one_of_many(logit_BK, label_B).item(), expected, rel_tol=1e-5)
+
+
+def test_answers_that_say_nothing_cost_the_logarithm_of_the_number_of_classes() -> None:
+    loss = one_of_many(torch.zeros(4, 24), torch.arange(4))
+    assert math.isclose(loss.item(), math.log(24), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("what", ["random", "identical", "flat prediction", "flat target"])
+def test_gradient_difference_is_the_loops_of_its_formula(what: str) -> None:
+    x, y = draw(*SHAPE), draw(*SHAPE, seed=1)
+    x = y if what == "identical" else torch.ones_like(x) if what == "flat prediction" else x
+    y = torch.ones_like(y) if what == "flat target" else y
+    loss = gradient_difference(x, y).item()
+    assert math.isclose(loss, naive.gradient_difference(x, y), rel_tol=1e-5)
+    assert (loss == 0) == (what == "identical")
+
+
+def test_gradient_difference_sees_edges_and_neither_their_sign_nor_the_light() -> None:
+    edge = torch.zeros(1, 1, 1, 4, 4)
+    edge[..., 2:] = 1.0
+    blur = torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(1, 1, 1, 4, 4)
+    assert gradient_difference(1 - edge + 0.3, edge) < 1e-6
+    assert math.isclose(gradient_difference(blur, edge).item(), 1 / 3, rel_tol=1e-6)
+
+
+def test_the_gradients_are_the_slopes() -> None:
+    label_B = torch.tensor([2, 0, 1])
+    near = colour.near_colours(rgb(2, 3, 4))
+    weight_Q = colour.rarity(torch.softmax(draw(len(colour.palette())), dim=0))
+    few = draw(2, len(weight_Q), 4)
+    where = torch.tensor([0, 7, 100])
+
+    def coloured(part: Tensor) -> Tensor:
+        return colour.colour_cross_entropy(few.index_copy(1, where, part), near, weight_Q)
+
+    assert gradcheck(lambda logit: one_of_many(logit, label_B), (draw(3, 4).requires_grad_(),))
+    assert gradcheck(gradient_difference, (draw(*SHAPE).requires_grad_(), draw(*SHAPE, seed=1)))
+    assert gradcheck(coloured, (draw(2, 3, 4).requires_grad_(),))
+
+
+def test_half_precision_is_widened() -> None:
+    logit, target = draw(4, 8).bfloat16(), draw(*SHAPE).bfloat16()
+    label = torch.arange(4)
+    assert torch.equal(one_of_many(logit, label), one_of_many(logit.float(), label))
+    prediction = draw(*SHAPE, seed=1).bfloat16()
+    wide = gradient_difference(prediction.float(), target.float())
+    assert torch.equal(gradient_difference(prediction, target), wide)
+
+
+def test_ab_is_that_of_opencv_whose_table_is_a_little_coarse() -> None:
+    image = rgb(500, 3)
+    image[:3] = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0.02, 0.01, 0.03]])
+    expected = cv2.cvtColor(image.float().numpy()[None], cv2.COLOR_RGB2Lab)[0, :, 1:]
+    error = np.abs(colour.to_ab(image).numpy() - expected)
+    assert error.max() < 0.5
+    assert error.mean() < 0.1
+
+
+def test_ab_of_the_primaries_is_that_of_the_tables() -> None:
+    """CIE Lab of sRGB's primaries under D65, as colour tables print them."""
+    expected = torch.tensor([[80.09, 67.20], [-86.18, 83.18], [79.19, -107.86]])
+    torch.testing.assert_close(colour.to_ab(torch.eye(3)), expected, atol=0.03, rtol=0)
+
+
+def test_the_palette_is_every_square_that_holds_a_colour() -> None:
+    level = np.linspace(0, 1, 64, dtype=np.float32)
+    cube = np.stack(np.meshgrid(level, level, level), axis=-1).reshape(1, -1, 3)
+    squares = np.round(cv2.cvtColor(cube, cv2.COLOR_RGB2Lab)[0, :, 1:] / 10)
+    held = {tuple(square) for square in squares.astype(int).tolist()}
+    ours = {tuple(square) for square in (colour.palette() / 10).int().tolist()}
+    assert len(ours) > 250
+    assert len(ours ^ held) <= 4  # squares that a corner of the cube barely touches
+
+
+def test_a_soft_code_is_the_loops_of_its_formula() -> None:
+    image = rgb(2, 3, 5)
+    near = colour.near_colours(image)
+    middles = colour.palette().tolist()
+    for b in range(2):
+        for x, ab in enumerate(colour.to_ab(image[b].T).tolist()):
+            expected = naive.soft_code(ab, middles)
+            code = zip(near.index_BKX[b, :, x].tolist(), near.share_BKX[b, :, x], strict=True)
+            assert all(math.isclose(share, expected[q], rel_tol=1e-4) for q, share in code)
+            assert near.share_BKX[b, 0, x] == near.share_BKX[b, :, x].max()
+
+
+def test_shares_count_all_pixels_and_rarity_is_the_loops_of_its_formula() -> None:
+    image = rgb(2, 3, 50)
+    image[:, :, 10:] = 0.5
+    share_Q = colour.colour_shares(colour.near_colours(image))
+    assert math.isclose(share_Q.sum().item(), 1, rel_tol=1e-6)
+    weight_Q = colour.rarity(share_Q)
+    torch.testing.assert_close(
+        weight_Q, torch.tensor(naive.rarity(share_Q.tolist()), dtype=torch.float64)
+    )
+    gray = int(share_Q.argmax())
+    assert weight_Q[gray] == weight_Q.min()
+    even = torch.full((8,), 1 / 8)
+    torch.testing.assert_close(colour.rarity(even), torch.ones(8))
+
+
+def test_colour_cross_entropy_is_the_loops_of_its_formula() -> None:
+    near = colour.near_colours(rgb(2, 3, 4))
+    share_Q = torch.softmax(draw(len(colour.palette())), dim=0)
+    logit_BQX = 3 * draw(2, len(share_Q), 4, seed=3)
+    loss = colour.colour_cross_entropy(logit_BQX, near, colour.rarity(share_Q))
+    expected = naive.colour_cross_entropy(logit_BQX, near, naive.rarity(share_Q.tolist()))
+    assert math.isclose(loss.item(), expected, rel_tol=1e-5)
