@@ -32,6 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, durable: bool
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(beside)
+        _share(beside)
         if durable:
             _sync(beside)
         _put_in_place(beside, path)
@@ -62,12 +63,22 @@ def _hidden(path: Path, ending: str) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.{ending}")
 
 
+def _files(path: Path) -> list[Path]:
+    return [file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+
+
+def _share(path: Path) -> None:
+    """Let who may read the folder read the files: safetensors keeps its own to their owner."""
+    readers = path.parent.stat().st_mode & 0o044
+    for file in _files(path):
+        file.chmod(file.stat().st_mode | readers)
+
+
 def _sync(path: Path) -> None:
     """Put the bytes on the disk: else a power cut may keep the new name and lose what it names."""
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb") as held:
-                os.fsync(held.fileno())
+    for file in _files(path):
+        with file.open("rb") as held:
+            os.fsync(held.fileno())
 
 
 def _put_in_place(beside: Path, path: Path) -> None:

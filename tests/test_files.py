@@ -82,6 +82,23 @@ def test_every_file_is_on_the_disk_before_it_takes_its_name(
     assert synced == {path.stat().st_ino for path in files}
 
 
+@pytest.mark.parametrize(("folder", "file"), [(0o755, 0o644), (0o750, 0o640), (0o700, 0o600)])
+def test_who_may_read_the_folder_may_read_the_weights(
+    tmp_path: Path, folder: int, file: int
+) -> None:
+    """safetensors writes for the owner alone; an encoder is for others too."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(folder)
+
+    def write(beside: Path) -> None:
+        beside.mkdir()
+        save_file({"x": torch.zeros(1)}, beside / "model.safetensors")
+
+    write_atomically(tmp_path / "run" / "encoder", write)
+    mode = (tmp_path / "run" / "encoder" / "model.safetensors").stat().st_mode
+    assert mode & 0o777 == file
+
+
 def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
     def slowly(beside: Path) -> None:
         beside.write_text("outer", encoding="utf-8")
