@@ -100,10 +100,11 @@ class ClipCache:
         Raises:
             RunError: the disk is full (what was there is whole), or no video is readable.
         """
-        self._room.sweep()
         absent = [i for i, video in enumerate(videos) if not self._has(video)]
         faults = {i: fault for i in absent if (fault := self._fault(videos[i]))}
         missing = [i for i in absent if i not in faults]
+        if missing:  # a cache that has everything may be one that cannot be written
+            self._room.sweep()
         shift = os.getpid() * 7919 % max(len(missing), 1)  # processes that race start apart
         done = len(videos) - len(missing)
         pool = WorkerPool(CACHE, workers=workers, deadline=deadline)
@@ -133,9 +134,10 @@ class ClipCache:
             absent = {video: i for i, video in enumerate(videos) if not self._has(video)}
             if not absent:
                 return {}
-            self._room.sweep()
             faults = {video.path: fault for video in absent if (fault := self._fault(video))}
             missing = [i for video, i in absent.items() if video.path not in faults]
+            if missing:
+                self._room.sweep()
             for outcome in self._decode(self._pool, videos, missing, True):
                 if outcome.reason is not None:
                     faults[videos[outcome.number].path] = outcome.reason
@@ -224,7 +226,7 @@ class ClipCache:
         """Why an earlier attempt could not decode the video, or None."""
         try:
             return fault_path(self.folder, self.key(video)).read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _decode(

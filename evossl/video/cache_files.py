@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evossl.errors import RunError, UserError
+from evossl.files import is_full
 
 FORMAT = 1
 SLACK = 0.1  # share of a full cache that is emptied at once: eviction looks at every file
@@ -139,8 +140,9 @@ class Room:
                 target.parent.mkdir(exist_ok=True)
                 temporary.replace(target)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise _not_written(target, error) from error
         return True
 
     def sweep(self) -> None:
@@ -154,7 +156,7 @@ class Room:
             with self._locked():
                 self._remove_leftovers()
         except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written: {error.strerror}") from error
+            raise _not_written(self.folder, error) from error
 
     def _begin(self, temporary: Path, size: int, evict: bool) -> BinaryIO | None:
         """Return a new, locked file of the full size, or None if there is no room for it."""
@@ -216,3 +218,13 @@ class Room:
             fcntl.flock(ledger, fcntl.LOCK_EX)
             yield ledger
             ledger.flush()
+
+
+def _not_written(path: Path, error: OSError) -> RunError:
+    if is_full(error):
+        return RunError(
+            f"{path}: the disk is full; what is in the cache stays: make room, give the cache a "
+            "folder on another disk, or set cache.limit_gb, and try again"
+        )
+    why = error.strerror or error
+    return RunError(f"{path}: cannot be written: {why}; give the cache another folder")

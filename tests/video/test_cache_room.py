@@ -1,5 +1,6 @@
 """The cache's files and its limit: never passed, the longest unused goes first, disks fill up."""
 
+import errno
 import fcntl
 import resource
 from collections.abc import Iterator
@@ -158,6 +159,18 @@ def test_a_write_that_fails_leaves_nothing_and_the_old_file_whole(tmp_path: Path
     assert list(tmp_path.glob(".writing-*")) == []
 
 
+def test_a_full_disk_is_said_as_one_with_what_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(RunError, match=r"xx/a: the disk is full; .* make room"):
+        store(Room(tmp_path, None), "a", 4000)
+    assert list(tmp_path.glob(".writing-*")) == []
+
+
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Video]:
     folder = tmp_path_factory.mktemp("clips")
@@ -178,6 +191,22 @@ def test_a_full_disk_ends_the_fill_and_what_was_cached_is_whole(
     assert cache.num_frames(videos[0]) == 6
     assert len(list(tmp_path.rglob("*.clip"))) == 1
     assert list(tmp_path.glob(".writing-*")) == []
+
+
+def test_a_cache_that_has_everything_is_not_written_to(tmp_path: Path, videos: list[Video]) -> None:
+    """So that one which many share may be read-only."""
+    settings = Cache(fps=12, short_side=16)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video" * 100)
+    rows = [*videos, as_video(broken)]
+    ClipCache(tmp_path / "cache", settings).fill(rows)
+    (tmp_path / "cache" / ".lock").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")}
+    cache = ClipCache(tmp_path / "cache", settings)
+    assert len(cache.fill(rows).readable) == 4
+    assert cache.prepare(rows).keys() == {str(broken)}
+    assert cache.num_frames(videos[0]) == 6
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")} == before
 
 
 def test_a_data_set_over_the_limit_streams_through_the_cache(
