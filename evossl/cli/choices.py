@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from evossl.streams import ClipBatch, Stream
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
+from evossl.streams import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
+from evossl.views.make import make
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import CLEAN, STRONG, View
 
