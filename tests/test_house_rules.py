@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 MAX_FILE = 350
 MAX_FUNCTION = 60
 CODE = ("evossl", "tasks", "benchmarks", "examples")
-OUTERMOST = {"evossl/cluster/actor.py", "evossl/video/loader.py", "evossl/video/worker.py"}
+OUTERMOST = {"evossl/cluster/actor.py", "evossl/cluster/job.py"}
+OUTERMOST |= {"evossl/video/loader.py", "evossl/video/worker.py"}
 """Where a trial, a process or a thread ends: all that can be raised is handed over."""
 
 

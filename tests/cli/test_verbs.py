@@ -33,7 +33,7 @@ PLAN = {
         DATA
         | SPACE
         | {"out", "trials", "steps", "final-steps", "top", "repeats", "max-concurrent"}
-        | {"address", "device", "evaluate", "resume", "seed", "json"},
+        | {"address", "teacher", "device", "evaluate", "resume", "seed", "json"},
     ),
     "export": (("source",), {"out", "onnx"}),
     "evaluate": (
