@@ -38,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, durable: bool
         _put_in_place(beside, path)
     except (OSError, SafetensorError) as error:
         _discard(beside)
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
     except BaseException:
         _discard(beside)
         raise
@@ -112,7 +112,8 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def _explained(path: Path, error: OSError | SafetensorError) -> RunError:
+def explained(path: Path, error: OSError | SafetensorError) -> RunError:
+    """Return what is to be said of a file that could not be written; what was there is whole."""
     if is_full(error):
         return RunError(
             f"{path}: the disk is full; what was there before is whole: make room and try again"

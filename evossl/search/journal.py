@@ -9,6 +9,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from evossl.errors import RunError, UserError
+from evossl.files import explained
 
 JOURNAL, LOCK = "study.journal", "study.lock"
 
@@ -63,7 +64,7 @@ class _WholeLines(JournalFileBackend):
             super().append_logs(logs)
         except OSError as error:
             os.truncate(self._file_path, size)
-            raise RunError(f"{self._file_path}: cannot be written ({error})") from error
+            raise explained(Path(self._file_path), error) from error
 
 
 def open_storage(journal: Path) -> optuna.storages.JournalStorage:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evossl.errors import RunError
-from evossl.files import write_atomically
+from evossl.files import explained, write_atomically
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def append(path: Path, report: StepReport) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(line)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise explained(path, error) from error
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

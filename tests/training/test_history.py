@@ -8,6 +8,7 @@ import pytest
 
 from evossl.errors import RunError
 from evossl.training import history
+from evossl.training.history import StepReport
 
 
 def written(path: Path, steps: range) -> Path:
@@ -44,3 +45,15 @@ def test_a_full_disk_leaves_the_history_whole_and_is_the_machines_fault(
         history.cut(path, 4)
     assert steps_of(path) == [1, 2, 3, 4, 5]
     assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
+
+
+def test_a_line_that_finds_no_room_is_said_as_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    report = StepReport(1, 1.0, 0.1, 1.0, 1.0, 1.0, 0.0, {}, {}, {})
+    with pytest.raises(RunError, match=r"history\.jsonl: the disk is full"):
+        history.append(tmp_path / "history.jsonl", report)
