@@ -158,7 +158,7 @@ def test_distant_orders_differ_in_many_places(count: int, pieces: int, apart: in
 
 
 def test_orders_that_cannot_be_had_are_refused() -> None:
-    for count, pieces in ((25, 4), (0, 4), (10, 10)):
+    for count, pieces in ((25, 4), (0, 4), (10, 10), (51_841, 9)):
         with pytest.raises(UserError, match=f"{count} orders of {pieces} pieces"):
             distant_orders(count, pieces)
 
