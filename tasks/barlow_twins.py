@@ -24,14 +24,15 @@ class BarlowTwins(Task):
     Args:
         place: one stream.
         redundancy: weight of what is not on the diagonal (the paper's lambda).
+        expansion: of the projections, in the embedding's width.
     """
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, redundancy: float = 0.005) -> None:
+    def __init__(self, place: Place, redundancy: float = 0.005, expansion: int = 1) -> None:
         super().__init__(place)
         self.redundancy = redundancy
-        self.project = expander(place.width)
+        self.project = expander(place.width, expansion)
 
     def views(self) -> dict[str, View]:
         return clips_of_a_video(self.place.stream, rho=2)

@@ -26,6 +26,7 @@ class VICReg(Task):
         invariance: weight of the views' distance.
         variance: weight of keeping each feature's deviation at 1 or more.
         covariance: weight of keeping features from covarying.
+        expansion: of the projections, in the embedding's width.
     """
 
     places = each(*Stream)
@@ -36,10 +37,11 @@ class VICReg(Task):
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
+        expansion: int = 1,
     ) -> None:
         super().__init__(place)
         self.weights = (invariance, variance, covariance)
-        self.project = expander(place.width)
+        self.project = expander(place.width, expansion)
 
     def views(self) -> dict[str, View]:
         return clips_of_a_video(self.place.stream, rho=2)

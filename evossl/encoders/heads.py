@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 Shape = tuple[int, int, int, int]
 
-EXPANSION = 4
 FINEST, COARSEST = 8, 32  # channels of a decoder: at its last size, and at most before it
 
 
@@ -44,12 +43,18 @@ def mlp(sizes: Sequence[int], norm: bool = True, last_norm: bool = False) -> nn.
     return nn.Sequential(*layers)
 
 
-def expander(width: int) -> nn.Sequential:
-    """Return the head of Barlow Twins and VICReg: three layers, 4 times as wide as the embedding.
+def expander(width: int, times: int) -> nn.Sequential:
+    """Return the head of Barlow Twins and VICReg: three layers, `times` as wide as the embedding.
 
-    8192 features on 2048, in both papers.
+    4 times in both papers, with batches of 2048: correlations of many features over few clips are
+    mostly chance.
+
+    Raises:
+        ValueError: less than once as wide.
     """
-    return mlp([width, *[EXPANSION * width] * 3])
+    if times < 1:
+        raise ValueError(f"an expansion is 1 or more, got {times}")
+    return mlp([width, *[times * width] * 3])
 
 
 class ClipDecoder(nn.Module):

@@ -43,10 +43,16 @@ def test_views_that_agree_in_features_that_do_not_correlate_cost_nothing() -> No
     assert math.isclose(cross_correlation(x, -x, 1.0).item(), 8.0, rel_tol=1e-4)
 
 
-def test_the_head_is_four_times_as_wide_as_the_encoder() -> None:
-    task = hand.build(RGB).task
+@pytest.mark.parametrize("times", [1, 4])
+def test_the_head_is_as_many_times_as_wide_as_the_encoder_as_is_asked(times: int) -> None:
+    task = hand.build(RGB, expansion=times).task
     linear = [m.out_features for m in task.project if isinstance(m, torch.nn.Linear)]
-    assert linear == [4 * task.place.width] * 3
+    assert linear == [times * task.place.width] * 3
+
+
+def test_a_head_of_no_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="an expansion is 1 or more, got 0"):
+        hand.build(RGB, expansion=0)
 
 
 def test_the_two_views_are_two_draws_of_one_video() -> None:
