@@ -27,8 +27,8 @@ MOST_PLACES = 4  # sides of it; a finer map is averaged
 class DPC(Task):
     """A block's map is averaged over its time; a ConvGRU remembers, two 1 x 1 convolutions predict.
 
-    Blocks are half as long as a clip, one after the other, and seen each by itself. Colours are
-    jittered frame by frame, so that they say nothing about what follows.
+    A block is a clip, as the encoder will be shown; they follow one another and are seen each by
+    itself. Colours are jittered frame by frame, so that they say nothing about what follows.
 
     Args:
         place: one stream.
@@ -41,13 +41,13 @@ class DPC(Task):
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, blocks: int = 5, predicted: int = 2) -> None:
+    def __init__(self, place: Place, blocks: int = 3, predicted: int = 1) -> None:
         super().__init__(place)
         if not 0 < predicted < blocks:
             raise ValueError(f"predicted is 1 or more and less than blocks, got {predicted}")
         self.blocks, self.predicted = blocks, predicted
         shape = place.shapes[place.stream]
-        self.frames = max(2, shape.input[1] // 2)
+        self.frames = shape.input[1]
         self.last = list(shape.maps)[-1]
         channels, _, height, width = shape.maps[self.last]
         self.size = (min(height, MOST_PLACES), min(width, MOST_PLACES))

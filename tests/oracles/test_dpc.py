@@ -13,6 +13,7 @@ from evossl.streams import EncoderShape, Stream
 from evossl.task import Place, Seen, Term, load_catalogue
 
 RGB = Term("dpc", (Stream.RGB,))
+OPTIONS = {"blocks": 5, "predicted": 2}
 EDGES = ("random", "two clips", "still videos", "all in one point")
 
 
@@ -56,7 +57,7 @@ def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
-    case = hand.build(RGB)
+    case = hand.build(RGB, **OPTIONS)
     seen = seen_at(edge, case)
     found = rolled_out(case, seen["blocks"].maps["stage4"])
     expected = information(*(rows(torch.stack(x)) for x in found))
@@ -64,7 +65,7 @@ def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
 
 
 def test_where_all_is_one_point_no_target_stands_out() -> None:
-    case = hand.build(RGB)
+    case = hand.build(RGB, **OPTIONS)
     loss = case.task.loss(seen_at("all in one point", case))
     assert math.isclose(loss.item(), math.log(5 * 2 * 4), rel_tol=1e-5)  # clips, steps, places
 
@@ -89,7 +90,7 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
 
 
 def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> None:
-    case = hand.build(RGB)
+    case = hand.build(RGB, **OPTIONS)
     seen = hand.show(case.views)
     case.task.loss(seen).backward()
     slope_N = seen["blocks"].maps["stage4"].grad.abs().sum(dim=(0, 2, 3, 4, 5))
@@ -98,26 +99,26 @@ def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> No
 
 def test_a_finer_map_is_averaged_to_four_by_four() -> None:
     shape = EncoderShape(8, {"stage4": (8, 4, 14, 14)}, (3, 8, 112, 112))
-    task = load_catalogue()["dpc"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    task = load_catalogue()["dpc"](Place((Stream.RGB,), {Stream.RGB: shape}), **OPTIONS)
     map_BNCTHW = torch.randn(2, 5, 8, 2, 14, 14, generator=Generator().manual_seed(0))
-    seen = hand.show(hand.build(RGB).views, num=2)
+    seen = hand.show(hand.build(RGB, **OPTIONS).views, num=2)
     seen["blocks"].features.maps["stage4"] = map_BNCTHW
     assert task.size == (4, 4)
     chance = math.log(2 * 2 * 16)
     assert abs(task.loss(seen).item() - chance) < 2
 
 
-def test_blocks_are_half_clips_one_after_the_other_under_one_crop() -> None:
+def test_blocks_are_clips_one_after_the_other_under_one_crop() -> None:
     case = real.built("dpc", Stream.RGB)
     seen = real.see(case.views, real.moving_bar(num=4))
     blocks = seen["blocks"]
-    assert blocks.pixels.shape == (4, 5, 3, hand.FRAMES // 2, hand.SIZE, hand.SIZE)
+    assert blocks.pixels.shape == (4, 3, 3, hand.FRAMES, hand.SIZE, hand.SIZE)
     assert blocks.applied.start_B.shape == (4,)
     assert case.views["blocks"].jitter_frames
     assert not real.built("dpc", Stream.FLOW).views["blocks"].jitter_frames
 
 
-@pytest.mark.parametrize("options", [{"predicted": 0}, {"predicted": 5}, {"blocks": 2}])
+@pytest.mark.parametrize("options", [{"predicted": 0}, {"predicted": 3}, {"blocks": 1}])
 def test_blocks_to_predict_from_and_to_predict_are_needed(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="predicted is 1 or more and less than blocks"):
         hand.build(RGB, **options)
