@@ -13,14 +13,14 @@ from scipy import stats
 
 from evossl.search.table import TrialRow
 
-Direction = Literal["lower", "higher", "near 1"]
+Direction = Literal["lower", "higher", "near 1", "either"]
 DIRECTIONS: Mapping[str, Direction] = {
     "fitness": "lower",
     "kl_hard": "lower",
     "kl_soft": "lower",
     "kl_l2": "lower",
     "ami_views": "higher",
-    "ami_shuffled": "lower",
+    "ami_shuffled": "either",
     "mrr": "higher",
     "rankme": "higher",
     "lidar": "higher",
@@ -28,8 +28,10 @@ DIRECTIONS: Mapping[str, Direction] = {
     "alignment": "lower",
     "uniformity": "lower",
 }
-"""What is called better (docs/fitness.md). An indicator that is not here has no row in an audit:
-`effective_clusters`, best at Zipf's own number (`kl_hard` measures that), and `seconds`, a cost."""
+"""What is called better (docs/fitness.md); "either": that depends on what the encoder is for.
+
+An indicator that is not here has no row in an audit: `effective_clusters`, best at Zipf's own
+number (`kl_hard` measures that), and `seconds`, a cost."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class Agreement:
     Attributes:
         score: "fitness" or an indicator's name.
         better: the direction that the score was read in.
-        spearman: oriented: +1 ranks the trials as accuracy does, -1 backwards; None where either
-            side is constant or fewer than 3 trials have both.
+        spearman: oriented: +1 ranks the trials as accuracy does, -1 backwards; of "either", +1 says
+            that higher goes with accuracy, -1 that lower does. None where one side is constant or
+            fewer than 3 trials have both.
         interval: 95 %, Fisher's z with Bonett and Wright's variance; None under 4 trials.
         num_trials: trials that have both.
     """
@@ -53,7 +56,7 @@ class Agreement:
 
 
 def audit(rows: Sequence[TrialRow], accuracy: Mapping[int, float]) -> list[Agreement]:
-    """Return the agreement with accuracy of each score that has a direction, the best first.
+    """Return each score's agreement with accuracy, the best first, those of "either" last.
 
     Args:
         rows: trials.
@@ -70,7 +73,12 @@ def audit(rows: Sequence[TrialRow], accuracy: Mapping[int, float]) -> list[Agree
         _agreement(name, list(zip(values, accuracies, strict=True)))
         for name, values in scores.items()
     ]
-    return sorted(table, key=lambda one: math.inf if one.spearman is None else -one.spearman)
+    return sorted(table, key=_place)
+
+
+def _place(one: Agreement) -> tuple[bool, float]:
+    """What may be read either way ranks nothing without labels, however far it agrees."""
+    return one.better == "either", math.inf if one.spearman is None else -one.spearman
 
 
 def _agreement(name: str, pairs: Sequence[tuple[float | None, float]]) -> Agreement:
@@ -79,8 +87,8 @@ def _agreement(name: str, pairs: Sequence[tuple[float | None, float]]) -> Agreem
     score_N, accuracy_N = np.array(known, dtype=np.float64).reshape(-1, 2).T
     if len(known) < 3 or np.ptp(score_N) == 0 or np.ptp(accuracy_N) == 0:
         return Agreement(name, better, None, None, len(known))
-    oriented = {"lower": -score_N, "higher": score_N, "near 1": -np.abs(score_N - 1)}[better]
-    rho = float(stats.spearmanr(oriented, accuracy_N).statistic)
+    ways = {"lower": -score_N, "higher": score_N, "near 1": -np.abs(score_N - 1), "either": score_N}
+    rho = float(stats.spearmanr(ways[better], accuracy_N).statistic)
     return Agreement(name, better, rho, _interval(rho, len(known)), len(known))
 
 

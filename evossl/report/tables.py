@@ -12,6 +12,7 @@ BETTER = {
     "lower": "\N{DOWNWARDS ARROW}",
     "higher": "\N{UPWARDS ARROW}",
     "near 1": "\N{RIGHTWARDS ARROW} 1",
+    "either": "\N{UP DOWN ARROW}",
 }
 DASH = "\N{EN DASH}"
 MAX_SET_ASIDE = 500  # rows; the manifest has them all

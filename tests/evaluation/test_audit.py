@@ -62,11 +62,21 @@ def test_alpha_is_better_the_nearer_it_is_to_one() -> None:
     assert table[0].spearman == 1.0
 
 
+def test_a_score_that_may_be_read_either_way_is_not_turned_and_stands_last() -> None:
+    """`ami_shuffled` is low where an encoder sees motion and high where it sees appearance."""
+    found = [{"ami_shuffled": s, "rankme": r} for s, r in ((0.1, 9), (0.2, 7), (0.4, 8), (0.9, 1))]
+    trials = [TrialRow(i, "", "complete", 4.0 - i, indicators=one) for i, one in enumerate(found)]
+    for rising, sign in ((True, 1), (False, -1)):
+        accuracies = sorted((0.2, 0.4, 0.6, 0.9), reverse=not rising)
+        *_, last = audit(trials, dict(enumerate(accuracies)))
+        assert (last.score, last.better, last.spearman) == ("ami_shuffled", "either", sign)
+
+
 def test_indicators_have_the_directions_of_the_page_on_fitness_or_no_row() -> None:
     """Those without one: the number of clusters, which is best at Zipf's, and what a score cost."""
     page = (Path(__file__).parents[2] / "docs" / "fitness.md").read_text(encoding="utf-8")
     good = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (\w+)", page, re.MULTILINE))
-    words = {"lower": "low", "higher": "high", "near 1": "near"}
+    words = {"lower": "low", "higher": "high", "near 1": "near", "either": "either"}
     for name in DIRECTIONS.keys() - {"fitness"}:
         assert good[name] == words[DIRECTIONS[name]], name
 
