@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.streams import Stream
+from evossl.validation import explain
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
 Weight = float | tuple[float, float]
@@ -22,7 +23,8 @@ IGNORES_HELP = """`ignores` is missing: what must the encoder not tell apart? No
   ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
   ignores: [crop, time]           ranks encoders by appearance: what it looks like, whatever happens
 Words: colour, crop, flip, time, speed, noise. Training views and the fitness both follow it.
-Add one of the two lines at the top of the space, or pass --ignores colour,crop,time."""
+Add one of the two lines at the top of the space, or pass --ignores colour,crop,time.
+`evossl init --data VIDEOS --out space.yaml` asks, and shows what each does to clips of yours."""
 
 
 class Model(BaseModel):
@@ -221,57 +223,8 @@ def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
     try:
         return SearchSpace.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = explain(error, SearchSpace, "space")
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
-
-
-NEEDS = {
-    "missing": "is missing",
-    "tuple_type": "needs a list, [{input}]",
-    "model_type": "needs a mapping of keys, {{key: value}}, got {input!r}",
-    "dict_type": "needs a mapping, {{name: ...}}, got {input!r}",
-    "int_type": "needs a whole number, got {input!r}",
-    "int_parsing": "needs a whole number, got {input!r}",
-    "int_from_float": "needs a whole number, got {input!r}",
-    "float_type": "needs a number, got {input!r}",
-    "float_parsing": "needs a number, got {input!r}",
-    "bool_type": "needs true or false, got {input!r}",
-    "bool_parsing": "needs true or false, got {input!r}",
-    "string_type": "needs a word, got {input!r}",
-    "greater_than": "must be over {gt}, got {input}",
-    "greater_than_equal": "must be at least {ge}, got {input}",
-    "less_than_equal": "must be at most {le}, got {input}",
-    "value_error": "{error}",
-}
-"""What to do about each of pydantic's errors, in words of this house."""
-
-
-def _explain(problem: Any) -> str:
-    """One line for one pydantic error: the key, what is wrong, the nearest right word."""
-    where = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        *parents, last = where
-        return f"{'.'.join(parents) or 'space'}: {unknown('key', last, _keys(parents))}"
-    named = [part for part in where if not part.isdigit()]
-    key = ".".join(named) or "space"
-    if problem["type"] in ("enum", "literal_error"):
-        known = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        kind = "stream" if key == "streams" else "word"
-        return f"{key}: {unknown(kind, str(problem['input']), known)}"
-    if problem["type"] not in NEEDS:
-        return f"{key}: {problem['msg']}"
-    values = {"input": problem["input"], **problem.get("ctx", {})}
-    return f"{key}: {NEEDS[problem['type']].format(**values)}"
-
-
-def _keys(parents: list[str]) -> list[str]:
-    """The keys a mapping at this place of a space may have."""
-    model: Any = SearchSpace
-    for part in parents:
-        if part == "tasks":
-            return list(TaskChoice.model_fields)
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
 
 
 def spaces_folder() -> Path:

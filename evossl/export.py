@@ -23,6 +23,7 @@ from evossl.errors import RunError, UserError
 from evossl.files import write_atomically
 from evossl.preprocess import Clean, prepare
 from evossl.streams import Stream
+from evossl.validation import explain
 
 MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)  # as `views` normalises pixels
 FORMAT = 1  # of config.json; a change that older readers would misread adds one
@@ -209,6 +210,8 @@ def load_encoder(path: str | Path) -> VideoEncoder:
     try:
         with torch.device("meta"):  # no weight is drawn that is overwritten anyhow
             encoder = build_encoder(Stream.RGB, config.backbone, seed=0)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}; export it again") from error
     except RuntimeError as error:  # torch: sizes that overflow
         raise UserError(f"{folder / CONFIG}: backbone: cannot be built: {error}") from error
     _check_weights(folder / WEIGHTS, encoder.state_dict(), weights)
@@ -234,7 +237,7 @@ def read_config(folder: Path) -> EncoderConfig:
             "`evossl export` writes"
         ) from error
     except ValueError as error:
-        raise UserError(f"{file}: damaged, not JSON: {error}; export it again") from error
+        raise UserError(f"{file}: damaged, not JSON; export it again") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else None
         raise UserError(
@@ -244,9 +247,8 @@ def read_config(folder: Path) -> EncoderConfig:
     try:
         return EncoderConfig.model_validate(raw)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise UserError(f"{file}: {key}: {problem['msg']}; export it again") from None
+        first, *_ = explain(error, EncoderConfig, "encoder")
+        raise UserError(f"{file}: {first}; export it again") from None
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

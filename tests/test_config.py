@@ -117,8 +117,9 @@ def test_overrides_replace_keys_of_the_file_and_are_checked_as_it_is() -> None:
 def test_ignores_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("tasks: {simclr: {}}\n")
-    with pytest.raises(UserError, match="what must the encoder not tell apart"):
+    with pytest.raises(UserError, match="what must the encoder not tell apart") as caught:
         load_space(file)
+    assert "`evossl init --data VIDEOS" in str(caught.value)
     assert load_space(file, {"ignores": ["crop", "time"]}).ignores == ("crop", "time")
 
 

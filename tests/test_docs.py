@@ -106,6 +106,16 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     assert not [link for link in local if not (page.parent / link).exists()]
 
 
+def test_the_table_of_layers_names_every_module() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    _, table = page.split("| layer | modules | knows |")
+    rows = [row.split("|")[2] for row in table.split("\n\n")[0].splitlines()[2:]]
+    named = re.findall(r"`(\w+)`", " ".join(rows))
+    files = [path.stem for path in (ROOT / "evossl").glob("[!_]*.py")]
+    folders = [path.parent.name for path in (ROOT / "evossl").glob("*/__init__.py")]
+    assert sorted(named) == sorted(files + folders)
+
+
 def test_the_readme_s_two_commands_are_the_makefile_s() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^ +make (\w+)", readme, re.MULTILINE)[:2] == ["demo", "test"]

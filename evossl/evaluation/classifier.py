@@ -12,6 +12,7 @@ from evossl.errors import UserError
 from evossl.evaluation.finetune import Classifier
 from evossl.export import export_encoder, load_encoder
 from evossl.files import write_atomically
+from evossl.validation import explain
 
 ENCODER, HEAD, CONFIG = "encoder", "head.safetensors", "classifier.json"
 
@@ -62,8 +63,11 @@ def load_classifier(path: str | Path) -> Classifier:
             f"{folder / CONFIG}: cannot be read ({error.strerror}); a classifier is the folder "
             "that `evossl finetune` writes"
         ) from error
-    except (ValidationError, ValueError) as error:
-        raise UserError(f"{folder / CONFIG}: damaged: {error}; fine-tune again") from error
+    except ValidationError as error:
+        first, *_ = explain(error, ClassifierConfig, "classifier")
+        raise UserError(f"{folder / CONFIG}: damaged: {first}; fine-tune again") from error
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG}: damaged, not JSON; fine-tune again") from error
     model = Classifier(load_encoder(folder / ENCODER), config.classes)
     try:
         model.head.load_state_dict(load_file(folder / HEAD))

@@ -17,6 +17,7 @@ from evossl.errors import UserError
 from evossl.runfolder import RunInfo, read_run
 from evossl.search.table import TrialRow, read_table
 from evossl.training.history import read_history
+from evossl.validation import explain
 from evossl.video.index import Index, Video
 
 T = TypeVar("T")
@@ -190,9 +191,11 @@ def _model(faults: list[str], path: Path, kind: type[M]) -> M | None:
     try:
         return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        faults.append(f"{path}: not as evossl writes it: {_first(error)}")
-    except (OSError, ValueError) as error:
-        faults.append(f"{path}: cannot be read: {error}")
+        faults.append(_wrong(path, error, kind))
+    except OSError as error:
+        faults.append(f"{path}: cannot be read: {error.strerror}")
+    except ValueError:
+        faults.append(f"{path}: damaged, not JSON")
     return None
 
 
@@ -220,16 +223,15 @@ def _history(place: Path) -> list[Step]:
     try:
         return [Step.model_validate(line) for line in read_history(path)]
     except ValidationError as error:
-        raise ValueError(f"{path}: not as evossl writes it: {_first(error)}") from error
+        raise ValueError(_wrong(path, error, Step)) from error
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON lines: {error}") from error
+        raise ValueError(f"{path}: damaged, not JSON lines") from error
 
 
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, and where."""
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    return f"{where}: {problem['msg']}" if where else problem["msg"]
+def _wrong(path: Path, error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first thing that is wrong in a file."""
+    first, *_ = explain(error, kind, "all of it")
+    return f"{path}: not as evossl writes it: {first}"
 
 
 def _index(
