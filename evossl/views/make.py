@@ -113,8 +113,10 @@ class _Workshop:
         if view.stream == Stream.FLOW:
             still = replace(view, jitter_frames=False)  # a jumping camera would drown the motion
             gray = luma(self._crop(still, time, space))
-            halves = 2 if view.time.hole else 1
-            return _flow(gray, view.pieces if segments_come_apart(view) else halves)
+            if view.time.hole:  # the first half is the longer one of an odd number
+                halves = gray.tensor_split([(gray.shape[1] + 1) // 2], dim=1)
+                return torch.cat([_flow(half, 1) for half in halves], dim=2)
+            return _flow(gray, view.pieces if segments_come_apart(view) else 1)
         x = self._crop(view, time, space)
         if view.stream == Stream.GRAY:
             x = luma(x)

@@ -176,12 +176,14 @@ def test_past_and_future_of_one_window_follow_on(timed, settings) -> None:
     assert (shown == shown[:, :1] + torch.arange(8)).all()
 
 
+@pytest.mark.parametrize(("before", "after"), [(4, 4), (3, 2)])
 def test_what_stands_in_a_hole_is_between_the_halves_and_flow_does_not_cross_it(
-    noisy, settings
+    noisy, settings, before: int, after: int
 ) -> None:
-    whole = Time(frames=8, hole=3)
-    first, hole = Time(frames=4, window=11), Time(frames=3, offset=4, window=11)
-    last = Time(frames=4, offset=7, window=11)
+    window = before + 3 + after
+    whole = Time(frames=before + after, hole=3)
+    first, hole = Time(frames=before, window=window), Time(frames=3, offset=before, window=window)
+    last = Time(frames=after, offset=before + 3, window=window)
     views = [View(Stream.FLOW, time, WEAK) for time in (whole, first, last)]
     made = make([*views, View(Stream.FLOW, hole, WEAK)], noisy(), settings(), seed=0, step=0)
     both = torch.cat([made[view.pixels].pixels for view in views[1:]], dim=2)
