@@ -107,3 +107,8 @@ class EncoderShape:
     width: int
     maps: Mapping[str, tuple[int, int, int, int]]
     input: tuple[int, int, int, int]
+
+    @property
+    def last_map(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of the last stage's map."""
+        return list(self.maps.values())[-1]

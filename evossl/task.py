@@ -68,9 +68,14 @@ class Place:
         return self.streams[0]
 
     @property
+    def shape(self) -> EncoderShape:
+        """What the first stream's encoder gives."""
+        return self.shapes[self.stream]
+
+    @property
     def width(self) -> int:
         """D of the first stream's embedding."""
-        return self.shapes[self.stream].width
+        return self.shape.width
 
     @property
     def name(self) -> str:
@@ -129,6 +134,11 @@ class SeenView:
         assert self.features is not None, "a view with encoder=None has pixels only"
         return self.features.maps
 
+    @property
+    def last_map(self) -> Tensor:
+        """The last stage's map, (B, C, T, H, W); sound (B, C, 1, F, T)."""
+        return list(self.maps.values())[-1]
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -150,6 +160,10 @@ class Seen:
 
     def __getitem__(self, name: str) -> SeenView:
         return self.views[name]
+
+    def embeddings(self, *names: str) -> list[Tensor]:
+        """Return the embedding of each of the named views."""
+        return [self.views[name].embedding_BD for name in names]
 
 
 class Task(nn.Module):

@@ -38,5 +38,5 @@ class BarlowTwins(Task):
         return clips_of_a_video(self.place.stream, rho=2)
 
     def loss(self, seen: Seen) -> Tensor:
-        x_BD, y_BD = (self.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+        x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
         return cross_correlation(x_BD, y_BD, self.redundancy)

@@ -12,7 +12,7 @@ from torch import Tensor
 from evossl.encoders.bootstrap import Bootstrap
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.views.recipes import clips_of_a_video, seen_slowly
 from evossl.views.spec import View
 
 
@@ -24,15 +24,12 @@ class BYOL(Task):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.clips = clips_of_a_video(place.stream, rho=2)
-        self.slow = clips_of_a_video(place.stream, rho=2, encoder="momentum")
+        self.slow = seen_slowly(self.clips)
         self.bootstrap = Bootstrap(place.width)
         self.bootstrap.target = self.momentum(self.bootstrap.project)
 
     def views(self) -> dict[str, View]:
-        return self.clips | {f"slow {name}": view for name, view in self.slow.items()}
+        return self.clips | self.slow
 
     def loss(self, seen: Seen) -> Tensor:
-        student = (seen[name].embedding_BD for name in self.clips)
-        slow = (seen[f"slow {name}"].embedding_BD for name in self.slow)
-        loss: Tensor = self.bootstrap(student, slow)
-        return loss
+        return self.bootstrap.loss(seen.embeddings(*self.clips), seen.embeddings(*self.slow))

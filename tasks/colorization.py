@@ -40,12 +40,10 @@ class Colorization(Task):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        shape = place.shapes[place.stream]
-        _, frames, height, width = shape.input
-        self.last = list(shape.maps)[-1]
+        _, frames, height, width = place.shape.input
         num_colours = len(palette())
         wanted = num_colours, ceil(frames / FRAME_STEP), height // SHRINK, width // SHRINK
-        self.decoder = ClipDecoder(shape.maps[self.last], wanted)
+        self.decoder = ClipDecoder(place.shape.last_map, wanted)
         self.shares = Shares(num_colours)
 
     def views(self) -> dict[str, View]:
@@ -57,7 +55,7 @@ class Colorization(Task):
         }
 
     def loss(self, seen: Seen) -> Tensor:
-        logit_BQX = self.decoder(seen["luma"].maps[self.last]).flatten(2)
+        logit_BQX = self.decoder(seen["luma"].last_map).flatten(2)
         return colour_cross_entropy(logit_BQX, _colours(seen), rarity(self.shares.share_Q))
 
     def after_step(self, seen: Seen) -> None:

@@ -5,65 +5,17 @@ CVPR 2020). After Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016 (g
 
 On every ordered pair of streams but RGB to grayscale, which is a fixed sum of the channels.
 
-Shapes: B clip, C channel, T time, H height, W width, F mel band.
-
 Should learn: motion.
 """
 
 from torch import Tensor, nn
 
+from evossl.encoders.bridge import Bridge
 from evossl.encoders.heads import ClipDecoder
 from evossl.losses.distance import squared_error
-from evossl.losses.maps import time_series
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, arrows
 from evossl.views.spec import WEAK, View
-
-SEED_CHANNELS = 32
-IMAGE_SHRINK = 16  # an image's seed is this much smaller than the image
-SOUND_SHRINK = 8  # sound's seed has this much fewer mel bands
-
-
-class Bridge(nn.Module):
-    """Lifts each time step of a map to a small plane, between sound and images.
-
-    A mel band is no row of an image, so only time is carried over: the map is averaged over the
-    other axes, and a linear layer gives each step a plane of the target's kind.
-
-    Args:
-        source: its stream.
-        map_shape: (C, T, H, W) of the source's map; sound (C, 1, F, T).
-        out_shape: (C, T, H, W) of the target; sound (1, 1, F, T).
-    """
-
-    def __init__(
-        self,
-        source: Stream,
-        map_shape: tuple[int, int, int, int],
-        out_shape: tuple[int, int, int, int],
-    ) -> None:
-        super().__init__()
-        self.source = source
-        channels, num_frames, _, num_mel_steps = map_shape
-        _, _, height, width = out_shape
-        if source is Stream.AUDIO:
-            plane = max(1, height // IMAGE_SHRINK), max(1, width // IMAGE_SHRINK)
-            self.shape = (SEED_CHANNELS, num_mel_steps, *plane)
-            self.lift = nn.Linear(channels, SEED_CHANNELS * plane[0] * plane[1])
-        else:
-            num_bands = max(1, height // SOUND_SHRINK)
-            self.shape = (SEED_CHANNELS, 1, num_bands, num_frames)
-            self.lift = nn.Linear(channels, SEED_CHANNELS * num_bands)
-
-    def forward(self, map_BCTHW: Tensor) -> Tensor:
-        """Return the seed (B, *self.shape)."""
-        series_BCT = time_series(map_BCTHW, self.source)
-        lifted_BTX: Tensor = self.lift(series_BCT.transpose(1, 2))
-        num_clips, num_steps, _ = lifted_BTX.shape
-        by_step = lifted_BTX.reshape(num_clips, num_steps, SEED_CHANNELS, self.shape[2], -1)
-        if self.source is Stream.AUDIO:
-            return by_step.transpose(1, 2)  # (B, T, C, H, W) to (B, C, T, H, W)
-        return by_step.permute(0, 2, 4, 3, 1)  # (B, T, C, F, 1) to (B, C, 1, F, T)
 
 
 class CrossModalTransfer(Task):
@@ -74,13 +26,12 @@ class CrossModalTransfer(Task):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         source, target = place.streams
-        maps, wanted = place.shapes[source].maps, place.shapes[target].input
-        self.last = list(maps)[-1]
+        start, wanted = place.shape.last_map, place.shapes[target].input
         if Stream.AUDIO in place.streams:
-            bridge = Bridge(source, maps[self.last], wanted)
+            bridge = Bridge(source, start, wanted)
             self.decoder: nn.Module = nn.Sequential(bridge, ClipDecoder(bridge.shape, wanted))
         else:
-            self.decoder = ClipDecoder(maps[self.last], wanted)
+            self.decoder = ClipDecoder(start, wanted)
 
     def views(self) -> dict[str, View]:
         source, target = self.place.streams
@@ -90,4 +41,4 @@ class CrossModalTransfer(Task):
         }
 
     def loss(self, seen: Seen) -> Tensor:
-        return squared_error(self.decoder(seen["source"].maps[self.last]), seen["target"].pixels)
+        return squared_error(self.decoder(seen["source"].last_map), seen["target"].pixels)

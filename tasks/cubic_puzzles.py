@@ -35,7 +35,7 @@ class CubicPuzzles(Task):
         stream = self.place.stream
         return {
             "space": puzzle(stream, QUARTERS),
-            "time": segments_of_time(stream, self.place.shapes[stream].input),
+            "time": segments_of_time(stream, self.place.shape.input),
         }
 
     def loss(self, seen: Seen) -> Tensor:

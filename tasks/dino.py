@@ -13,7 +13,7 @@ from torch import Tensor
 from evossl.encoders.self_distillation import SelfDistillation
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video, local_crops
+from evossl.views.recipes import clips_of_a_video, local_crops, seen_slowly
 from evossl.views.spec import View
 
 
@@ -39,10 +39,10 @@ class Dino(Task):
         warmup: float = 0.1,
     ) -> None:
         super().__init__(place)
-        stream, shape = place.stream, place.shapes[place.stream].input
-        whole = clips_of_a_video(stream, rho=2, encoder="momentum")
-        self.student = clips_of_a_video(stream, rho=2) | local_crops(stream, shape, local)
-        self.teacher = {f"teacher {name}": view for name, view in whole.items()}
+        stream, shape = place.stream, place.shape.input
+        whole = clips_of_a_video(stream, rho=2)
+        self.student = whole | local_crops(stream, shape, local)
+        self.teacher = seen_slowly(whole, prefix="teacher")
         self.distil = SelfDistillation(place.width, clusters, temperature, warmup)
         self.distil.teacher = self.momentum(self.distil.student)
 
@@ -50,15 +50,11 @@ class Dino(Task):
         return self.student | self.teacher
 
     def loss(self, seen: Seen) -> Tensor:
-        student = [seen[name].embedding_BD for name in self.student]
-        loss: Tensor = self.distil(student, self._taught(seen), seen.progress)
-        return loss
+        student, taught = seen.embeddings(*self.student), seen.embeddings(*self.teacher)
+        return self.distil.loss(student, taught, seen.progress)
 
     def after_backward(self, progress: float) -> None:
         self.distil.last.hold(progress)
 
     def after_step(self, seen: Seen) -> None:
-        self.distil.update(self._taught(seen))
-
-    def _taught(self, seen: Seen) -> list[Tensor]:
-        return [seen[name].embedding_BD for name in self.teacher]
+        self.distil.update(seen.embeddings(*self.teacher))

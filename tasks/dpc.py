@@ -46,10 +46,8 @@ class DPC(Task):
         if not 0 < predicted < blocks:
             raise ValueError(f"predicted is 1 or more and less than blocks, got {predicted}")
         self.blocks, self.predicted = blocks, predicted
-        shape = place.shapes[place.stream]
-        self.frames = shape.input[1]
-        self.last = list(shape.maps)[-1]
-        channels, _, height, width = shape.maps[self.last]
+        self.frames = place.shape.input[1]
+        channels, _, height, width = place.shape.last_map
         self.size = (min(height, MOST_PLACES), min(width, MOST_PLACES))
         self.squeeze = nn.Conv2d(channels, CHANNELS, 1)
         self.remember = ConvGRU(CHANNELS)
@@ -64,7 +62,7 @@ class DPC(Task):
         return {"blocks": View(stream, time, STRONG, pieces=blocks, jitter_frames=jitter)}
 
     def loss(self, seen: Seen) -> Tensor:
-        block_BNCHW = self._blocks(seen["blocks"].maps[self.last])
+        block_BNCHW = self._blocks(seen["blocks"].last_map)
         past, future = block_BNCHW[:, : -self.predicted], block_BNCHW[:, -self.predicted :]
         return dense_predictive(_places(self._predictions(past)), _places(future))
 

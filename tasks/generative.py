@@ -39,9 +39,7 @@ class Generative(Task):
     def __init__(self, place: Place, ratio: float = 0.9, patch: int = 8) -> None:
         super().__init__(place)
         self.mask = Mask(ratio, patch, tube=True)
-        shape = place.shapes[place.stream]
-        self.last = list(shape.maps)[-1]
-        self.decoder = ClipDecoder(shape.maps[self.last], shape.input)
+        self.decoder = ClipDecoder(place.shape.last_map, place.shape.input)
 
     def views(self) -> dict[str, View]:
         return masked_and_whole(self.place.stream, self.mask, whole=None)
@@ -49,5 +47,5 @@ class Generative(Task):
     def loss(self, seen: Seen) -> Tensor:
         masked = seen["masked"]
         assert masked.applied.mask_BTHW is not None, "a masked view has a mask"
-        decoded = self.decoder(masked.maps[self.last])
+        decoded = self.decoder(masked.last_map)
         return masked_pixels(decoded, seen["whole"].pixels, masked.applied.mask_BTHW)

@@ -23,13 +23,10 @@ class Interpolation(Task):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        shape = place.shapes[place.stream]
-        channels, self.num_shown, height, width = shape.input
+        channels, self.num_shown, height, width = place.shape.input
         self.num_between = max(1, self.num_shown // 2)
-        self.last = list(shape.maps)[-1]
-        self.decoder = ClipDecoder(
-            shape.maps[self.last], (channels, self.num_between, height, width)
-        )
+        missing = (channels, self.num_between, height, width)
+        self.decoder = ClipDecoder(place.shape.last_map, missing)
 
     def views(self) -> dict[str, View]:
         window, before = self.num_shown + self.num_between, (self.num_shown + 1) // 2
@@ -41,4 +38,4 @@ class Interpolation(Task):
         }
 
     def loss(self, seen: Seen) -> Tensor:
-        return squared_error(self.decoder(seen["ends"].maps[self.last]), seen["between"].pixels)
+        return squared_error(self.decoder(seen["ends"].last_map), seen["between"].pixels)

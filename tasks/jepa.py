@@ -35,19 +35,17 @@ class JEPA(Task):
 
     def __init__(self, place: Place, ratio: float = 0.75) -> None:
         super().__init__(place)
-        shape = place.shapes[place.stream]
-        self.mask = Mask(ratio, patch=max(1, shape.input[-1] // BLOCKS), tube=True)
-        self.last = list(shape.maps)[-1]
-        channels, *size = shape.maps[self.last]
-        self.size = (size[0], size[1], size[2])
+        self.mask = Mask(ratio, patch=max(1, place.shape.input[-1] // BLOCKS), tube=True)
+        channels, frames, height, width = place.shape.last_map
+        self.size = (frames, height, width)
         self.predict = MapPredictor(channels)
 
     def views(self) -> dict[str, View]:
         return masked_and_whole(self.place.stream, self.mask, whole="momentum")
 
     def loss(self, seen: Seen) -> Tensor:
-        masked, target = seen["masked"], seen["whole"].maps[self.last]
+        masked, target = seen["masked"], seen["whole"].last_map
         assert masked.applied.mask_BTHW is not None, "a masked view has a mask"
         share_BTHW = hidden_share(masked.applied.mask_BTHW, self.size)
-        predicted = self.predict(masked.maps[self.last], share_BTHW)
+        predicted = self.predict(masked.last_map, share_BTHW)
         return masked_features(predicted, target, share_BTHW)

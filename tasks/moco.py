@@ -40,8 +40,7 @@ class MoCo(Task):
 
     def loss(self, seen: Seen) -> Tensor:
         query, key = ({name: seen[name].embedding_BD} for name in ("query", "key"))
-        loss: Tensor = self.contrast(query, key, seen.video_id_B)
-        return loss
+        return self.contrast.loss(query, key, seen.video_id_B)
 
     def after_step(self, seen: Seen) -> None:
         self.contrast.update({"key": seen["key"].embedding_BD}, seen.video_id_B)

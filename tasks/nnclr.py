@@ -47,7 +47,7 @@ class NNCLR(Task):
         return clips_of_a_video(self.place.stream, rho=2)
 
     def loss(self, seen: Seen) -> Tensor:
-        x_BD, y_BD = (self.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+        x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
         return (self._half(x_BD, y_BD, seen) + self._half(y_BD, x_BD, seen)) / 2
 
     def _half(self, first_BD: Tensor, second_BD: Tensor, seen: Seen) -> Tensor:

@@ -42,7 +42,7 @@ class OrderBinary(Task):
         """Four, or the number nearest to it that cuts the clip's frames into equal segments."""
         if self.place.stream is Stream.AUDIO:
             return SEGMENTS
-        num_frames = self.place.shapes[self.place.stream].input[1]
+        num_frames = self.place.shape.input[1]
         equal = [n for n in range(FEWEST_SEGMENTS, num_frames + 1) if num_frames % n == 0]
         return min(equal, key=lambda n: abs(n - SEGMENTS), default=SEGMENTS)
 

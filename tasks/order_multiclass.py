@@ -30,7 +30,7 @@ class OrderMulticlass(Task):
 
     def views(self) -> dict[str, View]:
         stream = self.place.stream
-        return {"pieces": segments_of_time(stream, self.place.shapes[stream].input)}
+        return {"pieces": segments_of_time(stream, self.place.shape.input)}
 
     def loss(self, seen: Seen) -> Tensor:
         return self.head.loss(seen["pieces"].embedding_BD, seen["pieces"].applied)

@@ -23,13 +23,11 @@ class Reconstruction(Task):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        shape = place.shapes[place.stream]
-        self.last = list(shape.maps)[-1]
-        self.decoder = ClipDecoder(shape.maps[self.last], shape.input)
+        self.decoder = ClipDecoder(place.shape.last_map, place.shape.input)
 
     def views(self) -> dict[str, View]:
         return {"clip": View(self.place.stream, space=WEAK)}
 
     def loss(self, seen: Seen) -> Tensor:
         clip = seen["clip"]
-        return squared_error(self.decoder(clip.maps[self.last]), clip.pixels)
+        return squared_error(self.decoder(clip.last_map), clip.pixels)

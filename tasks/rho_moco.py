@@ -13,7 +13,7 @@ from torch import Tensor
 from evossl.encoders.momentum_contrast import MomentumContrast
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.views.recipes import clips_of_a_video, seen_slowly
 from evossl.views.spec import View
 
 
@@ -34,20 +34,18 @@ class RhoMoCo(Task):
     ) -> None:
         super().__init__(place)
         self.clips = clips_of_a_video(place.stream, rho)
-        self.slow = clips_of_a_video(place.stream, rho, encoder="momentum")
         self.contrast = MomentumContrast(place.width, 2, queue, temperature)
         self.contrast.target = self.momentum(self.contrast.project)
 
     def views(self) -> dict[str, View]:
-        return self.clips | {f"slow {name}": view for name, view in self.slow.items()}
+        return self.clips | seen_slowly(self.clips)
 
     def loss(self, seen: Seen) -> Tensor:
         student = {name: seen[name].embedding_BD for name in self.clips}
-        loss: Tensor = self.contrast(student, self._slow(seen), seen.video_id_B)
-        return loss
+        return self.contrast.loss(student, self._slow(seen), seen.video_id_B)
 
     def after_step(self, seen: Seen) -> None:
         self.contrast.update(self._slow(seen), seen.video_id_B)
 
     def _slow(self, seen: Seen) -> dict[str, Tensor]:
-        return {name: seen[f"slow {name}"].embedding_BD for name in self.slow}
+        return {name: seen[f"slow {name}"].embedding_BD for name in self.clips}

@@ -43,5 +43,5 @@ class RhoSimCLR(Task):
         return self.clips
 
     def loss(self, seen: Seen) -> Tensor:
-        projected = [self.project(seen[name].embedding_BD) for name in self.clips]
+        projected = [self.project(x_BD) for x_BD in seen.embeddings(*self.clips)]
         return nt_xent_of_views(torch.stack(projected), self.temperature)

@@ -50,14 +50,10 @@ class RhoSwaV(Task):
         self.swap.prototypes.normalise()
 
     def loss(self, seen: Seen) -> Tensor:
-        loss: Tensor = self.swap(self._embeddings(seen))
-        return loss
+        return self.swap.loss(seen.embeddings(*self.clips))
 
     def after_backward(self, progress: float) -> None:
         self.swap.prototypes.hold(progress)
 
     def after_step(self, seen: Seen) -> None:
-        self.swap.remember(self._embeddings(seen), seen.video_id_B)
-
-    def _embeddings(self, seen: Seen) -> list[Tensor]:
-        return [seen[name].embedding_BD for name in self.clips]
+        self.swap.remember(seen.embeddings(*self.clips), seen.video_id_B)

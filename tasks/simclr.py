@@ -15,7 +15,8 @@ from evossl.encoders.heads import mlp
 from evossl.losses.contrastive import nt_xent
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.spec import STRONG, View
+from evossl.views.recipes import clips_of_a_video
+from evossl.views.spec import View
 
 PROJECTED = 128
 
@@ -36,8 +37,8 @@ class SimCLR(Task):
         self.project = mlp([place.width, place.width, PROJECTED])
 
     def views(self) -> dict[str, View]:
-        return {str(draw): View(self.place.stream, space=STRONG, draw=draw) for draw in (0, 1)}
+        return clips_of_a_video(self.place.stream, rho=2)
 
     def loss(self, seen: Seen) -> Tensor:
-        x_BD, y_BD = (self.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+        x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
         return nt_xent(x_BD, y_BD, self.temperature)

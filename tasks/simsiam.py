@@ -35,6 +35,6 @@ class SimSiam(Task):
         return clips_of_a_video(self.place.stream, rho=2)
 
     def loss(self, seen: Seen) -> Tensor:
-        projected = [self.project(seen[draw].embedding_BD) for draw in ("0", "1")]
+        projected = [self.project(x_BD) for x_BD in seen.embeddings("0", "1")]
         predicted = [self.predict(x_BD) for x_BD in projected]
         return negative_cosine(torch.stack(predicted), torch.stack(projected))

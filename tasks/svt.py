@@ -18,11 +18,10 @@ from torch import Tensor
 from evossl.encoders.self_distillation import SelfDistillation
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import local_crops
-from evossl.views.spec import STRONG, Encoder, Time, View
+from evossl.views.recipes import local_crops, seen_slowly
+from evossl.views.spec import STRONG, Time, View
 
 MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
-NUM_GLOBAL = 2
 SLOW_RATES = (2, 4)  # frames of the cache a step, of the second global view, where they fit
 
 
@@ -55,14 +54,9 @@ class SVT(Task):
         super().__init__(place)
         _check(matchings, local)
         asking, asked = ({matching[i] for matching in matchings} for i in (0, -1))
-        self.student = _views(place, asking, local, "student")
-        self.teacher = _views(place, asked, local, "momentum")
-        self.matched_GV = torch.tensor(
-            [
-                [f"{v[0]}->{g[0]}" in matchings and v != g for v in _members(asking, local)]
-                for g in _members(asked, local)
-            ]
-        )
+        self.student = {f"student {n}": v for n, v in _views(place, asking, local).items()}
+        self.teacher = seen_slowly(_views(place, asked, local), prefix="momentum")
+        self.matched_GV = _matched(matchings, local)
         self.distil = SelfDistillation(place.width, clusters, temperature, warmup)
         self.distil.teacher = self.momentum(self.distil.student)
 
@@ -70,18 +64,14 @@ class SVT(Task):
         return self.student | self.teacher
 
     def loss(self, seen: Seen) -> Tensor:
-        student = [seen[name].embedding_BD for name in self.student]
-        loss: Tensor = self.distil(student, self._taught(seen), seen.progress, self.matched_GV)
-        return loss
+        student, taught = seen.embeddings(*self.student), seen.embeddings(*self.teacher)
+        return self.distil.loss(student, taught, seen.progress, self.matched_GV)
 
     def after_backward(self, progress: float) -> None:
         self.distil.last.hold(progress)
 
     def after_step(self, seen: Seen) -> None:
-        self.distil.update(self._taught(seen))
-
-    def _taught(self, seen: Seen) -> list[Tensor]:
-        return [seen[name].embedding_BD for name in self.teacher]
+        self.distil.update(seen.embeddings(*self.teacher))
 
 
 def _check(matchings: Sequence[str], local: int) -> None:
@@ -92,20 +82,23 @@ def _check(matchings: Sequence[str], local: int) -> None:
         raise ValueError(f"{', '.join(matchings)} need {needed} or more local views, got {local}")
 
 
-def _views(place: Place, kinds: set[str], local: int, encoder: Encoder) -> dict[str, View]:
-    """Return the global views, the local ones, or both, as an encoder sees them."""
-    stream, shape = place.stream, place.shapes[place.stream].input
-    slow = View(stream, Time(stride=SLOW_RATES), STRONG, draw=1, encoder=encoder)
-    half = Time(frames=max(2, shape[1] // 2))
-    views = {}
-    if "g" in kinds:
-        views = {"0": View(stream, space=STRONG, encoder=encoder), "1": slow}
+def _views(place: Place, kinds: set[str], local: int) -> dict[str, View]:
+    """Return the global views, the local ones, or both."""
+    stream, shape = place.stream, place.shape.input
+    slow = View(stream, Time(stride=SLOW_RATES), STRONG, draw=1)
+    views = {"0": View(stream, space=STRONG), "1": slow} if "g" in kinds else {}
     if "l" in kinds:
-        views |= local_crops(stream, shape, local, half, slow, encoder)
-    return {f"{encoder} {name}": view for name, view in views.items()}
+        views |= local_crops(stream, shape, local, Time(frames=max(2, shape[1] // 2)), slow)
+    return views
 
 
-def _members(kinds: set[str], local: int) -> list[tuple[str, int]]:
-    """Return each view's kind and number, in the order of `_views`."""
-    counts = {"g": NUM_GLOBAL, "l": local}
-    return [(kind, i) for kind in counts if kind in kinds for i in range(counts[kind])]
+def _matched(matchings: Sequence[str], local: int) -> Tensor:
+    """Return matched_GV, of those views alone that are matched with any."""
+    kinds = [*"gg", *"l" * local]
+    matched = torch.tensor(
+        [
+            [f"{asks}->{asked}" in matchings and v != g for v, asks in enumerate(kinds)]
+            for g, asked in enumerate(kinds)
+        ]
+    )
+    return matched[matched.any(dim=1)][:, matched.any(dim=0)]

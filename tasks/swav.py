@@ -39,7 +39,7 @@ class SwaV(Task):
         queue: int = 0,
     ) -> None:
         super().__init__(place)
-        stream, shape = place.stream, place.shapes[place.stream].input
+        stream, shape = place.stream, place.shape.input
         self.whole = clips_of_a_video(stream, rho=2)
         self.local = local_crops(stream, shape, local)
         self.swap = SwappedPrediction(place.width, len(self.whole), prototypes, epsilon, queue)
@@ -51,15 +51,10 @@ class SwaV(Task):
         self.swap.prototypes.normalise()
 
     def loss(self, seen: Seen) -> Tensor:
-        local = [seen[name].embedding_BD for name in self.local]
-        loss: Tensor = self.swap(self._whole(seen), local)
-        return loss
+        return self.swap.loss(seen.embeddings(*self.whole), seen.embeddings(*self.local))
 
     def after_backward(self, progress: float) -> None:
         self.swap.prototypes.hold(progress)
 
     def after_step(self, seen: Seen) -> None:
-        self.swap.remember(self._whole(seen), seen.video_id_B)
-
-    def _whole(self, seen: Seen) -> list[Tensor]:
-        return [seen[name].embedding_BD for name in self.whole]
+        self.swap.remember(seen.embeddings(*self.whole), seen.video_id_B)

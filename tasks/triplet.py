@@ -47,5 +47,5 @@ class Triplet(Task):
         return clips_of_a_video(self.place.stream, rho=2)
 
     def loss(self, seen: Seen) -> Tensor:
-        x_BD, y_BD = (unit(self.project(seen[draw].embedding_BD)) for draw in ("0", "1"))
+        x_BD, y_BD = (unit(self.project(x)) for x in seen.embeddings("0", "1"))
         return triplet(x_BD, y_BD, self.margin, self.choose)

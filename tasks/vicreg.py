@@ -47,5 +47,5 @@ class VICReg(Task):
         return clips_of_a_video(self.place.stream, rho=2)
 
     def loss(self, seen: Seen) -> Tensor:
-        x_BD, y_BD = (self.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+        x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
         return vicreg(x_BD, y_BD, *self.weights)

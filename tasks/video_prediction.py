@@ -36,13 +36,9 @@ class VideoPrediction(Task):
     def __init__(self, place: Place, gradients: float = 0.0) -> None:
         super().__init__(place)
         self.gradients = gradients
-        shape = place.shapes[place.stream]
-        channels, self.num_past, height, width = shape.input
+        channels, self.num_past, height, width = place.shape.input
         self.num_future = max(1, self.num_past // 2)
-        self.last = list(shape.maps)[-1]
-        self.decoder = ClipDecoder(
-            shape.maps[self.last], (channels, self.num_future, height, width)
-        )
+        self.decoder = ClipDecoder(place.shape.last_map, (channels, self.num_future, height, width))
 
     def views(self) -> dict[str, View]:
         window = self.num_past + self.num_future
@@ -54,7 +50,7 @@ class VideoPrediction(Task):
         }
 
     def loss(self, seen: Seen) -> Tensor:
-        predicted, future = self.decoder(seen["past"].maps[self.last]), seen["future"].pixels
+        predicted, future = self.decoder(seen["past"].last_map), seen["future"].pixels
         loss = squared_error(predicted, future)
         if self.gradients:
             loss = loss + self.gradients * gradient_difference(predicted, future)

@@ -35,7 +35,7 @@ class Bootstrap(nn.Module):
         self.project = mlp([width, hidden, projected])
         self.predict = mlp([projected, hidden, projected])
 
-    def forward(self, student: Iterable[Tensor], slow: Iterable[Tensor]) -> Tensor:
+    def loss(self, student: Iterable[Tensor], slow: Iterable[Tensor]) -> Tensor:
         """Return |prediction - target|^2 on the unit sphere, over ordered pairs of views.
 
         Args:

@@ -40,7 +40,7 @@ class MomentumContrast(nn.Module):
         self.project = mlp([width, *[width] * hidden, PROJECTED], norm=False)
         self.queue = Queue(queue, PROJECTED)
 
-    def forward(
+    def loss(
         self, student: Mapping[str, Tensor], slow: Mapping[str, Tensor], video_id_B: Tensor
     ) -> Tensor:
         """Return InfoNCE averaged over pairs of (query, key) of different views.

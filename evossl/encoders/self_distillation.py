@@ -46,7 +46,7 @@ class SelfDistillation(nn.Module):
         self.centre_K: Tensor
         self.register_buffer("centre_K", torch.zeros(clusters))
 
-    def forward(
+    def loss(
         self,
         student: Sequence[Tensor],
         teacher: Sequence[Tensor],

@@ -43,7 +43,7 @@ class SwappedPrediction(nn.Module):
         self.queue_size = queue
         self.queue = Queue(queue, whole * PROJECTED) if queue else None
 
-    def forward(self, whole: Sequence[Tensor], local: Sequence[Tensor] = ()) -> Tensor:
+    def loss(self, whole: Sequence[Tensor], local: Sequence[Tensor] = ()) -> Tensor:
         """Return the loss.
 
         Args:

@@ -3,6 +3,9 @@
 Shapes: C channel, T frame, H height, W width.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from evossl.streams import Stream
 from evossl.views.spec import STRONG, WEAK, Cells, Channels, Encoder, Mask, Space, Time, View
 
@@ -14,7 +17,7 @@ WHOLE = Time()
 SEGMENTS = Cells(times=4)
 
 
-def clips_of_a_video(stream: Stream, rho: int, encoder: Encoder = "student") -> dict[str, View]:
+def clips_of_a_video(stream: Stream, rho: int) -> dict[str, View]:
     """Return the strong views "0", "1", ...: `rho` clips of a video, one in two views for rho 1.
 
     Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
@@ -23,7 +26,6 @@ def clips_of_a_video(stream: Stream, rho: int, encoder: Encoder = "student") -> 
     Args:
         stream: of the views.
         rho: 1 to 4. The clips are of different times where the space ignores `time`.
-        encoder: who sees them.
 
     Raises:
         ValueError: another number of clips.
@@ -32,9 +34,14 @@ def clips_of_a_video(stream: Stream, rho: int, encoder: Encoder = "student") -> 
         raise ValueError(f"rho is the number of clips of a video, 1 to {MOST_CLIPS}, got {rho}")
     times = (0, 0) if rho == 1 else range(rho)
     return {
-        str(draw): View(stream, space=STRONG, time_draw=time, space_draw=draw, encoder=encoder)
+        str(draw): View(stream, space=STRONG, time_draw=time, space_draw=draw)
         for draw, time in enumerate(times)
     }
+
+
+def seen_slowly(views: Mapping[str, View], prefix: str = "slow") -> dict[str, View]:
+    """Return "slow 0" for a view "0", ...: the same pixels for the encoder's moving average."""
+    return {f"{prefix} {name}": replace(v, encoder="momentum") for name, v in views.items()}
 
 
 def local_crops(
@@ -43,7 +50,6 @@ def local_crops(
     count: int,
     time: Time = WHOLE,
     within: View | None = None,
-    encoder: Encoder = "student",
 ) -> dict[str, View]:
     """Return the view "local" of `count` small crops at times of their own, none for sound.
 
@@ -56,7 +62,6 @@ def local_crops(
         count: of the crops; 0 for none.
         time: of each.
         within: the view in whose crop and window they lie; None is the whole stretch.
-        encoder: who sees them.
 
     Raises:
         ValueError: a negative count.
@@ -67,8 +72,7 @@ def local_crops(
         return {}
     space = Space("strong", LOCAL_SCALE, local_side(input_shape[-1]))
     draw = MOST_CLIPS  # the draws before it are the clips'
-    view = View(stream, time, space, draw, pieces=count, within=within, encoder=encoder)
-    return {"local": view}
+    return {"local": View(stream, time, space, draw, pieces=count, within=within)}
 
 
 def local_side(side: int) -> int:
