@@ -3,8 +3,10 @@
 Shapes: B clip, D embedding, N segment.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -50,6 +52,10 @@ SHAPES: Mapping[Stream, EncoderShape] = {
 
 TEACHER = Teacher("teacher", width=28)
 
+TASKS = Path(os.environ.get("EVOSSL_TASKS", Path(__file__).parent.parent / "examples" / "tasks"))
+"""Tasks that are tested beside the catalogue's: the examples, or a user's own."""
+CATALOGUE = load_catalogue(TASKS)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -62,7 +68,7 @@ class Case:
 
 def all_terms() -> Iterator[Term]:
     """Every task on every place at every variant."""
-    for name, task in load_catalogue().items():
+    for name, task in CATALOGUE.items():
         for site in task.places:
             for variant in task.variants or (None,):
                 yield Term(name, site.streams, site.directed, variant)
@@ -70,7 +76,7 @@ def all_terms() -> Iterator[Term]:
 
 def build(term: Term, seed: int = 0, **options: object) -> Case:
     """The task of a term, initial weights under a seed as the trainer draws them."""
-    kind = load_catalogue()[term.task]
+    kind = CATALOGUE[term.task]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         task = kind(term.place(SHAPES, TEACHER if kind.needs_teacher else None), **options)

@@ -1,4 +1,6 @@
-"""What every task of the catalogue promises, on each of its places: new files are tested at once.
+"""What every task promises, on each of its places: new files are tested at once.
+
+Those of the catalogue and of examples/tasks, in whose place EVOSSL_TASKS may name a user's folder.
 
 Neither `random` nor numpy is among what a task may import, so torch's is the only global RNG.
 """
@@ -17,11 +19,12 @@ from torch import Tensor
 
 from evossl.config import Cache, Clip
 from evossl.streams import Stream
-from evossl.task import Seen, Task, Term, catalogue_root, heads, load_catalogue
+from evossl.task import Seen, Task, Term, catalogue_root, heads
 from evossl.views.sampling import room_for
 from evossl.views.shapes import check_fits
 
-FILES = sorted((catalogue_root() / "tasks").glob("[!_]*.py"))
+FOLDERS = (catalogue_root() / "tasks", hand.TASKS)
+FILES = sorted(file for folder in FOLDERS for file in folder.glob("[!_]*.py"))
 MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.encoders")
 MAY_IMPORT += ("evossl.views.spec", "evossl.views.recipes")
 MAY_IMPORT += ("torch", "collections.abc", "math", "typing")
@@ -55,7 +58,7 @@ def is_student(case: Case, name: str) -> bool:
 
 @by_file
 def test_a_file_is_named_as_its_task_and_its_docstring_names_a_paper(file: Path) -> None:
-    task = load_catalogue()[file.stem]
+    task = hand.CATALOGUE[file.stem]
     module = sys.modules[task.__module__]
     assert task.__module__ == f"evossl_tasks.{file.stem}"
     assert task.__name__.lower() == file.stem.replace("_", "")
@@ -66,7 +69,7 @@ def test_a_file_is_named_as_its_task_and_its_docstring_names_a_paper(file: Path)
 @by_file
 def test_a_docstring_ends_with_the_factors_that_the_task_should_learn(file: Path) -> None:
     """Named before it is measured: motion, appearance and sound are those of `evossl synth`."""
-    *_, last = (sys.modules[load_catalogue()[file.stem].__module__].__doc__ or "").splitlines()
+    *_, last = (sys.modules[hand.CATALOGUE[file.stem].__module__].__doc__ or "").splitlines()
     factor = "(motion|appearance|sound)"
     assert re.fullmatch(rf"Should learn: {factor}(, {factor})*\.", last)
 

@@ -12,7 +12,7 @@ from torch import Generator
 from evossl.config import Backbone
 from evossl.encoders.build import Encoder, build_encoder
 from evossl.streams import EncoderShape, Stream
-from evossl.task import Seen, SeenView, Task, Term, load_catalogue
+from evossl.task import Seen, SeenView, Task, Term
 from evossl.views.make import make
 from evossl.views.shapes import check_fits, input_shape
 from evossl.views.spec import CLEAN, Made, View
@@ -56,7 +56,7 @@ def world() -> World:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tasks = {t.name: load_catalogue()[t.task](t.place(shapes, taught)) for t in TERMS}
+        tasks = {t.name: hand.CATALOGUE[t.task](t.place(shapes, taught)) for t in TERMS}
     views = [view for task in tasks.values() for view in task.views().values()]
     made = make(views, real.moving_bar(num=NUM_CLIPS), real.SETTINGS, seed=0, step=0)
     return World(encoders, teacher, shapes, tasks, made)
@@ -85,4 +85,4 @@ def test_a_term_grades_what_real_encoders_give_and_they_learn_from_it(
 
 @pytest.mark.parametrize("stream", list(Stream))
 def test_the_stages_that_distillation_names_are_the_encoders(world: World, stream: Stream) -> None:
-    assert tuple(world.shapes[stream].maps) == load_catalogue()["distill"].variants
+    assert tuple(world.shapes[stream].maps) == hand.CATALOGUE["distill"].variants

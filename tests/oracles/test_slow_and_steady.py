@@ -1,0 +1,56 @@
+"""The oracle of examples/tasks: docs/adding-a-task.md shows its first test."""
+
+import math
+from dataclasses import replace
+
+import made_by_hand as hand
+import made_by_views as real
+import naive
+import oracle_checks as checks
+import pytest
+import torch
+from edges import EDGES
+
+from evossl.streams import PIXEL_MEAN, PIXEL_SD, Stream
+from evossl.task import Term
+from evossl.views.make import make
+
+RGB = Term("slow_and_steady", (Stream.RGB,))
+CLIPS = ("first", "second", "third")
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
+    case, seen = checks.at_edge(RGB, edge, steady=0.5, margin=0.8)
+    projected = (naive.rows(case.task.project(x_BD)) for x_BD in seen.embeddings(*CLIPS))
+    a, b, c = (torch.tensor([naive.to_unit(row) for row in rows]).double() for rows in projected)
+    slow, steady = naive.max_margin(a, b, 0.8), naive.max_margin(b - a, c - b, 0.8)
+    assert math.isclose(case.task.loss(seen).item(), slow + 0.5 * steady, rel_tol=1e-5)
+
+
+def test_clips_that_all_lie_in_one_point_cost_both_margins() -> None:
+    case = hand.build(RGB, steady=0.5, margin=0.8)
+    seen = hand.show(case.views, scale=0.0)
+    assert math.isclose(case.task.loss(seen).item(), 0.8 + 0.5 * 0.8, rel_tol=1e-5)
+
+
+def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
+    """Frame t is all of brightness 8 t, which no crop changes."""
+    case, clips = hand.build(RGB), real.moving_bar(num=4)
+    length = clips.frames_BLHWC.shape[1]
+    gray_L = (8 * torch.arange(length)).to(torch.uint8)
+    clips = replace(clips, frames_BLHWC=gray_L[:, None, None, None].expand_as(clips.frames_BLHWC))
+    settings = replace(real.SETTINGS, ignores=("crop", "time"))
+    made = make(case.views.values(), clips, settings, seed=0, step=0)
+    shown = [made[case.views[name].pixels] for name in CLIPS]
+    light_BT = torch.cat([clip.pixels.mean(dim=(1, 3, 4)) for clip in shown], dim=1)
+    frame_BT = (light_BT * PIXEL_SD + PIXEL_MEAN) * 255 / 8
+    assert frame_BT.shape == (4, 3 * hand.FRAMES)
+    torch.testing.assert_close(frame_BT.diff(dim=1), torch.ones(4, 23), atol=0.05, rtol=0)
+    crops = [clip.applied.crop_B4 for clip in shown]
+    assert all(not torch.equal(crops[i], crops[j]) for i, j in ((0, 1), (1, 2), (0, 2)))
+
+
+def test_no_margin_is_refused() -> None:
+    with pytest.raises(ValueError, match="the margin is above 0, got 0"):
+        hand.build(RGB, margin=0.0)
