@@ -8,7 +8,7 @@ which a place of sound alone does not know.
 
 Shapes: B clip, D projection.
 
-Should learn: motion.
+Should learn: appearance.
 """
 
 from torch import Tensor
@@ -27,7 +27,8 @@ CLIPS = ("first", "second", "third")
 class SlowAndSteady(Task):
     """Two max-margin losses: of two clips in a row (slow), and of the two steps of three (steady).
 
-    Each clip has a crop and colours of its own, else these would tell which clips belong together.
+    Each clip has a crop of its own, and colours where the space ignores them: a shared crop would
+    tell which clips belong together.
 
     Args:
         place: one stream.
