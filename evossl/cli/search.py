@@ -162,6 +162,8 @@ def search_and_report(
             with ray_session(address) as session:
                 if session.dashboard:
                     say(f"Ray dashboard: {session.dashboard}")
+                elif session.is_local:
+                    say("Ray's dashboard did not start; the search goes on without it")
                 outcome = run_search(out, info, plan, session, bar=bar, say=say)
     except KeyboardInterrupt:
         say(f"\nstopped; nothing finished is lost. Go on with:\n  {resume_command()}")

@@ -38,7 +38,7 @@ TOKEN = "; if the cluster asks for a token, set RAY_AUTH_MODE=token (docs/cluste
 
 @dataclass(frozen=True)
 class Session:
-    """A connected Ray: the dashboard's address (None if it has none), local or a cluster."""
+    """A connected Ray: the dashboard's address (None if it has not started), local or a cluster."""
 
     dashboard: str | None
     is_local: bool
@@ -78,24 +78,27 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
 
     Args:
         address: "auto", "host:port", "ray://host:port"; None starts one here.
-        dashboard: start the local Ray's dashboard, on 127.0.0.1.
+        dashboard: start the local Ray's dashboard, on 127.0.0.1; one that does not start is done
+            without.
 
     Raises:
         RunError: nothing answers at `address`; the machine is too busy for a Ray to start in time.
     """
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
-    logging.getLogger("ray").setLevel(logging.ERROR)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # Of its start Ray says nothing itself: what fails is raised, or is the dashboard alone.
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address is None:
-            context = ray.init(include_dashboard=dashboard, dashboard_host="127.0.0.1", **options)
+            wanted = None if dashboard else False  # True: without a dashboard there is no Ray
+            context = ray.init(include_dashboard=wanted, dashboard_host="127.0.0.1", **options)
         else:
             context = ray.init(address=address, **options)
     except Exception as error:
         if not isinstance(error, FAULTS) and type(error) is not Exception:
             raise
         raise RunError(_why_no_ray(address, error)) from error
+    logging.getLogger("ray").setLevel(logging.ERROR)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end the process on the spot
     url = getattr(context, "dashboard_url", None)

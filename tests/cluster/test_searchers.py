@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import pickle
 import threading
 from collections.abc import Iterator
@@ -270,6 +271,26 @@ def test_a_ray_that_does_not_start_is_said_in_words(
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with pytest.raises(RunError, match=f"{said}.*{error}"), ray_session(address):
         pass
+
+
+def test_a_dashboard_that_does_not_start_is_done_without_and_ray_says_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Ray does: with `include_dashboard=True` it raises, else it logs and goes on."""
+
+    def init(include_dashboard: bool | None, logging_level: int, **_: Any) -> SimpleNamespace:
+        logging.getLogger("ray").setLevel(logging_level)
+        logging.getLogger("ray._private.services").error("Failed to start the dashboard")
+        if include_dashboard:
+            raise Exception("the last 20 lines of dashboard.log")
+        return SimpleNamespace(dashboard_url=None)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with ray_session(None) as session:
+        assert session == Session(None, is_local=True)
+        assert logging.getLogger("ray").level == logging.ERROR, "what comes later is heard"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
