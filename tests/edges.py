@@ -15,34 +15,51 @@ from evossl.task import Seen
 from evossl.views.spec import View
 
 EDGES = ("random", "two clips", "identical views", "a collapsed view")
+ONE_VIEW = ("random", "two clips", "a collapsed view")  # nothing is there to be identical to
 
 
 def seen_at(edge: str, views: Mapping[str, View], seed: int = 0) -> Seen:
-    """Embeddings at random, or as `edge` says: float64 leaves that ask for gradients."""
+    """Features at random, or as `edge` says: float64 leaves that ask for gradients."""
     seen = hand.show(views, num=2 if edge == "two clips" else 6, seed=seed)
-    embeddings = {name: seen[name].embedding_BD for name in views}
-    first, *_ = views
+    given = {name: view.features for name, view in seen.views.items() if view.features is not None}
+    first, *_ = given
     if edge == "identical views":
-        embeddings = {name: as_of(embeddings[first], view) for name, view in views.items()}
+        given = {name: as_of(given[first], views[first], views[name]) for name in given}
     if edge == "a collapsed view":
-        embeddings[first] = torch.ones_like(embeddings[first])
-    return told(seen, {name: x.double() for name, x in embeddings.items()})
+        given[first] = changed(given[first], torch.ones_like)
+    return shown(seen, {name: changed(x, Tensor.double) for name, x in given.items()})
 
 
-def as_of(embedding_BD: Tensor, view: View) -> Tensor:
-    """The same embedding for each piece of a view."""
-    if view.num_pieces == 1:
-        return embedding_BD
-    return embedding_BD[:, None].expand(-1, view.num_pieces, -1)
+def as_of(features: Features, shown: View, view: View) -> Features:
+    """Of one piece of the view that was shown, for each piece of another."""
+
+    def repeat(x: Tensor) -> Tensor:
+        one = x if shown.num_pieces == 1 else x[:, 0]
+        more = one[:, None].expand(-1, view.num_pieces, *one.shape[1:])
+        return one if view.num_pieces == 1 else more
+
+    return changed(features, repeat)
 
 
 def told(seen: Seen, embeddings: Mapping[str, Tensor]) -> Seen:
     """The same, with encoders that give these embeddings of the named views."""
-    views = dict(seen.views)
-    for name, x in embeddings.items():
-        leaf = x.detach().clone().requires_grad_()
-        views[name] = replace(views[name], features=Features(leaf, views[name].maps))
-    return replace(seen, views=views)
+    return shown(seen, {name: Features(x, seen[name].maps) for name, x in embeddings.items()})
+
+
+def shown(seen: Seen, given: Mapping[str, Features]) -> Seen:
+    """The same, with encoders that give these features of the named views: as leaves."""
+
+    def leaf(x: Tensor) -> Tensor:
+        return x.detach().clone().requires_grad_()
+
+    views = {n: replace(seen.views[n], features=changed(x, leaf)) for n, x in given.items()}
+    return replace(seen, views={**seen.views, **views})
+
+
+def changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
+    """The embedding and every map."""
+    maps = {stage: change(map_) for stage, map_ in features.maps.items()}
+    return Features(change(features.embedding_BD), maps)
 
 
 def outputs(head: Callable[[Tensor], Tensor], seen: Seen, names: Iterable[str]) -> list[Tensor]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import made_by_hand as hand
 import made_by_views as real
+import pytest
 import torch
 from edges import seen_at
 from safetensors.torch import load_file, save_file
@@ -47,6 +48,29 @@ def assert_a_checkpoint_keeps_it(term: Term, folder: Path, **options: object) ->
 
 def _own(task: Task) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+def hold_codes(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SwAV's codes are from now on those of the next loss, as constants."""
+    codes, found = task.swap._codes, []
+
+    def first(score_GBK: Tensor) -> Tensor:
+        found.append(codes(score_GBK).detach())
+        return found[0]
+
+    monkeypatch.setattr(task.swap, "_codes", first)
+
+
+def assert_no_gradient_passes_through_codes(
+    term: Term, monkeypatch: pytest.MonkeyPatch, **options: object
+) -> None:
+    """The gradient is that of the loss with the codes as constants."""
+    case, seen = at_edge(term, "random", **options)
+    leaves = [view.embedding_BD for view in seen.views.values()]
+    free = torch.autograd.grad(case.task.loss(seen), leaves)
+    hold_codes(case.task, monkeypatch)
+    held = torch.autograd.grad(case.task.loss(seen), leaves)
+    assert all(torch.equal(mine, wanted) for mine, wanted in zip(free, held, strict=True))
 
 
 def assert_clips_are_of_different_times(case: hand.Case, names: list[str]) -> None:

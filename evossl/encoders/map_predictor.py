@@ -39,6 +39,6 @@ class MapPredictor(nn.Module):
             share_BTHW: how much of each place was blanked, in [0, 1].
         """
         seen_BCTHW = self.enter(map_BCTHW)
-        context_BCTHW = seen_BCTHW.lerp(self.token_C111, share_BTHW[:, None])
+        context_BCTHW = seen_BCTHW.lerp(self.token_C111, share_BTHW[:, None].to(seen_BCTHW.dtype))
         predicted: Tensor = self.leave(self.mix(context_BCTHW))
         return predicted

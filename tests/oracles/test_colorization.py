@@ -4,8 +4,10 @@ from itertools import product
 import made_by_hand as hand
 import made_by_views as real
 import naive_pretext as naive
+import oracle_checks as checks
 import pytest
 import torch
+from edges import ONE_VIEW
 from torch import Generator
 
 from evossl.losses.colour import palette, to_ab
@@ -33,9 +35,9 @@ def codes(seen: Seen) -> list[list[dict[int, float]]]:
 
 
 @places
-def test_the_loss_is_the_rebalanced_cross_entropy_of_the_colours(term: Term) -> None:
-    case = hand.build(term)
-    seen = hand.show(case.views, num=2)
+@pytest.mark.parametrize("edge", ONE_VIEW)
+def test_the_loss_is_the_rebalanced_cross_entropy_of_the_colours(term: Term, edge: str) -> None:
+    case, seen = checks.at_edge(term, edge)
     with torch.no_grad():
         case.task.shares.share_Q.copy_(torch.linspace(0, 2, len(palette())).softmax(dim=0))
     weight = naive.rarity(case.task.shares.share_Q.double().tolist())

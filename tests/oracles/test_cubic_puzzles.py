@@ -3,7 +3,9 @@ import math
 import made_by_hand as hand
 import made_by_views as real
 import naive_pretext as naive
+import oracle_checks as checks
 import pytest
+from edges import EDGES
 
 from evossl.streams import Stream
 from evossl.task import Term
@@ -12,12 +14,11 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
 
 @streams
-@pytest.mark.parametrize("num", [2, 6])
+@pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_mean_of_the_cross_entropies_of_both_orders(
-    stream: Stream, num: int
+    stream: Stream, edge: str
 ) -> None:
-    case = hand.build(Term("cubic_puzzles", (stream,)))
-    seen = hand.show(case.views, num=num)
+    case, seen = checks.at_edge(Term("cubic_puzzles", (stream,)), edge)
     expected = sum(
         naive.cross_entropy(head(seen[name].embedding_BD), seen[name].applied.order_B)
         for name, head in (("space", case.task.space), ("time", case.task.time))

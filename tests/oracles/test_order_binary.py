@@ -3,8 +3,10 @@ import math
 import made_by_hand as hand
 import made_by_views as real
 import naive
+import oracle_checks as checks
 import pytest
 import torch
+from edges import ONE_VIEW
 
 from evossl.streams import EncoderShape, Stream
 from evossl.task import Place, Term, load_catalogue
@@ -12,12 +14,12 @@ from evossl.task import Place, Term, load_catalogue
 SURE = 4.0  # log-odds
 
 
+@pytest.mark.parametrize("edge", ONE_VIEW)
 @pytest.mark.parametrize("stream", list(Stream))
-def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream) -> None:
-    case = hand.build(Term("order_binary", (stream,)))
-    seen = hand.show(case.views)
+def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream, edge: str) -> None:
+    case, seen = checks.at_edge(Term("order_binary", (stream,)), edge)
     clip, head = seen["clip"], case.task.head
-    logit_B = clip.embedding_BD.double() @ head.weight[0].double() + head.bias.double()
+    logit_B = clip.embedding_BD @ head.weight[0] + head.bias
     expected = naive.binary_cross_entropy(logit_B, clip.applied.shuffled_B)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
 

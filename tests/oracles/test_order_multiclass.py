@@ -1,20 +1,20 @@
 import math
 
-import made_by_hand as hand
 import made_by_views as real
 import naive_pretext as naive
+import oracle_checks as checks
 import pytest
 import torch
+from edges import EDGES
 
 from evossl.streams import Stream
 from evossl.task import Term
 
 
 @pytest.mark.parametrize("stream", list(Stream))
-@pytest.mark.parametrize("num", [2, 6])
-def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, num: int) -> None:
-    case = hand.build(Term("order_multiclass", (stream,)))
-    seen = hand.show(case.views, num=num)
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
+    case, seen = checks.at_edge(Term("order_multiclass", (stream,)), edge)
     pieces = seen["pieces"]
     expected = naive.cross_entropy(case.task.head(pieces.embedding_BD), pieces.applied.order_B)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)

@@ -1,17 +1,21 @@
 import math
 
 import made_by_hand as hand
+import oracle_checks as checks
 import pytest
+from edges import ONE_VIEW
 from naive import mean_squared_error
 
 from evossl.streams import Stream
 from evossl.task import Term
 
 
+@pytest.mark.parametrize("edge", ONE_VIEW)
 @pytest.mark.parametrize("stream", list(Stream))
-def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(stream: Stream) -> None:
-    case = hand.build(Term("reconstruction", (stream,)))
-    seen = hand.show(case.views)
+def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(
+    stream: Stream, edge: str
+) -> None:
+    case, seen = checks.at_edge(Term("reconstruction", (stream,)), edge)
     decoded = case.task.decoder(seen["clip"].maps["stage4"])
     expected = mean_squared_error(decoded, seen["clip"].pixels)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)

@@ -1,4 +1,5 @@
 import made_by_hand as hand
+import oracle_checks as checks
 import pytest
 import torch
 from edges import EDGES, outputs, seen_at
@@ -32,6 +33,10 @@ def test_the_loss_and_its_gradient_are_lightlys_over_all_pairs_of_clips(
     leaves = [view.embedding_BD for view in seen.views.values()]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-12)
+
+
+def test_the_gradient_does_not_pass_through_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks.assert_no_gradient_passes_through_codes(RGB, monkeypatch, rho=3, prototypes=12)
 
 
 @pytest.mark.parametrize("rho", [1, 2, 3, 4])

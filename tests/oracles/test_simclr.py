@@ -3,22 +3,27 @@ import math
 import made_by_hand as hand
 import made_by_views as real
 import naive
+import oracle_checks as checks
 import pytest
 import torch
+from edges import EDGES
 from lightly.loss import NTXentLoss
 
 from evossl.streams import Stream
 from evossl.task import Term
 
 
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_the_loss_is_lightlys_and_the_papers_formula(stream: Stream, temperature: float) -> None:
-    case = hand.build(Term("simclr", (stream,)), temperature=temperature)
-    seen = hand.show(case.views)
-    x_BD, y_BD = (case.task.project(seen[draw].embedding_BD) for draw in ("0", "1"))
+def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
+    stream: Stream, edge: str, temperature: float
+) -> None:
+    case, seen = checks.at_edge(Term("simclr", (stream,)), edge, temperature=temperature)
+    leaves = [seen[draw].embedding_BD for draw in ("0", "1")]
+    x_BD, y_BD = map(case.task.project, leaves)
     loss = case.task.loss(seen)
-    torch.testing.assert_close(loss, NTXentLoss(temperature)(x_BD, y_BD), rtol=1e-5, atol=0)
+    checks.assert_same(loss, NTXentLoss(temperature)(x_BD, y_BD), *leaves)
     assert math.isclose(loss.item(), naive.nt_xent(x_BD, y_BD, temperature), rel_tol=1e-5)
 
 

@@ -2,8 +2,10 @@ import math
 
 import made_by_hand as hand
 import made_by_views as real
+import oracle_checks as checks
 import pytest
 import torch
+from edges import ONE_VIEW
 from naive import mean_squared_error
 from naive_pretext import gradient_difference
 
@@ -13,22 +15,21 @@ from evossl.task import Place, Term, load_catalogue
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
 
+@pytest.mark.parametrize("edge", ONE_VIEW)
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream) -> None:
-    case = hand.build(Term("video_prediction", (stream,)))
-    seen = hand.show(case.views)
+def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: str) -> None:
+    case, seen = checks.at_edge(Term("video_prediction", (stream,)), edge)
     predicted = case.task.decoder(seen["past"].maps["stage4"])
     expected = mean_squared_error(predicted, seen["future"].pixels)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("num", [2, 3])
-def test_with_gradients_the_gradient_difference_loss_stands_beside_it(
-    stream: Stream, num: int
+@pytest.mark.parametrize("edge", ONE_VIEW)
+def test_the_loss_with_gradients_has_the_gradient_difference_loss_beside_it(
+    stream: Stream, edge: str
 ) -> None:
-    case = hand.build(Term("video_prediction", (stream,)), gradients=0.5)
-    seen = hand.show(case.views, num=num)
+    case, seen = checks.at_edge(Term("video_prediction", (stream,)), edge, gradients=0.5)
     predicted, future = case.task.decoder(seen["past"].maps["stage4"]), seen["future"].pixels
     expected = mean_squared_error(predicted, future)
     expected += 0.5 * gradient_difference(predicted, future)
