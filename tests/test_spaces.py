@@ -5,32 +5,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from methods import taught
 
 from evossl.cli.checks import check_space
-from evossl.config import Backbone, SearchSpace, load_space, shipped_spaces, spaces_folder
-from evossl.encoders import build_encoder
+from evossl.config import load_space, shipped_spaces, spaces_folder
 from evossl.errors import UserError
-from evossl.export import EncoderConfig, export_encoder
-from evossl.streams import Stream
 from evossl.task import load_catalogue
 from evossl.training.terms import resolve_terms, term_weights
 
 SPACES = shipped_spaces()
 every_space = pytest.mark.parametrize("name", SPACES)
-
-
-def taught(space: SearchSpace, folder: Path) -> SearchSpace:
-    """The space, with a small encoder that saw its clips for every task that asks for a teacher."""
-    tasks = load_catalogue()
-    pupils = {name: choice for name, choice in space.tasks.items() if tasks[name].needs_teacher}
-    if not pupils:
-        return space
-    small = space.model_copy(update={"backbone": Backbone(name="c3d", width=1)})
-    encoder = build_encoder(Stream.RGB, small.backbone, seed=0)
-    export_encoder(encoder, folder / "encoder", EncoderConfig.of(small, encoder))
-    teacher = {"teacher": str(folder / "encoder")}
-    given = {name: choice.model_copy(update=teacher) for name, choice in pupils.items()}
-    return space.model_copy(update={"tasks": {**space.tasks, **given}})
 
 
 def test_every_file_of_the_folder_is_a_space_with_a_name_of_its_own() -> None:

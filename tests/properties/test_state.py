@@ -1,0 +1,78 @@
+"""A method that was stopped goes on as if it had not been: to the bit, queues, centres and all."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from methods import METHODS, alone_on_rgb, taught
+from safetensors.torch import load_file
+from torch import Tensor
+from training_cases import MemoryLoader, make_model, make_space
+
+from evossl.config import SearchSpace
+from evossl.streams import ClipBatch
+from evossl.training.history import read_history
+from evossl.training.loop import Schedule, Weighing, train
+from evossl.training.model import MultiTaskModel
+
+STEPS, SAVED = 3, 2
+OPTIONS: dict[str, dict[str, object]] = {"swav": {"queue": 6}, "rho_swav": {"queue": 6}}
+"""Without a queue, which is their default, there would be less to keep; full after a step."""
+
+
+class NewVideos(MemoryLoader):
+    """Half of a batch's videos were in the last one: a bank has rows to move, and others."""
+
+    def batch(self, step: int) -> ClipBatch:
+        clips = super().batch(step)
+        return replace(clips, video_id_B=clips.video_id_B + step * self.num // 2)
+
+
+def space_of(method: str, folder: Path) -> SearchSpace:
+    keys = alone_on_rgb(method, **OPTIONS.get(method, {}))
+    return taught(make_space(backbone={"name": "c3d", "width": 2}, **keys), folder)
+
+
+def run(space: SearchSpace, model: MultiTaskModel, folder: Path, resume: bool = False) -> Any:
+    loader: Any = NewVideos()
+    ones = {term.name: 1.0 for term in model.terms}
+    schedule = Schedule(STEPS, log_every=1, save_every=SAVED)
+    return train(model, loader, space, Weighing(ones, ones), schedule, folder, resume=resume)
+
+
+def kept(folder: Path) -> dict[str, Tensor]:
+    """All that a checkpoint holds: weights, buffers, followers; the optimiser's moments."""
+    parts = ("model", "optimiser")
+    files = {part: load_file(folder / "checkpoint" / f"{part}.safetensors") for part in parts}
+    return {f"{part}.{name}": x for part, file in files.items() for name, x in file.items()}
+
+
+def losses(folder: Path) -> list[Any]:
+    return [(line["loss"], line["grad_norm"]) for line in read_history(folder / "history.jsonl")]
+
+
+@torch.no_grad()
+def scrambled(model: MultiTaskModel) -> MultiTaskModel:
+    """No weight and no buffer is what the seed or the constructor made it."""
+    for value in model.state_dict().values():
+        value.add_(1)
+    return model
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_was_stopped_goes_on_bit_for_bit(method: str, tmp_path: Path) -> None:
+    space = space_of(method, tmp_path)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    list(run(space, make_model(space), whole))
+    stopped = run(space, make_model(space), parts)
+    while next(stopped).step <= SAVED:
+        pass  # one step further than what was saved
+    stopped.close()
+    list(run(space, scrambled(make_model(space)), parts, resume=True))
+    assert len(losses(whole)) == STEPS
+    assert losses(parts) == losses(whole)
+    before, after = kept(whole), kept(parts)
+    assert before.keys() == after.keys()
+    assert [name for name, value in before.items() if not torch.equal(value, after[name])] == []
