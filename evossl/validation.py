@@ -10,6 +10,7 @@ NEEDS = {
     "missing": "is missing",
     "tuple_type": "needs a list, [{input}]",
     "list_type": "needs a list, got {input!r}",
+    "too_short": "needs {min_length} values or more, got {actual_length}",
     "too_long": "needs {max_length} values, got {actual_length}",
     "model_type": "needs a mapping of keys, {{key: value}}, got {input!r}",
     "dict_type": "needs a mapping, {{name: ...}}, got {input!r}",
@@ -21,9 +22,11 @@ NEEDS = {
     "bool_type": "needs true or false, got {input!r}",
     "bool_parsing": "needs true or false, got {input!r}",
     "string_type": "needs a word, got {input!r}",
-    "greater_than": "must be over {gt}, got {input}",
-    "greater_than_equal": "must be at least {ge}, got {input}",
+    "finite_number": "needs a finite number, got {input}",
+    "greater_than": "must be over {gt:g}, got {input}",
+    "greater_than_equal": "must be at least {ge:g}, got {input}",
     "less_than_equal": "must be at most {le}, got {input}",
+    "less_than": "must be under {lt:g}, got {input}",
     "value_error": "{error}",
 }
 """What to do about each of pydantic's errors."""

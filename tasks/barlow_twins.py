@@ -10,8 +10,9 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import expander
+from evossl.encoders.heads import Expansion, expander
 from evossl.losses.redundancy import cross_correlation
+from evossl.options import NotNegative
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import clips_of_a_video
@@ -29,7 +30,9 @@ class BarlowTwins(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, redundancy: float = 0.005, expansion: int = 1) -> None:
+    def __init__(
+        self, place: Place, redundancy: NotNegative = 0.005, expansion: Expansion = 1
+    ) -> None:
         super().__init__(place)
         self.redundancy = redundancy
         self.project = expander(place.width, expansion)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from evossl.encoders.heads import mlp
 from evossl.losses.regression import negative_cosine
+from evossl.options import Count
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each, pairs
 from evossl.views.spec import STRONG, Time, View
@@ -37,7 +38,7 @@ class BraVe(Task):
 
     places = each(Stream.RGB) + pairs(Stream.RGB, Stream.FLOW) + pairs(Stream.RGB, Stream.AUDIO)
 
-    def __init__(self, place: Place, reach: int = 3, synchronised: bool = False) -> None:
+    def __init__(self, place: Place, reach: Count = 3, synchronised: bool = False) -> None:
         super().__init__(place)
         if reach < 1:
             raise ValueError(f"reach is 1 or more, got {reach}")

@@ -11,9 +11,10 @@ Should learn: motion.
 from torch import Tensor
 
 from evossl.encoders.self_distillation import SelfDistillation
+from evossl.options import Classes, Positive, Share
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video, local_crops, seen_slowly
+from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops, seen_slowly
 from evossl.views.spec import View
 
 
@@ -33,10 +34,10 @@ class Dino(Task):
     def __init__(
         self,
         place: Place,
-        clusters: int = 256,
-        local: int = 4,
-        temperature: float = 0.07,
-        warmup: float = 0.1,
+        clusters: Classes = 256,
+        local: NumCrops = 4,
+        temperature: Positive = 0.07,
+        warmup: Share = 0.1,
     ) -> None:
         super().__init__(place)
         stream, shape = place.stream, place.shape.input

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from evossl.encoders.conv_gru import ConvGRU
 from evossl.losses.prediction import dense_predictive
+from evossl.options import Count
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import STRONG, Time, View
@@ -41,7 +42,7 @@ class DPC(Task):
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, blocks: int = 3, predicted: int = 1) -> None:
+    def __init__(self, place: Place, blocks: Count = 3, predicted: Count = 1) -> None:
         super().__init__(place)
         if not 0 < predicted < blocks:
             raise ValueError(f"predicted is 1 or more and less than blocks, got {predicted}")

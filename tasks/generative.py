@@ -19,6 +19,7 @@ from torch import Tensor
 
 from evossl.encoders.heads import ClipDecoder
 from evossl.losses.prediction import masked_pixels
+from evossl.options import Count, Part
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import masked_and_whole
@@ -36,7 +37,7 @@ class Generative(Task):
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, ratio: float = 0.9, patch: int = 8) -> None:
+    def __init__(self, place: Place, ratio: Part = 0.9, patch: Count = 8) -> None:
         super().__init__(place)
         self.mask = Mask(ratio, patch, tube=True)
         self.decoder = ClipDecoder(place.shape.last_map, place.shape.input)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from evossl.encoders.map_predictor import MapPredictor
 from evossl.losses.prediction import hidden_share, masked_features
+from evossl.options import Part
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import masked_and_whole
@@ -33,7 +34,7 @@ class JEPA(Task):
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, ratio: float = 0.75) -> None:
+    def __init__(self, place: Place, ratio: Part = 0.75) -> None:
         super().__init__(place)
         self.mask = Mask(ratio, patch=max(1, place.shape.input[-1] // BLOCKS), tube=True)
         channels, frames, height, width = place.shape.last_map

@@ -23,6 +23,7 @@ from evossl.encoders.heads import mlp
 from evossl.losses.distance import squared_error, unit
 from evossl.losses.distillation import soft_targets
 from evossl.losses.redundancy import standardised
+from evossl.options import Classes, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import STRONG, View
@@ -43,7 +44,7 @@ class KnowledgeDistillation(Task):
     variants = ("logits", "features")
     needs_teacher = True
 
-    def __init__(self, place: Place, temperature: float = 0.5, classes: int = 256) -> None:
+    def __init__(self, place: Place, temperature: Positive = 0.5, classes: Classes = 256) -> None:
         super().__init__(place)
         assert place.teacher is not None, "checked by whoever builds the task"
         self.teacher = place.teacher

@@ -11,6 +11,7 @@ Should learn: motion.
 from torch import Tensor
 
 from evossl.encoders.momentum_contrast import MomentumContrast
+from evossl.options import Count, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import STRONG, View
@@ -27,7 +28,7 @@ class MoCo(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, temperature: float = 0.2, queue: int = 4096) -> None:
+    def __init__(self, place: Place, temperature: Positive = 0.2, queue: Count = 4096) -> None:
         super().__init__(place)
         self.contrast = MomentumContrast(place.width, 1, queue, temperature)
         self.contrast.target = self.momentum(self.contrast.project)

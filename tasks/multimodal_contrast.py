@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from evossl.encoders.heads import mlp
 from evossl.losses.contrastive import max_margin
 from evossl.losses.distance import unit
+from evossl.options import Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, pairs
 from evossl.views.spec import STRONG, View
@@ -34,7 +35,7 @@ class MultimodalContrast(Task):
 
     places = pairs(*Stream)
 
-    def __init__(self, place: Place, margin: float = 1.0) -> None:
+    def __init__(self, place: Place, margin: Positive = 1.0) -> None:
         super().__init__(place)
         self.margin = margin
         widths = {stream: place.shapes[stream].width for stream in place.streams}

@@ -13,6 +13,7 @@ from torch import Tensor
 from evossl.encoders.heads import mlp
 from evossl.encoders.memory import Queue
 from evossl.losses.contrastive import info_nce
+from evossl.options import Count, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import clips_of_a_video
@@ -35,7 +36,7 @@ class NNCLR(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, temperature: float = 0.1, queue: int = 4096) -> None:
+    def __init__(self, place: Place, temperature: Positive = 0.1, queue: Count = 4096) -> None:
         super().__init__(place)
         width, projected = place.width, min(PROJECTED, place.width)
         self.temperature = temperature

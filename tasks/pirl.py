@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from evossl.encoders.memory import Bank
 from evossl.losses.contrastive import info_nce
+from evossl.options import Count, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import STRONG, Cells, View
@@ -37,7 +38,7 @@ class PIRL(Task):
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, temperature: float = 0.07, bank: int = 16384) -> None:
+    def __init__(self, place: Place, temperature: Positive = 0.07, bank: Count = 16384) -> None:
         super().__init__(place)
         self.temperature = temperature
         self.project = nn.Linear(place.width, PROJECTED)

@@ -13,7 +13,7 @@ from torch import Tensor
 from evossl.encoders.bootstrap import Bootstrap
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video, seen_slowly
+from evossl.views.recipes import Rho, clips_of_a_video, seen_slowly
 from evossl.views.spec import View
 
 
@@ -27,7 +27,7 @@ class RhoBYOL(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, rho: int = 2) -> None:
+    def __init__(self, place: Place, rho: Rho = 2) -> None:
         super().__init__(place)
         self.clips = clips_of_a_video(place.stream, rho)
         self.slow = seen_slowly(self.clips)

@@ -11,9 +11,10 @@ Should learn: motion.
 from torch import Tensor
 
 from evossl.encoders.momentum_contrast import MomentumContrast
+from evossl.options import Count, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video, seen_slowly
+from evossl.views.recipes import Rho, clips_of_a_video, seen_slowly
 from evossl.views.spec import View
 
 
@@ -30,7 +31,7 @@ class RhoMoCo(Task):
     places = each(*Stream)
 
     def __init__(
-        self, place: Place, rho: int = 2, temperature: float = 0.1, queue: int = 4096
+        self, place: Place, rho: Rho = 2, temperature: Positive = 0.1, queue: Count = 4096
     ) -> None:
         super().__init__(place)
         self.clips = clips_of_a_video(place.stream, rho)

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from evossl.encoders.heads import mlp
 from evossl.losses.contrastive import nt_xent_of_views
+from evossl.options import Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.views.recipes import Rho, clips_of_a_video
 from evossl.views.spec import View
 
 PROJECTED = 128
@@ -33,7 +34,7 @@ class RhoSimCLR(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, rho: int = 2, temperature: float = 0.1) -> None:
+    def __init__(self, place: Place, rho: Rho = 2, temperature: Positive = 0.1) -> None:
         super().__init__(place)
         self.clips = clips_of_a_video(place.stream, rho)
         self.temperature = temperature

@@ -12,9 +12,10 @@ Should learn: motion.
 from torch import Tensor
 
 from evossl.encoders.swapped_prediction import SwappedPrediction
+from evossl.options import Classes, CountOrNone, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.views.recipes import Rho, clips_of_a_video
 from evossl.views.spec import View
 
 
@@ -34,10 +35,10 @@ class RhoSwaV(Task):
     def __init__(
         self,
         place: Place,
-        rho: int = 2,
-        prototypes: int = 256,
-        epsilon: float = 0.05,
-        queue: int = 0,
+        rho: Rho = 2,
+        prototypes: Classes = 256,
+        epsilon: Positive = 0.05,
+        queue: CountOrNone = 0,
     ) -> None:
         super().__init__(place)
         self.clips = clips_of_a_video(place.stream, rho)

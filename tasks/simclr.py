@@ -13,6 +13,7 @@ from torch import Tensor
 
 from evossl.encoders.heads import mlp
 from evossl.losses.contrastive import nt_xent
+from evossl.options import Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import clips_of_a_video
@@ -31,7 +32,7 @@ class SimCLR(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, temperature: float = 0.1) -> None:
+    def __init__(self, place: Place, temperature: Positive = 0.1) -> None:
         super().__init__(place)
         self.temperature = temperature
         self.project = mlp([place.width, place.width, PROJECTED])

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from evossl.encoders.self_distillation import SelfDistillation
+from evossl.options import Classes, Positive, Share
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import local_crops, seen_slowly
+from evossl.views.recipes import NumCrops, local_crops, seen_slowly
 from evossl.views.spec import STRONG, Time, View
 
 MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
@@ -46,10 +47,10 @@ class SVT(Task):
         self,
         place: Place,
         matchings: Sequence[str] = MATCHINGS[:2],
-        local: int = 4,
-        clusters: int = 256,
-        temperature: float = 0.07,
-        warmup: float = 0.1,
+        local: NumCrops = 4,
+        clusters: Classes = 256,
+        temperature: Positive = 0.07,
+        warmup: Share = 0.1,
     ) -> None:
         super().__init__(place)
         _check(matchings, local)

@@ -11,9 +11,10 @@ Should learn: motion.
 from torch import Tensor
 
 from evossl.encoders.swapped_prediction import SwappedPrediction
+from evossl.options import Classes, CountOrNone, Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video, local_crops
+from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops
 from evossl.views.spec import View
 
 
@@ -33,10 +34,10 @@ class SwaV(Task):
     def __init__(
         self,
         place: Place,
-        prototypes: int = 256,
-        local: int = 4,
-        epsilon: float = 0.05,
-        queue: int = 0,
+        prototypes: Classes = 256,
+        local: NumCrops = 4,
+        epsilon: Positive = 0.05,
+        queue: CountOrNone = 0,
     ) -> None:
         super().__init__(place)
         stream, shape = place.stream, place.shape.input

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from evossl.encoders.heads import mlp
 from evossl.losses.classification import one_of_many
 from evossl.losses.contrastive import nt_xent
+from evossl.options import Count
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import STRONG, WEAK, Time, View
@@ -42,7 +43,7 @@ class Tempo(Task):
     places = each(Stream.RGB, Stream.GRAY)
     variants = ("speed", "consistency")
 
-    def __init__(self, place: Place, speeds: Sequence[int] = (1, 2, 3)) -> None:
+    def __init__(self, place: Place, speeds: Sequence[Count] = (1, 2, 3)) -> None:
         super().__init__(place)
         self.speeds = tuple(sorted(set(speeds)))
         if len(self.speeds) < 2 or self.speeds[0] < 1:

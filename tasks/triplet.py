@@ -14,6 +14,7 @@ from torch import Tensor
 from evossl.encoders.heads import mlp
 from evossl.losses.distance import unit
 from evossl.losses.triplet import hardest, semi_hard, triplet
+from evossl.options import Positive
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import clips_of_a_video
@@ -35,7 +36,7 @@ class Triplet(Task):
 
     places = each(*Stream)
 
-    def __init__(self, place: Place, margin: float = 0.2, negatives: str = "semi_hard") -> None:
+    def __init__(self, place: Place, margin: Positive = 0.2, negatives: str = "semi_hard") -> None:
         super().__init__(place)
         if negatives not in NEGATIVES:
             raise ValueError(f"negatives are {' or '.join(NEGATIVES)}, got {negatives!r}")

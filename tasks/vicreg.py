@@ -10,8 +10,9 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import expander
+from evossl.encoders.heads import Expansion, expander
 from evossl.losses.redundancy import vicreg
+from evossl.options import NotNegative
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.recipes import clips_of_a_video
@@ -34,10 +35,10 @@ class VICReg(Task):
     def __init__(
         self,
         place: Place,
-        invariance: float = 25.0,
-        variance: float = 25.0,
-        covariance: float = 1.0,
-        expansion: int = 1,
+        invariance: NotNegative = 25.0,
+        variance: NotNegative = 25.0,
+        covariance: NotNegative = 1.0,
+        expansion: Expansion = 1,
     ) -> None:
         super().__init__(place)
         self.weights = (invariance, variance, covariance)

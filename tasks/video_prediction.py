@@ -16,6 +16,7 @@ from torch import Tensor
 from evossl.encoders.heads import ClipDecoder
 from evossl.losses.distance import squared_error
 from evossl.losses.pixels import gradient_difference
+from evossl.options import NotNegative
 from evossl.streams import Stream
 from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import WEAK, Time, View
@@ -33,7 +34,7 @@ class VideoPrediction(Task):
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, gradients: float = 0.0) -> None:
+    def __init__(self, place: Place, gradients: NotNegative = 0.0) -> None:
         super().__init__(place)
         self.gradients = gradients
         channels, self.num_past, height, width = place.shape.input

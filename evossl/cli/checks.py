@@ -1,14 +1,10 @@
 """What can be known to fail before a video is touched: refused with the remedy, nothing written."""
 
-import inspect
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from evossl.config import SearchSpace
 from evossl.encoders import BACKBONES, build_encoder
@@ -17,6 +13,7 @@ from evossl.export import load_encoder
 from evossl.fitness.score import check_fitness
 from evossl.naming import unknown
 from evossl.objective import check_weights
+from evossl.options import check_options
 from evossl.streams import EncoderShape, Stream
 from evossl.task import Task, Term, load_catalogue
 from evossl.training.teacher import teacher_of
@@ -95,7 +92,7 @@ def _built(
 ) -> Task:
     """The term's task, or a refusal of its options by name."""
     options = space.tasks[term.task].options
-    _check_options(f"tasks.{term.task}.options", options, task)
+    check_options(f"tasks.{term.task}.options", options, task)
     place = term.place(shapes, teacher_of(term.task, task, space))
     try:
         with torch.random.fork_rng(devices=[]):
@@ -104,34 +101,6 @@ def _built(
         if not options:
             raise
         raise UserError(f"tasks.{term.task}.options: {options}: {error}") from error
-
-
-def _check_options(where: str, options: Mapping[str, Any], task: type[Task]) -> None:
-    """Refuse an option that the task does not have, or of another type than it says."""
-    wanted = {n: p.annotation for n, p in inspect.signature(task).parameters.items()}
-    wanted.pop("place", None)
-    for name, value in options.items():
-        if name not in wanted:
-            raise UserError(f"{where}: {unknown('option', name, wanted)}")
-        if not _fits(value, wanted[name]):
-            kind = KINDS.get(wanted[name]) or inspect.formatannotation(wanted[name])
-            raise UserError(f"{where}.{name}: needs {kind}, got {value!r}")
-
-
-KINDS = {bool: "true or false", float: "a number", int: "a whole number", str: "a word"}
-
-
-def _fits(value: object, annotation: Any) -> bool:
-    """YAML has lists for tuples, and `true` is no number; what says no type takes anything."""
-    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
-        return True
-    try:
-        TypeAdapter(annotation).validate_json(json.dumps(value, default=str), strict=True)
-    except ValidationError:
-        return False
-    except PydanticUserError:  # a type that pydantic does not know: the task's own affair
-        return True
-    return True
 
 
 def check_source(source: str) -> None:

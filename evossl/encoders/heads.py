@@ -6,11 +6,13 @@ Shapes: B clip, C channel, T time, H height, W width, D embedding.
 from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil, log2
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+Expansion = Annotated[int, Field(ge=1, le=8)]  # 8: the widest that either paper has tried
 Shape = tuple[int, int, int, int]
 
 FINEST, COARSEST = 8, 32  # channels of a decoder: at its last size, and at most before it

@@ -5,11 +5,17 @@ Shapes: C channel, T frame, H height, W width.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
 
 from evossl.streams import Stream
 from evossl.views.spec import STRONG, WEAK, Cells, Channels, Encoder, Mask, Space, Time, View
 
 MOST_CLIPS = 4  # of one video: the large-scale study's rho
+MOST_CROPS = 100  # small ones of one clip; ten are the most that is published
+Rho = Annotated[int, Field(ge=1, le=MOST_CLIPS)]
+NumCrops = Annotated[int, Field(ge=0, le=MOST_CROPS)]
 LOCAL_SCALE = (0.05, 0.3)  # share of the frame's area: up to where a strong view's begins
 MASKED_SCALE = (0.3, 1.0)  # V-JEPA's
 LOCAL_STEP = 8  # pixels: sides of local views are multiples of it

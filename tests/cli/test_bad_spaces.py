@@ -36,6 +36,11 @@ WRONG = {
         "options: {temperature: true}",
         "tasks.simclr.options.temperature: needs a number, got True",
     ),
+    "an option out of range": (
+        "places: [rgb]",
+        "options: {temperature: 0}",
+        "space.yaml: tasks.simclr.options.temperature: must be over 0, got 0",
+    ),
     "a weight over 1": ("places: [rgb]", "weight: 1.5", "tasks.simclr.weight: 1.5 must lie in [0,"),
     "a weight under 0": ("places: [rgb]", "weight: -1", "tasks.simclr.weight: -1 must lie in [0,"),
     "no finite weight": ("places: [rgb]", "weight: .nan", "tasks.simclr.weight: nan must lie in"),
@@ -190,7 +195,7 @@ class Own(Task):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("{sizes: [1, two]}", "options.sizes: needs tuple[int, int], got [1, 'two']"),
+        ("{sizes: [1, two]}", "options.sizes: needs a whole number, got 'two'"),
         ("{sizes: [2, 1]}", "options: {'sizes': [2, 1]}: sizes: small before large"),
         ("{sizes: [1, 2], head: 3}", "nowhere: no such folder"),  # no type of YAML's: let through
     ],

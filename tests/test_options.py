@@ -1,0 +1,83 @@
+"""Options of tasks: outside its range, each is refused by its name, with the range."""
+
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+from evossl.errors import UserError
+from evossl.options import check_options
+from evossl.task import Task, load_catalogue
+
+TASKS = load_catalogue()
+CHOSEN = {"svt.matchings", "triplet.negatives"}  # words, which the task holds against its own
+RIGHT = {"tempo.speeds": [1, 3], "triplet.negatives": "hardest", "svt.matchings": ["g->g"]}
+
+
+def options() -> Iterator[str]:
+    """Every option of every task of the catalogue, "moco.queue"."""
+    for name, task in TASKS.items():
+        yield from (f"{name}.{option}" for option in list(inspect.signature(task).parameters)[1:])
+
+
+def refusal(task: str, option: str, value: object) -> str:
+    with pytest.raises(UserError) as refused:
+        check_options(f"tasks.{task}.options", {option: value}, TASKS[task])
+    return str(refused.value)
+
+
+def default(name: str) -> object:
+    task, option = name.split(".")
+    return inspect.signature(TASKS[task]).parameters[option].default
+
+
+@pytest.mark.parametrize("name", sorted({*options()} - CHOSEN))
+def test_no_option_takes_less_than_nothing_more_than_all_or_no_number(name: str) -> None:
+    task, option = name.split(".")
+    where = f"tasks.{task}.options.{option}: "
+    wrong = [-1, 10**13, float("inf"), float("nan"), "hot", None, [-1, 10**13]]
+    if isinstance(default(name), float):
+        wrong.remove(10**13)  # is one as good as another
+    if isinstance(default(name), bool):
+        wrong.append(1)
+    for value in wrong:
+        assert refusal(task, option, value).startswith(where), value
+    check_options("tasks", {option: RIGHT.get(name, default(name))}, TASKS[task])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("moco.queue", 0, "must be at least 1, got 0"),
+        ("moco.temperature", 0, "must be over 0, got 0"),
+        ("moco.temperature", float("inf"), "needs a finite number, got inf"),
+        ("dino.local", 500, "must be at most 100, got 500"),
+        ("dino.clusters", 1, "must be at least 2, got 1"),
+        ("dino.warmup", 2, "must be at most 1.0, got 2"),
+        ("swav.queue", -1, "must be at least 0, got -1"),
+        ("rho_byol.rho", 9, "must be at most 4, got 9"),
+        ("vicreg.expansion", 1000, "must be at most 8, got 1000"),
+        ("generative.ratio", 1, "must be under 1, got 1"),
+        ("tempo.speeds", [0, 1], "must be at least 1, got 0"),
+        ("tempo.speeds", 3, "needs a list, got 3"),
+        ("distill.joint", "yes", "needs true or false, got 'yes'"),
+    ],
+)
+def test_what_an_option_needs_is_said(name: str, value: object, said: str) -> None:
+    task, option = name.split(".")
+    assert refusal(task, option, value) == f"tasks.{task}.options.{option}: {said}"
+
+
+def test_an_option_that_says_no_type_or_one_that_yaml_has_not_takes_anything() -> None:
+    def own(place: object, free, later: "Later", task: Task | None = None) -> None:  # noqa: F821
+        """As a user's own task may."""
+
+    check_options("tasks.own.options", {"free": [3], "later": 1, "task": 2}, own)
+
+
+def test_an_unknown_option_is_answered_with_the_nearest() -> None:
+    said = refusal("simclr", "temprature", 1)
+    assert said == (
+        "tasks.simclr.options: unknown option 'temprature': did you mean 'temperature'? "
+        "Known: temperature"
+    )
