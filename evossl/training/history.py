@@ -10,6 +10,18 @@ from evossl.files import explained, write_atomically
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """Cosines between the gradients of terms on the RGB encoder, in one batch.
+
+    Attributes:
+        terms: those that reach it. cosine: a row a term, in [-1, 1], the diagonal 1.
+    """
+
+    terms: list[str]
+    cosine: list[list[float]]
+
+
+@dataclass(frozen=True)
 class StepReport:
     """One logged step.
 
@@ -18,7 +30,7 @@ class StepReport:
         grad_norm: before clipping. seconds: since the training began (or was resumed).
         clips_per_second: since then. data_wait: share of the time spent waiting for clips.
         loss: by term, raw. weighted: by term, as summed. skipped: by term, batches with too few
-            valid samples so far.
+            valid samples so far. conflict: None at steps that do not measure it.
     """
 
     step: int
@@ -31,6 +43,7 @@ class StepReport:
     loss: dict[str, float]
     weighted: dict[str, float]
     skipped: dict[str, int]
+    conflict: Conflict | None = None
 
 
 def append(path: Path, report: StepReport) -> None:

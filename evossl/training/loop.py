@@ -1,6 +1,7 @@
 """The training loop: a step fits a screen."""
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
@@ -18,10 +19,13 @@ from evossl.objective import combine
 from evossl.streams import ClipBatch
 from evossl.training import history
 from evossl.training.checkpoint import load_checkpoint, save_checkpoint
-from evossl.training.history import StepReport
+from evossl.training.conflict import measure_conflict
+from evossl.training.history import Conflict, StepReport
 from evossl.training.model import MultiTaskModel, StepLosses
 from evossl.training.optim import build_optimiser, learning_rate, set_learning_rate
 from evossl.video.loader import ClipLoader
+
+CONFLICTS = 10  # measurements in a training, at most
 
 
 class TrainingFailedError(RunError):
@@ -44,6 +48,11 @@ class Schedule:
     save_every: int | None = None
     deadline_seconds: float | None = None
 
+    @property
+    def conflict_every(self) -> int:
+        """Steps between two measurements of conflict: at most ten, each at a reported step."""
+        return self.log_every * math.ceil(self.steps / (CONFLICTS * self.log_every))
+
 
 @dataclass(frozen=True)
 class Weighing:
@@ -55,13 +64,17 @@ class Weighing:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """One optimiser step: the last micro-batch's losses, and the norm before clipping."""
+    """One optimiser step: the last micro-batch's losses, and the norm before clipping.
+
+    `conflict` is of that batch too; None at most steps.
+    """
 
     result: StepLosses
     total: Tensor
     weighted: Mapping[str, Tensor]
     grad_norm: Tensor
     skipped: Counter[str]
+    conflict: Conflict | None
 
 
 def train_step(
@@ -70,8 +83,8 @@ def train_step(
     optimiser: torch.optim.Optimizer,
     space: SearchSpace,
     weighing: Weighing,
+    schedule: Schedule,
     step: int,
-    progress: float,
 ) -> StepOutcome:
     """Take `accumulate` batches, one backward each, and one optimiser step.
 
@@ -80,12 +93,16 @@ def train_step(
     """
     device = next(model.parameters()).device
     accumulate = space.training.accumulate
+    progress = step / schedule.steps
     skipped: Counter[str] = Counter()
+    conflict = None
     optimiser.zero_grad()
     for part in range(accumulate):
         clips = next(batches).to(device)
         result = model.losses(clips, step * accumulate + part, progress)
         total, weighted = combine(result.losses, weighing.weights, weighing.scales)
+        if part == accumulate - 1 and (step + 1) % schedule.conflict_every == 0:
+            conflict = measure_conflict(model, result)
         (total / accumulate).backward()  # type: ignore[no-untyped-call]
         skipped.update(result.skipped)
     for term in model.terms:
@@ -95,7 +112,7 @@ def train_step(
         raise TrainingFailedError(_not_finite(step, result))
     optimiser.step()
     model.after_step(result.seen, cosine_to_one(space.training.ema, progress))
-    return StepOutcome(result, total, weighted, norm, skipped)
+    return StepOutcome(result, total, weighted, norm, skipped, conflict)
 
 
 def train(
@@ -143,8 +160,7 @@ def train(
         for step in range(start, schedule.steps):
             lr = learning_rate(step, schedule.steps, space.optimiser)
             set_learning_rate(optimiser, lr)
-            progress = step / schedule.steps
-            outcome = train_step(model, batches, optimiser, space, weighing, step, progress)
+            outcome = train_step(model, batches, optimiser, space, weighing, schedule, step)
             done = step + 1
             meter.skipped.update(outcome.skipped)
             if done % schedule.log_every == 0 or done in (start + 1, schedule.steps):
@@ -188,6 +204,7 @@ class _Meter:
             loss=_floats(outcome.result.losses),
             weighted=_floats(outcome.weighted),
             skipped=dict(self.skipped),
+            conflict=outcome.conflict,
         )
 
 

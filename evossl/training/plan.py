@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evossl.streams import Stream
 from evossl.task import Task
 from evossl.views.spec import View
 
@@ -20,6 +21,11 @@ class ViewPlan:
     asked: Mapping[str, Mapping[str, View]]
     forwards: tuple[View, ...]
     inputs: tuple[View, ...]
+
+    def trained(self, term: str) -> frozenset[Stream]:
+        """The streams whose encoders the term sees as a student."""
+        views = self.asked[term].values()
+        return frozenset(view.stream for view in views if view.encoder == "student")
 
 
 def plan_views(tasks: Mapping[str, Task]) -> ViewPlan:

@@ -8,13 +8,12 @@ initial value of the loss: SimSiam's starts on either side of zero: dividing cou
 import math
 from collections.abc import Callable, Iterable, Mapping
 
-import torch
-
 from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.objective import check_scales
 from evossl.streams import ClipBatch, Stream
 from evossl.task import Task, Term
+from evossl.training.gradients import own_gradients
 from evossl.training.model import MultiTaskModel
 
 NUM_BATCHES = 4
@@ -65,15 +64,10 @@ def _squared_norms(model: MultiTaskModel, clips: ClipBatch, step: int) -> dict[s
     result = model.losses(clips, step, progress=0.0)
     norms = {}
     for name in result.seen:
-        streams = {v.stream for v in model.plan.asked[name].values() if v.encoder == "student"}
-        parameters = [p for s in sorted(streams) for p in model.encoders[s].parameters()]
-        loss = result.losses[name]
-        gradients = (
-            torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            if loss.requires_grad
-            else ()
-        )
-        norms[name] = sum(float(g.double().square().sum()) for g in gradients if g is not None)
+        streams = sorted(model.plan.trained(name))
+        parameters = [p for s in streams for p in model.encoders[s].parameters()]
+        gradients = own_gradients(result.losses[name], parameters)
+        norms[name] = sum(float(g.double().square().sum()) for g in gradients)
     return norms
 
 
