@@ -1,0 +1,230 @@
+"""Switching any task off changes nothing for any other: over the whole catalogue, two steps.
+
+Bit for bit: the other tasks' losses, their heads' gradients, and at the end their heads, queues,
+banks and centres, and the momentum encoders. To rounding (a sum in another order): the gradient
+that the encoders get from them. Weights and scales are the same with and without the task.
+
+Views are made once for all trainings; that they are the same in any company is shown in
+tests/views/test_view_make.py. In place of an optimiser, whose steps follow all tasks, each weight
+moves by noise that its name decides.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from training_cases import make_clips, make_model, make_space, terms_of
+
+from evossl.config import SearchSpace
+from evossl.encoders import build_encoder
+from evossl.export import EncoderConfig, export_encoder
+from evossl.objective import combine
+from evossl.seeds import derive_seed
+from evossl.streams import Stream
+from evossl.task import load_catalogue
+from evossl.training import model as model_module
+from evossl.training.model import MultiTaskModel
+from evossl.training.scales import measure_scales
+
+CATALOGUE = load_catalogue()
+CLIPS, STEPS, DECAY, PROGRESS, NUDGE = 4, 2, 0.9, 0.5, 0.01
+SMALL = {
+    "backbone": {"name": "c3d", "width": 2},
+    "clip": {"frames": 8, "size": 24, "stretch": 24, "mel_bands": 24},
+}
+FEW = {
+    "cross_modal_transfer": ["gray->rgb"],
+    "multimodal_contrast": ["rgb+audio"],
+    "multimodal_alignment": ["rgb+audio"],
+    "distill": ["gray->rgb.stage3"],
+    "tempo": ["rgb.speed", "rgb.consistency"],
+    "knowledge_distillation": ["rgb.logits", "rgb.features"],
+}
+"""Where a task stands in the quick test, if not on RGB alone."""
+SPREAD = ("byol", "colorization", "dino", "distill", "jepa", "moco", "order_binary", "pirl", "swav")
+"""Of each kind one: momentum, queue, centre, bank, shares, hooks, masks, pieces, a pair."""
+BATCHNORM = ("running_mean", "running_var", "num_batches_tracked")
+
+Gradients = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step of a training gave; of the encoders, the gradient of all tasks together."""
+
+    losses: Mapping[str, Tensor]
+    heads: Gradients
+    encoders: Gradients
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training of two steps.
+
+    Attributes:
+        steps: what they gave.
+        own: by step and task, what it gives to the encoders alone; if asked for.
+        state: at the end. Of BatchNorm in encoders the weights alone: its statistics follow every
+            view, are not read in training and are estimated anew before any use.
+    """
+
+    steps: list[Step]
+    own: list[Mapping[str, Gradients]]
+    state: Mapping[str, Tensor]
+
+
+def train(model: MultiTaskModel, scales: Mapping[str, float], *, apart: bool = False) -> Trained:
+    """Train; with `apart`, keep what each task gives to the encoders."""
+    steps, own = [], []
+    weights = dict.fromkeys(model.plan.asked, 1.0)
+    for step in range(STEPS):
+        result = model.losses(make_clips(CLIPS, seed=step), step, PROGRESS)
+        assert not result.skipped
+        total, weighted = combine(result.losses, weights, scales)
+        if apart:
+            own.append(each_task(model, weighted))
+        model.zero_grad(set_to_none=True)
+        total.backward()
+        for term in model.terms:
+            model.task(term.name).after_backward(PROGRESS)
+        losses = {name: loss.detach() for name, loss in result.losses.items()}
+        steps.append(Step(losses, gradients(model.heads), gradients(model.encoders)))
+        nudge(model, step)
+        model.after_step(result.seen, DECAY)
+    return Trained(steps, own, state(model))
+
+
+def each_task(model: MultiTaskModel, weighted: Mapping[str, Tensor]) -> dict[str, Gradients]:
+    """By task, the gradient of its terms with respect to the encoders."""
+    weights = dict(model.encoders.named_parameters())
+    found = {}
+    for task in dict.fromkeys(term.task for term in model.terms):
+        own = [loss for name, loss in weighted.items() if task_of(name) == task]
+        given = torch.autograd.grad(
+            sum(own, start=torch.zeros(())), list(weights.values()), retain_graph=True,
+            allow_unused=True,
+        )  # fmt: skip
+        found[task] = {n: g for n, g in zip(weights, given, strict=True) if g is not None}
+    return found
+
+
+def task_of(term: str) -> str:
+    return term.split(".")[0]
+
+
+def gradients(module: torch.nn.Module) -> Gradients:
+    named = module.named_parameters()
+    return {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+@torch.no_grad()
+def nudge(model: MultiTaskModel, step: int) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            generator = torch.Generator().manual_seed(derive_seed(step, name))
+            parameter += NUDGE * torch.randn(parameter.shape, generator=generator)
+
+
+def state(model: MultiTaskModel) -> dict[str, Tensor]:
+    return {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if not (name.startswith(("encoders.", "momentum.")) and name.endswith(BATCHNORM))
+    }
+
+
+def check_the_rest(everything: Trained, without: Trained, task: str) -> None:
+    """Whether all that is not the task's is what it is without it."""
+    for whole, part, own in zip(everything.steps, without.steps, everything.own, strict=True):
+        assert whole.losses.keys() - part.losses.keys() == {
+            name for name in whole.losses if task_of(name) == task
+        }
+        check_equal(part.losses, whole.losses)
+        check_equal(part.heads, whole.heads)
+        for name, gradient in part.encoders.items():
+            expected = whole.encoders[name] - own[task].get(name, torch.zeros(()))
+            size = max(float(g[name].abs().max()) for g in own.values() if name in g)
+            torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-4 * size)
+    check_equal(without.state, everything.state)
+
+
+def check_equal(part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None:
+    assert part
+    assert [name for name, value in part.items() if not torch.equal(value, whole[name])] == []
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An encoder's folder."""
+    folder = tmp_path_factory.mktemp("teacher") / "encoder"
+    space = make_space({"simclr": {}}, **SMALL)
+    encoder = build_encoder(Stream.RGB, space.backbone, seed=9)
+    export_encoder(encoder, folder, EncoderConfig.of(space, encoder))
+    return str(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_once() -> Iterator[None]:
+    """Clips are a function of the step, and so are all views of them."""
+    plain, kept = model_module.make, {}
+
+    def make(views, clips, settings, *, seed, step):  # type: ignore[no-untyped-def]
+        made = kept.setdefault(step, {})
+        made |= plain([v for v in views if v not in made], clips, settings, seed=seed, step=step)
+        return {view: made[view] for view in views}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_module, "make", make)
+        yield
+
+
+def whole_space(teacher: str, places: Mapping[str, list[str]] | None) -> SearchSpace:
+    """All tasks; on `places`, or RGB alone if it has none there; None is every place."""
+    tasks: dict[str, dict[str, object]] = {}
+    for name, task in CATALOGUE.items():
+        tasks[name] = {"teacher": teacher} if task.needs_teacher else {}
+        if places is not None:
+            tasks[name]["places"] = places.get(name, ["rgb"])
+    return make_space(tasks, **SMALL)
+
+
+@dataclass(frozen=True)
+class World:
+    """All tasks trained together, and how to train all but one."""
+
+    space: SearchSpace
+    scales: Mapping[str, float]
+    everything: Trained
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> "World":
+        clips = [make_clips(CLIPS, seed=0)]
+        scales = measure_scales(terms_of(space), CATALOGUE, space, clips, seed=0)
+        return cls(space, scales, train(make_model(space), scales, apart=True))
+
+    def check(self, task: str) -> None:
+        rest = {name for name in self.scales if task_of(name) != task}
+        check_the_rest(self.everything, train(make_model(self.space, rest), self.scales), task)
+
+
+@pytest.fixture(scope="module")
+def few_places(teacher: str) -> World:
+    return World.of(whole_space(teacher, FEW))
+
+
+@pytest.fixture(scope="module")
+def every_place(teacher: str) -> World:
+    return World.of(whole_space(teacher, None))
+
+
+@pytest.mark.parametrize("task", SPREAD)
+def test_a_task_that_is_off_is_missed_by_no_other_on_rgb(few_places: World, task: str) -> None:
+    few_places.check(task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", CATALOGUE)
+def test_a_task_that_is_off_everywhere_is_missed_by_no_other(every_place: World, task: str) -> None:
+    every_place.check(task)
