@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from evossl.report.read import Clusters
+from evossl.report.records import Clusters
 from evossl.report.svg import (
     Layout,
     Scale,

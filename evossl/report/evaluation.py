@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from evossl.report.read import Scores
+from evossl.report.records import Scores
 from evossl.report.svg import Layout, Scale, both, drawing, line, tag, text, ticks
 
 ROW = 15  # px

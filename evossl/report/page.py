@@ -12,6 +12,7 @@ from markupsafe import Markup
 from evossl.files import write_text
 from evossl.report import tables, words
 from evossl.report.clusters import cluster_chart, divergence
+from evossl.report.conflicts import conflict_map, conflicts
 from evossl.report.evaluation import comparisons, evaluation_chart
 from evossl.report.evolution import heat_map, legend
 from evossl.report.losses import loss_charts
@@ -87,6 +88,7 @@ def _headline(run: Run) -> dict[str, Any]:
 def _charts(run: Run) -> dict[str, Any]:
     clusters = run.training.clusters if run.training else None
     history = run.training.history if run.training else []
+    pulls = conflicts(history)
     found = comparisons(run.scores) if run.scores else []
     return {
         "comparisons": found,
@@ -98,6 +100,9 @@ def _charts(run: Run) -> dict[str, Any]:
         "cluster_chart": cluster_chart(clusters) if clusters else None,
         "divergence": divergence(clusters) if clusters else None,
         "losses": loss_charts(history),
+        "conflicts": pulls,
+        "conflict_map": conflict_map(pulls) if pulls else None,
+        "is_alone": bool(history) and len(history[-1].loss) == 1,
     }
 
 

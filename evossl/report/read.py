@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
+from evossl.report.records import Clusters, Scores, Step, Winner
 from evossl.runfolder import RunInfo, read_run
 from evossl.search.table import TrialRow, read_table
 from evossl.training.history import read_history
@@ -22,57 +23,6 @@ from evossl.video.index import Index, Video
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-
-
-class VerdictPart(BaseModel):
-    """Of `winner.json`."""
-
-    line: str
-    warning: str | None
-    beats_controls: bool
-
-
-class Winner(BaseModel):
-    """`winner.json`, as far as the report shows it."""
-
-    trial: int
-    steps: int
-    weights: dict[str, float]
-    fitness: float | None
-    seconds: float
-    verdict: VerdictPart
-
-
-class Example(BaseModel):
-    """A clip of a cluster: the video, and where the clip starts in it, in seconds."""
-
-    path: str
-    start: float
-
-
-class Clusters(BaseModel):
-    """`clusters.json`."""
-
-    shares: list[float]
-    zipf: list[float]
-    examples: list[list[Example]]
-
-
-class Scores(BaseModel):
-    """`evaluation.json`, as far as the report shows it: {protocol: {metric: value}}."""
-
-    encoder: dict[str, dict[str, float | list[float]]]
-    random_init: dict[str, dict[str, float | list[float]]]
-    n_videos: int
-    classes: list[str]
-
-
-class Step(BaseModel):
-    """A line of `history.jsonl`, as far as the report shows it."""
-
-    step: int
-    total: float
-    loss: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from PIL import Image
 
 from evossl.config import SearchSpace
 from evossl.errors import RunError, UserError
-from evossl.report.read import Clusters, Example, Run
+from evossl.report.read import Run
+from evossl.report.records import Clusters, Example
 from evossl.video.cache import ClipCache
 from evossl.video.cache_files import entry_path
 from evossl.video.decode import DecodeError

@@ -13,7 +13,7 @@ from evossl.files import write_json
 from evossl.fitness.zipf import zipf_pmf
 from evossl.runfolder import RunInfo, stamp, write_run
 from evossl.search.table import TrialRow, write_table
-from evossl.training.history import StepReport, append
+from evossl.training.history import Conflict, StepReport, append
 from evossl.training.workbench import RunSpec
 from evossl.trial import TrialResult, TrialSpec
 from evossl.video.cache import ClipCache
@@ -149,9 +149,22 @@ def write_training(folder: Path, terms: list[str], steps: int = 400, seed: int =
         total = sum(loss.values()) / len(terms)
         append(
             folder / "history.jsonl",
-            StepReport(step, total, 1e-3, 1.0, step / 7, 80.0, 0.02, loss, loss, {}),
-        )
+            StepReport(
+                step, total, 1e-3, 1.0, step / 7, 80.0, 0.02, loss, loss, {},
+                _conflict(terms, step) if step % (steps // 5) == 0 else None,
+            ),
+        )  # fmt: skip
     write_clusters(folder, VIDEOS)
+
+
+def _conflict(terms: list[str], seed: int) -> Conflict | None:
+    """Cosines of vectors that lean a little to one another or away."""
+    if len(terms) < 2:
+        return None
+    pull_TS = np.random.default_rng(seed).normal(size=(len(terms), 40))
+    pull_TS += np.random.default_rng(0).normal(size=(len(terms), 1)) * 0.5
+    pull_TS /= np.linalg.norm(pull_TS, axis=1, keepdims=True)
+    return Conflict(list(terms), (pull_TS @ pull_TS.T).round(4).tolist())
 
 
 def write_clusters(folder: Path, paths: list[str], num_clusters: int = NUM_CLUSTERS) -> None:

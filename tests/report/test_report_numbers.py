@@ -21,7 +21,7 @@ from evossl.report import write_report
 from evossl.report.clusters import divergence
 from evossl.report.evolution import drift
 from evossl.report.losses import MAX_POINTS, thinned
-from evossl.report.read import Clusters
+from evossl.report.records import Clusters
 from evossl.report.tables import shown
 from evossl.report.trials import running_best
 from evossl.report.weights import effective, grouped

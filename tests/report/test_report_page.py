@@ -34,11 +34,13 @@ SECTIONS = (
     "clusters",
     "sheets",
     "losses",
+    "conflicts",
     "indicators",
     "failures",
     "again",
 )
 CHARTS = {"trials": "fitness", "weights": "weights", "evolution": "map", "clusters": "clusters"}
+CHARTS |= {"conflicts": "conflicts"}
 
 
 def report(folder: Path) -> Page:
@@ -151,7 +153,7 @@ def test_a_run_under_way_says_what_is_not_there_yet(stage: str, tmp_path: Path) 
     begin(folder)
     table = [row for row in rows(12) if row.trial < 0]
     missing = {"evaluation", "trials", "weights", "evolution", "clusters", "sheets", "losses"}
-    missing |= {"indicators"}
+    missing |= {"indicators", "conflicts"}
     if stage != "begun":
         missing -= {"trials", "indicators"}
     if stage == "running":
@@ -159,7 +161,7 @@ def test_a_run_under_way_says_what_is_not_there_yet(stage: str, tmp_path: Path) 
         table.append(TrialRow(0, "equal weights", "running", weights=weights))
         write_training(folder / "trials" / "0", list(TERMS), 50)
         (folder / "trials" / "0" / "clusters.json").unlink()
-        missing -= {"losses"}
+        missing -= {"losses", "conflicts"}
     if stage == "searched":
         table = rows(12)
         best = min((r for r in table if r.trial >= 0 and r.fitness), key=lambda r: r.fitness)
