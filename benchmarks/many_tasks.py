@@ -1,0 +1,173 @@
+"""What many tasks at once cost: views made, forwards run, peak memory of one step.
+
+    python benchmarks/many_tasks.py --table docs/many-tasks.md
+
+The tasks of the catalogue on RGB, in the order of their names: the first 1, 5, 10, 20, 30 of them;
+then those alone that look at the same two strong views. Each row is measured in a fresh process, on
+noise for clips: nothing here depends on what they show. "held" is what the model keeps between
+steps: weights, momentum weights, queues. "step" is the high-water mark of the process's resident
+memory after one step, AdamW's moments included, less what was resident before: torch frees large
+tensors to the system at once, so that this is what a step needs.
+"""
+
+import argparse
+import platform
+import resource
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from evossl.config import SearchSpace, load_space
+from evossl.objective import normalise
+from evossl.streams import AUDIO_RATE, ClipBatch, Stream
+from evossl.task import Site, load_catalogue
+from evossl.training.loop import Schedule, Weighing, train_step
+from evossl.training.model import MultiTaskModel
+from evossl.training.optim import build_optimiser
+from evossl.training.terms import resolve_terms
+from evossl.views.recipes import clips_of_a_video
+
+COUNTS = (1, 5, 10, 20, 30)
+SHARING_COUNTS = (1, 5, 10)
+BATCH, STRETCH, SIDE, FPS = 8, 64, 72, 12.0
+COMMAND = "python benchmarks/many_tasks.py --table docs/many-tasks.md"
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step of some tasks took; sizes are in bytes."""
+
+    tasks: int
+    asked: int
+    made: int
+    forwards: int
+    momentum: int
+    held: int
+    step: int
+
+
+def space_of(tasks: Sequence[str]) -> SearchSpace:
+    """The demo's encoder, wider, on RGB clips of 8 frames of 64 pixels."""
+    return load_space(
+        "tiny",
+        {
+            "streams": ["rgb"],
+            "tasks": {name: {} for name in tasks},
+            "backbone": {"name": "c3d", "width": 32},
+            "clip": {"frames": 8, "size": 64, "stretch": STRETCH},
+            "cache": {"fps": FPS, "short_side": SIDE},
+            "training": {"batch_size": BATCH},
+        },
+    )
+
+
+def tasks_on_rgb() -> list[str]:
+    """Names of the tasks that stand on RGB alone and need no teacher."""
+    site = Site((Stream.RGB,))
+    found = load_catalogue().items()
+    return [name for name, task in found if site in task.places and not task.needs_teacher]
+
+
+def tasks_that_share(names: Sequence[str]) -> list[str]:
+    """Those whose student sees the two strong views and nothing else."""
+    space = space_of(names)
+    plan = MultiTaskModel(resolve_terms(space, load_catalogue()), load_catalogue(), space, 0).plan
+    strong = set(clips_of_a_video(Stream.RGB, rho=2).values())
+    return [
+        term.split(".")[0]
+        for term, views in plan.asked.items()
+        if {view for view in views.values() if view.encoder == "student"} == strong
+    ]
+
+
+def noise() -> ClipBatch:
+    """A batch of long enough clips."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (BATCH, STRETCH, SIDE, SIDE, 3)
+    return ClipBatch(
+        frames_BLHWC=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
+        num_frames_B=torch.full((BATCH,), STRETCH),
+        size_B2=torch.full((BATCH, 2), SIDE),
+        waveform_BS=torch.zeros(BATCH, round(STRETCH / FPS * AUDIO_RATE)),
+        has_audio_B=torch.zeros(BATCH, dtype=torch.bool),
+        video_id_B=torch.arange(BATCH),
+        fps=FPS,
+    )
+
+
+def measure(names: Sequence[str]) -> Cost:
+    """Take one step of all the tasks, in a process of its own."""
+    torch.set_num_threads(1)
+    space, catalogue, clips = space_of(names), load_catalogue(), noise()
+    model = MultiTaskModel(resolve_terms(space, catalogue), catalogue, space, seed=0).train()
+    optimiser = build_optimiser(
+        model.encoders.parameters(), model.heads.parameters(), space.optimiser
+    )
+    weights = normalise(dict.fromkeys(model.plan.asked, 1.0))
+    weighing = Weighing(weights, dict.fromkeys(weights, 1.0))
+    before = resident()
+    train_step(model, iter([clips]), optimiser, space, weighing, Schedule(1), step=0)
+    return Cost(
+        tasks=len(names),
+        asked=sum(len(views) for views in model.plan.asked.values()),
+        made=len(model.plan.inputs),
+        forwards=len(model.plan.forwards),
+        momentum=len(model.momentum),
+        held=sum(t.numel() * t.element_size() for t in model.state_dict().values()),
+        step=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before,
+    )
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def table(rows: Sequence[Cost]) -> str:
+    """The rows as Markdown."""
+    head = (
+        "| tasks | views asked for | inputs made | forwards | momentum encoders | held, MB "
+        "| step, MB | step, MB a forward |\n|---|---|---|---|---|---|---|---|\n"
+    )
+    return head + "".join(
+        f"| {row.tasks} | {row.asked} | {row.made} | {row.forwards} | {row.momentum} "
+        f"| {row.held / MB:.0f} | {row.step / MB:.0f} | {row.step / MB / row.forwards:.0f} |\n"
+        for row in rows
+    )
+
+
+def main() -> None:
+    """Measure, print the tables; write the page if asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", type=Path, help="write the page there")
+    options = parser.parse_args()
+    names = tasks_on_rgb()
+    sharing = tasks_that_share(names)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        every = [pool.submit(measure, names[:count]).result() for count in COUNTS]
+        same = [pool.submit(measure, sharing[:count]).result() for count in SHARING_COUNTS]
+    page = PAGE.format(
+        command=COMMAND,
+        every=table(every),
+        same=table(same),
+        sharing=", ".join(f"`{name}`" for name in sharing[: SHARING_COUNTS[-1]]),
+        machine=f"{platform.machine()}, torch {torch.__version__}, one thread",
+        batch=BATCH,
+    )
+    print(page)
+    if options.table:
+        options.table.write_text(page, encoding="utf-8")
+
+
+PAGE = """"""
+
+
+if __name__ == "__main__":
+    main()
