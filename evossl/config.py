@@ -30,7 +30,7 @@ Add one of the two lines at the top of the space, or pass --ignores colour,crop,
 class Model(BaseModel):
     """Frozen; unknown keys fail."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Clip(Model):
@@ -77,7 +77,7 @@ class Optimiser(Model):
 class Training(Model):
     """One trial's training."""
 
-    batch_size: Annotated[int, Field(ge=2)] = 16
+    batch_size: Positive = 16
     accumulate: Positive = 1
     ema: Share = 0.99
     normalize: Literal["gradient", "none"] = "gradient"
@@ -180,6 +180,16 @@ class SearchSpace(Model):
             raise ValueError("tasks: names none; `evossl tasks` lists them")
         if all(choice.weight in (0, (0, 0)) for choice in self.tasks.values()):
             raise ValueError("every weight is zero: nothing would be trained; give a task a weight")
+        return self
+
+    @model_validator(mode="after")
+    def _clips_are_compared(self) -> "SearchSpace":
+        if self.training.batch_size == 1:
+            raise ValueError(
+                f"training.batch_size: 1: {', '.join(self.tasks)} cannot do with one clip, which "
+                "BatchNorm and losses compare with others; raise it to 2 or more "
+                "(training.accumulate does not make a batch larger)"
+            )
         return self
 
     @model_validator(mode="after")

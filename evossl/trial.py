@@ -23,6 +23,7 @@ from evossl.training.data import RunData
 from evossl.training.features import FEATURES, calibrate, write_features
 from evossl.training.history import StepReport
 from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
+from evossl.training.memory import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.model import MultiTaskModel
 from evossl.training.terms import active_weights
 from evossl.training.workbench import RunSpec, Workbench, features_of
@@ -109,8 +110,10 @@ def iterate_trial(spec: TrialSpec) -> Generator[StepReport, None, TrialResult]:
         reason = scored.reason
     except TrainingFailedError as error:
         reason = str(error)
-    except (MemoryError, torch.OutOfMemoryError):
-        reason = "out of memory: lower training.batch_size or clip.size"
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = OUT_OF_MEMORY
     return TrialResult(
         number=spec.number,
         fitness=scored.fitness if scored else None,

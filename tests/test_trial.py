@@ -93,7 +93,14 @@ def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
     assert result.reason == "the loss of simclr.rgb is not finite at step 1"
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
 def test_running_out_of_memory_fails_the_trial_with_the_remedy(
     run: RunSpec, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -7,43 +7,47 @@ from pathlib import Path
 import torch
 
 from evossl.config import SearchSpace
-from evossl.encoders import BACKBONES, build_encoder
+from evossl.encoders import BACKBONES
 from evossl.errors import UserError
-from evossl.export import load_encoder
 from evossl.fitness.score import check_fitness
 from evossl.naming import unknown
 from evossl.objective import check_weights
-from evossl.options import check_options
-from evossl.streams import EncoderShape, Stream
 from evossl.task import Task, Term, load_catalogue
-from evossl.training.teacher import teacher_of
+from evossl.training.rehearsal import rehearse
+from evossl.training.teacher import check_teacher
 from evossl.training.terms import active_weights, resolve_terms, term_weights
 from evossl.video.scan import scan
-from evossl.views.settings import ViewSettings
-from evossl.views.shapes import check_fits, input_shape
-from evossl.views.spec import CLEAN, View
 
 
-def check_space(space: SearchSpace, tasks_folder: Path | None, where: str) -> tuple[Term, ...]:
+def check_space(
+    space: SearchSpace,
+    tasks_folder: Path | None,
+    where: str,
+    device: torch.device | None = None,
+) -> tuple[Term, ...]:
     """Return the space's terms; refuse a space that cannot be trained.
 
     Args:
         space: read.
         tasks_folder: a user's own tasks.
         where: the space's name or file, for the messages.
+        device: where a trial runs; None if that is another machine: its memory is not known here.
 
     Raises:
         UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
-            stretch that is too short for a task, by name; a teacher that is missing or unfit.
+            stretch that is too short for a task, by name; a teacher that is missing or unfit; more
+            memory than there is.
     """
     tasks = load_catalogue(tasks_folder)
     try:
-        return _checked_terms(space, tasks)
+        return _checked_terms(space, tasks, device)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
 
 
-def _checked_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple[Term, ...]:
+def _checked_terms(
+    space: SearchSpace, tasks: Mapping[str, type[Task]], device: torch.device | None
+) -> tuple[Term, ...]:
     if space.backbone.name not in BACKBONES:
         raise UserError(f"backbone.name: {unknown('backbone', space.backbone.name, BACKBONES)}")
     if not space.ignores:
@@ -51,11 +55,10 @@ def _checked_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple
     check_fitness(space.fitness)
     terms = resolve_terms(space, tasks)
     for name in space.tasks:
-        if teacher := teacher_of(name, tasks[name], space):
-            load_encoder(teacher.folder)  # whole, before hours are spent
+        check_teacher(name, tasks[name], space)
     weights = term_weights(space, terms)
     check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
-    _check_views(space, terms, tasks)
+    rehearse(space, terms, tasks, device)
     return terms
 
 
@@ -68,39 +71,6 @@ def check_given_weights(
         UserError: unknown, missing, outside [0, 1], all zero or all pruned.
     """
     active_weights(terms, weights, load_catalogue(tasks), space.training.prune_below)
-
-
-def _check_views(
-    space: SearchSpace, terms: Sequence[Term], tasks: Mapping[str, type[Task]]
-) -> None:
-    settings, fps, stretch = ViewSettings.of(space), space.cache.fps, space.clip.stretch
-    check_fits(View(Stream.RGB), settings, stretch, fps, "fitness: its view")
-    streams = dict.fromkeys(stream for term in terms for stream in term.streams)
-    shapes = {}
-    for stream in streams:
-        with torch.device("meta"):  # shapes only: no memory, whatever the width
-            encoder = build_encoder(stream, space.backbone, 0)
-        shapes[stream] = encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
-    for term in terms:
-        task = _built(term, tasks[term.task], shapes, space)
-        for name, view in task.views().items():
-            check_fits(view, settings, stretch, fps, f"{term.name}: view {name!r}")
-
-
-def _built(
-    term: Term, task: type[Task], shapes: Mapping[Stream, EncoderShape], space: SearchSpace
-) -> Task:
-    """The term's task, or a refusal of its options by name."""
-    options = space.tasks[term.task].options
-    check_options(f"tasks.{term.task}.options", options, task)
-    place = term.place(shapes, teacher_of(term.task, task, space))
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return task(place, **options)
-    except (TypeError, ValueError) as error:
-        if not options:
-            raise
-        raise UserError(f"tasks.{term.task}.options: {options}: {error}") from error
 
 
 def check_source(source: str) -> None:

@@ -149,6 +149,12 @@ def prepare_videos(
             "held against its own: bring it back, or begin anew with another --out"
         )
     found.save(manifest)
+    trained = len(split_videos(found.videos, space.fitness.clips).train)
+    if trained < space.training.batch_size:
+        say(
+            f"training.batch_size: {space.training.batch_size}, but {trained} videos are trained "
+            f"on: batches are of {trained}"
+        )
     return found
 
 

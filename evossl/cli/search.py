@@ -27,6 +27,7 @@ from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import SearchSpace
 from evossl.files import write_json
 from evossl.runfolder import RunInfo, claim, withdrawn_if_refused
+from evossl.training.workbench import pick_device
 from evossl.video.index import Index
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def search(
         resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
         chosen = chosen.model_copy(update={"resources": resources})
     check_out_folder(out)
-    check_space(chosen, tasks_folder, space)
+    check_space(chosen, tasks_folder, space, None if address else pick_device(device))
     if labelled:
         check_labelled(labelled, Cut(DEFAULT_FOLDS, None, 0))
     info = run_info(chosen, data, seed, cache, tasks_folder, device)

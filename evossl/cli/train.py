@@ -76,8 +76,7 @@ def train(
     chosen = resolve_space(space, ignores, {"final_steps": steps})
     chosen = with_teacher(chosen, tasks_folder, teacher)
     check_out_folder(out)
-    pick_device(device)
-    terms = check_space(chosen, tasks_folder, space)
+    terms = check_space(chosen, tasks_folder, space, pick_device(device))
     lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
     if weights:
         lambdas = read_weights(weights)

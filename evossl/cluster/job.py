@@ -12,6 +12,7 @@ import torch
 
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
+from evossl.training.memory import OUT_OF_MEMORY
 
 T = TypeVar("T")
 Advance = Callable[[int, int], None]
@@ -42,6 +43,8 @@ def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progr
         if isinstance(cause, UserError | RunError):
             raise cause from None
         raise
+    except ray.exceptions.OutOfMemoryError as error:
+        raise RunError(f"a worker ran {OUT_OF_MEMORY}") from error
     except ray.exceptions.RayError as error:
         raise RunError(f"a worker died: {error}") from error
     result: T = value

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
-from evossl.export import MEAN, STD, EncoderConfig, read_config
+from evossl.export import MEAN, STD, EncoderConfig, load_encoder, read_config
+from evossl.streams import Stream
 from evossl.task import Task, Teacher
 
 MISSING = (
@@ -33,6 +34,28 @@ def teacher_of(name: str, task: type[Task], space: SearchSpace) -> Teacher | Non
     except UserError as error:
         raise UserError(f"tasks.{name}.teacher: {error}") from error
     return Teacher(folder, config.width)
+
+
+def check_teacher(name: str, task: type[Task], space: SearchSpace) -> None:
+    """Load a task's teacher, if it has one, before hours are spent: is it what its config says?
+
+    Raises:
+        UserError: as `teacher_of`; damaged weights; embeddings of another width than its config's.
+    """
+    teacher = teacher_of(name, task, space)
+    if teacher is None:
+        return
+    try:
+        loaded = load_encoder(teacher.folder)
+    except UserError as error:
+        raise UserError(f"tasks.{name}.teacher: {error}") from error
+    clip = Stream.RGB.channels, space.clip.frames, space.clip.size, space.clip.size
+    width = loaded.encoder.shape(clip).width
+    if width != teacher.width:
+        raise UserError(
+            f"tasks.{name}.teacher: {teacher.folder}: config.json has width {teacher.width}, its "
+            f"backbone gives {width}: export it again, or take another teacher"
+        )
 
 
 def _check_clips(folder: str, config: EncoderConfig, space: SearchSpace) -> None:

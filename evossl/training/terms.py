@@ -7,6 +7,7 @@ from evossl.errors import UserError
 from evossl.naming import unknown
 from evossl.objective import check_weights, normalise
 from evossl.search.genotype import Genotype
+from evossl.streams import Stream
 from evossl.task import Task, Term, find_task
 
 
@@ -28,16 +29,13 @@ def resolve_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple[
 def _terms_of(
     name: str, choice: TaskChoice, task: type[Task], space: SearchSpace
 ) -> Sequence[Term]:
-    possible = [
+    terms = [
         Term(name, site.streams, site.directed, variant)
         for site in task.places
         for variant in (task.variants or (None,))
     ]
-    here = {
-        term.name.removeprefix(f"{name}."): term
-        for term in possible
-        if set(term.streams) <= set(space.streams)
-    }
+    possible = {term.name.removeprefix(f"{name}."): term for term in terms}
+    here = {place: t for place, t in possible.items() if set(t.streams) <= set(space.streams)}
     if choice.places is None:
         if not here:
             known = sorted({"+".join(site.streams) for site in task.places})
@@ -48,8 +46,20 @@ def _terms_of(
         return list(here.values())
     for place in choice.places:
         if place not in here:
-            raise UserError(f"tasks.{name}.places: {unknown('place', place, here)}")
+            why = _why_not(name, place, possible, space)
+            raise UserError(f"tasks.{name}.places: {why}")
     return [here[place] for place in choice.places]
+
+
+def _why_not(name: str, place: str, possible: Mapping[str, Term], space: SearchSpace) -> str:
+    """Why a task does not stand on a place, and what to do."""
+    if place in possible:
+        lacking = ", ".join(s for s in possible[place].streams if s not in space.streams)
+        return f"{place}: add {lacking} to the space's streams, or leave the place out"
+    words = set(place.replace("->", "+").split("+"))
+    if words <= set(Stream) and all(words != set(term.streams) for term in possible.values()):
+        return f"{name} does not stand on {place}, only on {', '.join(possible)}: choose of these"
+    return unknown("place", place, possible)
 
 
 def term_weights(space: SearchSpace, terms: Sequence[Term]) -> dict[str, Weight]:

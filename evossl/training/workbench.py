@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evossl.config import SearchSpace
 from evossl.encoders import Encoder, build_encoder
-from evossl.errors import RunError
+from evossl.errors import RunError, UserError
 from evossl.fitness.features import ScoringFeatures
 from evossl.runfolder import RunInfo
 from evossl.seeds import derive_seed
@@ -20,6 +20,7 @@ from evossl.streams import Stream
 from evossl.task import Task, Term, load_catalogue
 from evossl.training.data import RunData, open_data
 from evossl.training.features import calibrate, scoring_features
+from evossl.training.memory import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.scales import NUM_BATCHES, measure_scales
 from evossl.training.terms import resolve_terms
 from evossl.views.settings import ViewSettings
@@ -98,15 +99,21 @@ def measure_run(
     """Return the gradient scale of every term of a run, at the weights that all trials share.
 
     Raises:
-        UserError: a term whose scale is zero or not finite, or that no clip suits.
+        UserError: a term whose scale is zero or not finite, or that no clip suits; a step for which
+            there is not enough memory.
     """
     bench = Workbench.open(run)
     if bench.space.training.normalize == "none":
         return {term.name: 1.0 for term in bench.terms}
     batches = (bench.data.train.batch(step).to(bench.device) for step in range(NUM_BATCHES))
-    return measure_scales(
-        bench.terms, bench.tasks, bench.space, batches, seed=run.seed, progress=progress
-    )
+    try:
+        return measure_scales(
+            bench.terms, bench.tasks, bench.space, batches, seed=run.seed, progress=progress
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"a step of all tasks runs {OUT_OF_MEMORY}") from error
 
 
 def random_init(run: RunSpec, index: int) -> Encoder:

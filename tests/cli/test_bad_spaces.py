@@ -50,6 +50,14 @@ WRONG = {
     "all zero": ("places: [rgb]", "weight: 0", "every weight is zero"),
     "no task": ("\n  simclr: {places: [rgb]}", " {}", "tasks: names none"),
     "no tasks": ("tasks:\n  simclr: {places: [rgb]}", "about: x", "tasks: is missing"),
+    "a stream that a method does not support": (
+        "simclr: {places: [rgb]}",
+        "jigsaw: {places: [audio]}",
+        "tasks.jigsaw.places: jigsaw does not stand on audio, only on rgb, gray",
+    ),
+    "a batch of one": ("batch_size: 4", "batch_size: 1", "simclr cannot do with one clip"),
+    "more than any memory": ("batch_size: 4", "batch_size: 4000000", "a step needs "),
+    "no finite rate": ("tasks:", "optimiser: {lr: .inf}\ntasks:", "lr: needs a finite number"),
     "a short stretch": ("stretch: 16", "stretch: 2", "raise clip.stretch to 4"),
     "no stretch": ("stretch: 16", "stretch: 0", "clip.stretch: must be over 0, got 0"),
     "a stretch past the cache": ("stretch: 16", "stretch: 64", "are 5.33 s, and cache.max_seconds"),
@@ -186,6 +194,7 @@ class Own(Task):
         super().__init__(place)
         if sizes[0] > sizes[1]:
             raise ValueError("sizes: small before large")
+        self.ratio = sizes[0] / sizes[1]
 
     def views(self):
         return {}
@@ -195,6 +204,7 @@ class Own(Task):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ("{sizes: [0, 0]}", "mine/own.py: line 12: ZeroDivisionError: division by zero"),
         ("{sizes: [1, two]}", "options.sizes: needs a whole number, got 'two'"),
         ("{sizes: [2, 1]}", "options: {'sizes': [2, 1]}: sizes: small before large"),
         ("{sizes: [1, 2], head: 3}", "nowhere: no such folder"),  # no type of YAML's: let through

@@ -66,7 +66,7 @@ def test_a_teacher_that_is_not_there_or_no_encoder_is_refused_by_name(tmp_path: 
 def test_a_teacher_whose_weights_are_damaged_is_refused_before_training(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    assert f"{weights}: damaged" in refusal(taught_by(folder))
+    assert f"tasks.{TASK}.teacher: {weights}: damaged" in refusal(taught_by(folder))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,14 @@ def test_a_teacher_that_expects_other_clips_is_refused_with_the_remedy(
     message = refusal(taught_by(folder))
     assert f"tasks.{TASK}.teacher: {folder} was trained on " in message
     assert said in message
+
+
+def test_a_teacher_whose_width_is_not_its_config_s_is_refused(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"width": 7}))
+    said = refusal(taught_by(folder))
+    assert f"tasks.{TASK}.teacher: {folder}: config.json has width 7, its backbone gives " in said
+    assert "export it again, or take another teacher" in said
 
 
 def test_a_task_that_has_no_teacher_takes_none(folder: Path) -> None:

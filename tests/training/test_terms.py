@@ -36,6 +36,21 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
         names({"simcrl": {}}, ["rgb"])
 
 
+def test_a_stream_that_a_task_does_not_support_is_refused_with_those_it_does() -> None:
+    said = r"jigsaw does not stand on audio, only on rgb, gray: choose of these"
+    with pytest.raises(UserError, match=rf"^tasks\.jigsaw\.places: {said}$"):
+        names({"jigsaw": {"places": ["audio"]}}, ["rgb", "audio"])
+    with pytest.raises(UserError, match=r"tasks\.brave\.places: unknown .* mean 'rgb\+audio'"):
+        names({"brave": {"places": ["audio+rgb"]}}, ["rgb", "audio"])
+
+
+def test_a_stream_that_the_space_lacks_is_asked_for() -> None:
+    with pytest.raises(
+        UserError, match=r"^tasks\.simclr\.places: audio: add audio to the space's s"
+    ):
+        names({"simclr": {"places": ["audio"]}}, ["rgb", "flow"])
+
+
 def test_an_unknown_place_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"tasks\.simclr\.places.*did you mean 'flow'"):
         names({"simclr": {"places": ["flwo"]}}, ["rgb", "flow"])

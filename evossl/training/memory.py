@@ -1,0 +1,80 @@
+"""What a step needs of memory at the least, known from shapes: nothing is computed, nothing made.
+
+Counted are weights, the views' pixels, and what a student's forward keeps for its backward. Heads,
+decoding and what is needed for a moment come on top: where this is more than there is, no step can
+be done; where it is not, one may still fail.
+"""
+
+import os
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from evossl.encoders import Encoder
+
+OUT_OF_MEMORY = (
+    "out of memory: lower training.batch_size, clip.size or clip.frames, or take a task out"
+)
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+FLOAT = 4  # bytes
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out; on the CPU torch has no error of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes that are free here; of a GPU all that it has: to ask for more takes some."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    meminfo = Path("/proc/meminfo")  # Linux
+    if meminfo.is_file():
+        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        free = int(rows["MemAvailable"].split()[0]) * 1024
+    limits = [Path(limit).read_text().strip() for limit in LIMITS if Path(limit).is_file()]
+    return min([free, *(int(limit) for limit in limits if limit.isdigit())])
+
+
+def weight_bytes(modules: Iterable[nn.Module]) -> int:
+    """Return the bytes of the modules' weights."""
+    return sum(p.numel() * FLOAT for module in modules for p in module.parameters())
+
+
+def pixel_bytes(shape: tuple[int, ...]) -> int:
+    """Return the bytes of an input of that shape."""
+    return prod(shape) * FLOAT
+
+
+def kept_bytes(encoder: Encoder, shape: tuple[int, int, int, int], device: torch.device) -> int:
+    """Return the bytes that a student's forward of one clip keeps for its backward.
+
+    Args:
+        encoder: on the meta device.
+        shape: (C, T, H, W) of its input.
+        device: of the training: a GPU keeps activations in half precision.
+    """
+    pixels = torch.empty(2, *shape, device="meta")  # two: BatchNorm refuses one value a channel
+    not_counted = {_storage(t) for t in (pixels, *encoder.parameters(), *encoder.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if _storage(tensor) not in not_counted:
+            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        features = encoder(pixels)  # alive until all is counted: a storage that is freed is reused
+    total = sum(kept.values()) // len(pixels)
+    del features
+    return total // 2 if device.type == "cuda" else total
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

@@ -1,0 +1,160 @@
+"""A training's first step on shapes alone: what cannot be done is refused before a video is read.
+
+Every view must fit the space's clips, every task take its options, and a step fit in memory.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from evossl.config import SearchSpace
+from evossl.encoders import Encoder, build_encoder
+from evossl.errors import MISTAKES, UserError
+from evossl.options import check_options
+from evossl.streams import EncoderShape, Stream
+from evossl.task import Task, Term
+from evossl.training.memory import kept_bytes, memory_of, pixel_bytes, weight_bytes
+from evossl.training.model import MIN_VALID
+from evossl.training.teacher import teacher_of
+from evossl.userfile import mistake
+from evossl.views.settings import ViewSettings
+from evossl.views.shapes import check_fits, input_shape
+from evossl.views.spec import CLEAN, View
+
+CPU = torch.device("cpu")
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A term's task, built, and the views it asks for, by its own names."""
+
+    task: Task
+    views: Mapping[str, View]
+
+
+def rehearse(
+    space: SearchSpace,
+    terms: Sequence[Term],
+    tasks: Mapping[str, type[Task]],
+    device: torch.device | None = None,
+) -> None:
+    """Refuse a space whose first step would fail.
+
+    Args:
+        space: resolved.
+        terms: of it.
+        tasks: the catalogue.
+        device: where a trial runs; None if that is another machine, whose memory is not known here.
+
+    Raises:
+        UserError: a task that does not take its options, a view that does not fit the clips, more
+            memory than there is: by name, with the remedy.
+    """
+    settings, fps, stretch = ViewSettings.of(space), space.cache.fps, space.clip.stretch
+    check_fits(View(Stream.RGB), settings, stretch, fps, "fitness: its view")
+    there = None if device is None else memory_of(device)
+    streams = dict.fromkeys([Stream.RGB, *(stream for term in terms for stream in term.streams)])
+    encoders = {stream: _encoder(stream, space) for stream in streams}
+    _check_weights(encoders, space)
+    shapes = {
+        stream: encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
+        for stream, encoder in encoders.items()
+    }
+    asked = {term: _asked(term, tasks[term.task], shapes, space) for term in terms}
+    for term, given in asked.items():
+        for name, view in given.views.items():
+            check_fits(view, settings, stretch, fps, f"{term.name}: view {str(name)!r}")
+    if device is not None and there is not None:
+        weights = weight_bytes([*encoders.values(), *(given.task for given in asked.values())])
+        views = dict.fromkeys(v for given in asked.values() for v in given.views.values())
+        per_view = _bytes_of_views(views, encoders, space, device)
+        _check_memory(asked, per_view, weights, space.training.batch_size, there)
+
+
+def _encoder(stream: Stream, space: SearchSpace) -> Encoder:
+    """On the meta device: shapes only, no memory whatever the width."""
+    try:
+        with torch.device("meta"):
+            return build_encoder(stream, space.backbone, 0)
+    except RuntimeError as error:  # torch: sizes that overflow
+        raise UserError(
+            f"backbone.width: {space.backbone.width}: more than any memory holds: lower it"
+        ) from error
+
+
+def _asked(
+    term: Term, task: type[Task], shapes: Mapping[Stream, EncoderShape], space: SearchSpace
+) -> Asked:
+    """The term's task and views, or a refusal of its options by name."""
+    options = space.tasks[term.task].options
+    where = f"tasks.{term.task}.options"
+    check_options(where, options, task)
+    place = term.place(shapes, teacher_of(term.task, task, space))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            built = task(place, **options)
+        return Asked(built, built.views())
+    except ValueError as error:  # what the task itself refuses
+        said = f"{where}: {options}" if options else f"tasks.{term.task}"
+        raise UserError(f"{said}: {error}") from error
+    except MISTAKES as error:
+        file = Path(inspect.getfile(task))
+        raise UserError(f"tasks.{term.task}: {file}: {mistake(error, file)}") from error
+
+
+def _check_weights(encoders: Mapping[Stream, Encoder], space: SearchSpace) -> None:
+    needed, free = weight_bytes(encoders.values()), memory_of(CPU)
+    if needed > free:
+        raise UserError(
+            f"backbone.width: {space.backbone.width}: its weights alone are "
+            f"{needed / GB:.1f} GB, {free / GB:.1f} GB are free: lower it"
+        )
+
+
+def _check_memory(
+    asked: Mapping[Term, Asked], per_view: Mapping[View, int], weights: int, batch: int, there: int
+) -> None:
+    per_clip = sum(per_view.values())
+    needed = weights + batch * per_clip
+    if needed <= there:
+        return
+    own = {
+        term: sum(per_view[view] for view in set(given.views.values()))
+        for term, given in asked.items()
+    }
+    most = max(own, key=own.__getitem__)
+    fits = (there - weights) // per_clip
+    batches = f"training.batch_size to {fits}, " if fits >= MIN_VALID else ""
+    raise UserError(
+        f"training.batch_size: {batch}: a step needs {needed / GB:.1f} GB of memory or more, "
+        f"{there / GB:.1f} GB are free: lower {batches}clip.size or backbone.width, or ask for "
+        f"fewer views; most ({batch * own[most] / GB:.1f} GB) is for those of tasks.{most.task}"
+    )
+
+
+def _bytes_of_views(
+    views: Iterable[View],
+    encoders: Mapping[Stream, Encoder],
+    space: SearchSpace,
+    device: torch.device,
+) -> dict[View, int]:
+    """Bytes of one clip in each of distinct views: pixels once, what a student's forward keeps."""
+    settings, fps = ViewSettings.of(space), space.cache.fps
+    kept: dict[tuple[Stream, tuple[int, int, int, int]], int] = {}
+    made: set[View] = set()
+    needed = {}
+    for view in views:
+        shape = input_shape(view, settings, fps)
+        one = 0 if view.pixels in made else pixel_bytes(shape)
+        made.add(view.pixels)
+        if view.encoder == "student":
+            key = view.stream, shape
+            if key not in kept:
+                kept[key] = kept_bytes(encoders[view.stream], shape, device)
+            one += kept[key]
+        needed[view] = view.num_pieces * one
+    return needed

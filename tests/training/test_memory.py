@@ -1,0 +1,96 @@
+"""What a step needs of memory, against what real forwards keep; and running out of it, in words."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import make_run
+from torch import Tensor, nn
+
+from evossl.config import Backbone
+from evossl.encoders import Encoder, build_encoder
+from evossl.errors import UserError
+from evossl.streams import Features, Stream
+from evossl.training import memory, workbench
+from evossl.training.memory import is_out_of_memory, kept_bytes, memory_of
+from evossl.training.workbench import measure_run
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+SHAPE = (3, 4, 16, 16)
+
+
+class Plain(nn.Module):
+    """A convolution keeps its input, which is the pixels; a square what it squares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv3d(3, 5, 1)
+
+    def forward(self, x: Tensor) -> Features:
+        map_ = self.mix(x).square()
+        return Features(map_.mean(dim=(2, 3, 4)), {"stage1": map_})
+
+
+def on_no_device(name: str) -> Encoder:
+    with torch.device("meta"):
+        return build_encoder(Stream.RGB, Backbone(name=name, width=8), 0)
+
+
+def test_what_is_kept_is_what_the_backward_needs_without_pixels_and_weights() -> None:
+    encoder = Encoder(Plain().to("meta"))
+    assert kept_bytes(encoder, SHAPE, CPU) == 5 * 4 * 16 * 16 * 4
+    assert kept_bytes(encoder, SHAPE, GPU) == 5 * 4 * 16 * 16 * 2
+
+
+@pytest.mark.parametrize("name", ["c3d", "s3d"])
+def test_what_is_kept_is_what_a_real_forward_keeps(name: str) -> None:
+    encoder, kept = build_encoder(Stream.RGB, Backbone(name=name, width=8), 0).train(), {}
+    pixels = torch.randn(2, *SHAPE)
+    weights = {p.data_ptr() for p in (*encoder.parameters(), *encoder.buffers(), pixels)}
+
+    def pack(x: Tensor) -> Tensor:
+        if x.data_ptr() not in weights:
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        features = encoder(pixels)
+    assert features.embedding_BD.requires_grad
+    assert kept_bytes(on_no_device(name), SHAPE, CPU) == pytest.approx(sum(kept.values()) / 2, 0.02)
+
+
+def test_memory_is_what_is_free_within_the_limits_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "limit").write_text("max\n")
+    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "limit"), str(tmp_path / "none")))
+    assert memory_of(CPU) > 1e8
+    (tmp_path / "limit").write_text("123456789\n")
+    assert memory_of(CPU) == 123456789
+
+
+def test_running_out_of_memory_is_known_on_the_cpu_too() -> None:
+    with pytest.raises(RuntimeError) as real:
+        torch.empty(1 << 55)
+    assert is_out_of_memory(real.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError()])
+def test_a_first_step_that_does_not_fit_is_refused_with_the_remedy(
+    tmp_path: Path,
+    tiny_videos: Path,
+    tiny_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_: object, **__: object) -> dict[str, float]:
+        raise error
+
+    monkeypatch.setattr(workbench, "measure_scales", fail)
+    expected = UserError if is_out_of_memory(error) else type(error)
+    with pytest.raises(expected) as refused:
+        measure_run(make_run(tmp_path / "run", tiny_videos, tiny_cache))
+    assert expected is not UserError or "lower training.batch_size" in str(refused.value)

@@ -1,0 +1,87 @@
+"""The first step, rehearsed on shapes: what cannot be done is refused by name, with the remedy."""
+
+import re
+
+import pytest
+import torch
+from training_cases import make_space
+
+from evossl.config import SearchSpace
+from evossl.errors import UserError
+from evossl.task import load_catalogue
+from evossl.training import rehearsal
+from evossl.training.rehearsal import rehearse
+from evossl.training.terms import resolve_terms
+
+CPU = torch.device("cpu")
+
+
+def refusal(space: SearchSpace, device: torch.device | None = CPU) -> str | None:
+    try:
+        rehearse(space, resolve_terms(space, load_catalogue()), load_catalogue(), device)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def space_of(batch: int, **tasks: object) -> SearchSpace:
+    keys = {"streams": ["rgb"], "backbone": {"name": "c3d", "width": 8}}
+    return make_space(tasks, training={"batch_size": batch}, **keys)
+
+
+def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Megabytes, as a machine that has next to nothing is told."""
+    monkeypatch.setattr(rehearsal, "GB", 1e6)
+    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 0 if device is CPU else 10**12)
+    monkeypatch.setattr(rehearsal, "_check_weights", lambda *_: None)
+    found = re.search(r"a step needs ([\d.]+) GB", refusal(space) or "")
+    assert found
+    return float(found[1])
+
+
+def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 10**9)
+    many = {"reconstruction": {}, "dino": {"options": {"local": 100}}}
+    said = refusal(space_of(4096, **many))
+    assert said
+    assert said.startswith("training.batch_size: 4096: a step needs ")
+    assert "1.0 GB are free" in said
+    assert said.endswith("is for those of tasks.dino")
+    lower = re.search(r"lower training.batch_size to (\d+), clip.size", said)
+    assert lower
+    assert refusal(space_of(int(lower[1]), **many)) is None
+    assert refusal(space_of(int(lower[1]) + 1, **many))
+
+
+def test_a_machine_that_is_not_this_one_is_not_asked_for_its_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 10**9)
+    assert refusal(space_of(10**9, simclr={}), device=None) is None
+
+
+def test_memory_grows_with_distinct_views_and_the_batch_not_with_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = needed(space_of(512, simclr={}), monkeypatch)
+    both = needed(space_of(512, simclr={}, barlow_twins={}), monkeypatch)
+    more = needed(space_of(512, rho_simclr={"options": {"rho": 4}}), monkeypatch)
+    assert alone < both < 1.05 * alone  # the other head
+    assert 1.9 * alone < more < 2.1 * alone
+    assert needed(space_of(1024, simclr={}), monkeypatch) == pytest.approx(2 * alone, rel=0.05)
+
+
+@pytest.mark.parametrize("width", [10**6, 10**9])
+def test_a_network_that_no_memory_holds_is_refused_before_its_heads_are_made(width: int) -> None:
+    said = refusal(make_space({"byol": {}}, backbone={"name": "r2plus1d", "width": width}))
+    assert said
+    assert said.startswith(f"backbone.width: {width}: ")
+    assert said.endswith("lower it")
+
+
+def test_a_view_is_named_by_its_stream_where_the_task_does() -> None:
+    said = refusal(make_space({"multimodal_contrast": {}}, clip={"frames": 1, "size": 32}))
+    assert said
+    assert "multimodal_contrast.rgb+flow: view 'flow' has one frame" in said
