@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from evossl.errors import UserError
 from evossl.naming import unknown
+from evossl.options import Share
 from evossl.streams import Stream
 from evossl.validation import explain
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
 Weight = float | tuple[float, float]
 Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 IGNORES_HELP = """`ignores` is missing: what must the encoder not tell apart? No data can decide it.
   ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
