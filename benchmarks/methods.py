@@ -33,19 +33,19 @@ import torch
 
 from evossl.config import SearchSpace, load_space, shipped_spaces
 from evossl.encoders import Encoder, build_encoder
+from evossl.evaluation.features import extract_features, open_clips
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge
 from evossl.evaluation.splits import folds
-from evossl.export import EncoderConfig, export_encoder
+from evossl.export import EncoderConfig, VideoEncoder, export_encoder
 from evossl.streams import Stream
 from evossl.task import load_catalogue
-from evossl.training.features import calibrate, scoring_features
+from evossl.training.features import calibrate
 from evossl.training.model import MultiTaskModel
 from evossl.training.workbench import RunSpec, Workbench, measure_run
 from evossl.trial import TrialSpec, load_trained, run_trial
 from evossl.video.cache import ClipCache
 from evossl.video.index import build_index, load_index
-from evossl.video.loader import ClipLoader
 from evossl.video.synth import synthesise
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
@@ -188,8 +188,10 @@ def prepare(out: Path, seeds: int, real: Path | None) -> None:
             if not (folder / "labels.parquet").is_file():
                 synthesise(folder, num, NUM_CLASSES, seed + offset)
     for name, folder in sources.items():
-        source = folder / "labels.parquet" if name.startswith("labelled") else folder
-        cache.fill(build_index(str(source), out / f"{name}.parquet").videos)
+        if name.startswith("labelled"):  # decoded as evaluation wants them, when first graded
+            build_index(str(folder / "labels.parquet"), out / f"{name}.parquet")
+        else:
+            cache.fill(build_index(str(folder), out / f"{name}.parquet").videos)
 
 
 def train_teacher(job: Job) -> None:
@@ -198,9 +200,10 @@ def train_teacher(job: Job) -> None:
     folder = job.folder.with_name(f"{job.folder.name}-encoder")
     if folder.is_dir():
         return
-    spec = trial_of(job)
+    spec = trial_of(job, round(PASSES / passes(job)))
     run_trial(spec)
-    export_encoder(load_trained(spec), folder, EncoderConfig.of(job.space(), load_trained(spec)))
+    encoder = load_trained(spec)
+    export_encoder(encoder, folder, EncoderConfig.of(job.space(), encoder))
 
 
 def passes(job: Job) -> float:
@@ -218,25 +221,21 @@ def passes(job: Job) -> float:
     return sum(size(v) * (3 if v.encoder == "student" else 1) for v in model.plan.forwards) / whole
 
 
-def trial_of(job: Job) -> TrialSpec:
+def trial_of(job: Job, steps: int) -> TrialSpec:
     """The training of a job, its gradient scales measured."""
     run = job.run()
     job.folder.mkdir(parents=True, exist_ok=True)
     run = replace(run, scales=measure_run(run))
     weights = dict.fromkeys(run.scales, 1.0)
-    steps = job.steps or round(PASSES / passes(job))
     return TrialSpec(0, weights, run, steps, folder=str(job.folder), log_every=1)
 
 
 def hits(job: Job, encoder: Encoder) -> dict[str, Any]:
     """Which labelled videos each protocol gets right, by factor, in the order of the folds."""
-    space = job.space()
+    exported = VideoEncoder(encoder, EncoderConfig.of(job.space(), encoder))
     index = load_index(job.out / f"labelled-{job.seed}.parquet")
-    cache = ClipCache(job.out / "cache", space.cache)
-    loader = ClipLoader(cache, index.videos, stretch=space.clip.stretch, batch_size=32, seed=0)
-    rows = range(len(index.videos))
-    features = scoring_features(encoder, loader, ViewSettings.of(space), rows, seed=0)
-    x_ND = features.clean_ND.numpy()
+    loader, _ = open_clips(index.videos, exported.config, job.out / "cache", seed=0)
+    x_ND = extract_features(exported, loader, range(len(index.videos)))
     found: dict[str, Any] = {}
     for factor in FACTORS:
         data = labelled(index.labels(factor), [video.group for video in index.videos])
@@ -258,12 +257,13 @@ def run_job(job: Job) -> float:
     """Train, grade, and write the job's file; returns the seconds."""
     torch.set_num_threads(1)
     began = time.monotonic()
-    spec = trial_of(job)
+    cost = passes(job)
+    spec = trial_of(job, job.steps or round(PASSES / cost))
     result = run_trial(spec)
     lines = (job.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     row: dict[str, Any] = {
         "steps": spec.steps,
-        "passes": passes(job),
+        "passes": cost,
         "seconds": result.seconds,
         "fitness": result.fitness,
         "reason": result.reason,

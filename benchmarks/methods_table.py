@@ -15,9 +15,9 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from methods import MATCHINGS
+from first_light_table import interval
+from methods import FACTORS, MATCHINGS
 from numpy.typing import NDArray
-from scipy import stats
 
 from evossl.task import load_catalogue
 
@@ -103,6 +103,10 @@ class Gain:
         return f"**{text}**" if self.is_clear else text
 
 
+Gains = Mapping[tuple[str, str], Gain]
+"""By factor and protocol."""
+
+
 def read(folder: Path) -> dict[str, Row]:
     """The results of a part by name."""
     files = sorted(folder.glob("*.json"))
@@ -184,30 +188,35 @@ def factors_of(method: str) -> list[str]:
     """What the method's docstring says that it should learn."""
     task = load_catalogue()[method]
     *_, last = (sys.modules[task.__module__].__doc__ or "").splitlines()
-    return [f for f in ("motion", "appearance") if f in last]
+    return [factor for factor in FACTORS if factor in last]
 
 
-def proofs_table(out: Path, learnt: Mapping[str, Sequence[Row]]) -> list[str]:
+def gains_of(rows: Sequence[Row]) -> Gains:
+    """The gain on each factor, by each protocol."""
+    return {(f, p): gain(rows, f, p) for f in FACTORS for p in PROTOCOLS}
+
+
+def proofs_table(out: Path, gains: Mapping[str, Gains]) -> list[str]:
     """A row a method: its four proofs."""
     real = read(out / "real")
-    tests = read_tests(out / "tests.xml", list(learnt))
+    tests = read_tests(out / "tests.xml", list(gains))
     lines = ["| method | 1 oracle | 2 property | 3 real video: the loss falls by | 4 it learns |"]
     lines += ["|---|---|---|---|---|"]
-    for method, rows in learnt.items():
+    for method, of_method in gains.items():
         mine = tests[method]
         ranks = f"; RankMe {mine.rankme:.1f}, floor {mine.floor:.1f}" if mine.floor else ""
         broken = f"; FAILED: {', '.join(mine.failed)}" if mine.failed else ""
         falls = [
             f"{term.partition('.')[2]} {fall(row, term):.0%}"
             for name, row in real.items()
-            if name.rpartition("-")[0].removesuffix("-to") and name.startswith(f"{method}-")
+            if name.partition("-")[0] == method
             for term in row["loss"][0]
         ]
         best = [
             f"{factor}, {PROTOCOLS[p]}"
             for factor in factors_of(method)
             for p in PROTOCOLS
-            if gain(rows, factor, p).is_clear
+            if of_method[factor, p].is_clear
         ]
         lines.append(
             f"| `{method}` | {mine.oracle} tests | {mine.properties} tests{ranks}{broken} | "
@@ -216,15 +225,13 @@ def proofs_table(out: Path, learnt: Mapping[str, Sequence[Row]]) -> list[str]:
     return lines
 
 
-def learning_table(learnt: Mapping[str, Sequence[Row]]) -> list[str]:
+def learning_table(learnt: Mapping[str, Sequence[Row]], gains: Mapping[str, Gains]) -> list[str]:
     """A row a method: before and after, for each factor and protocol."""
-    heads = [f"{factor}, {p}" for factor in ("motion", "appearance") for p in PROTOCOLS.values()]
+    heads = [f"{factor}, {p}" for factor in FACTORS for p in PROTOCOLS.values()]
     lines = [f"| method | should learn | steps | seconds | {' | '.join(heads)} |"]
     lines.append("|---" * (4 + len(heads)) + "|")
     for method, rows in learnt.items():
-        cells = [
-            str(gain(rows, factor, p)) for factor in ("motion", "appearance") for p in PROTOCOLS
-        ]
+        cells = [str(gains[method][factor, p]) for factor in FACTORS for p in PROTOCOLS]
         seconds = fmean(row["seconds"] for row in rows)
         told = f"{', '.join(factors_of(method))} | {rows[0]['steps']} | {seconds:.0f}"
         lines.append(f"| `{method}` | {told} | {' | '.join(cells)} |")
@@ -237,12 +244,6 @@ def over_seeds(part: Mapping[str, Row]) -> dict[str, list[Row]]:
     for name, row in part.items():
         named.setdefault(name.rpartition("-")[0], []).append(row)
     return named
-
-
-def interval(values: Sequence[float]) -> str:
-    """Mean and half of a 95 % t interval over seeds."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else 0.0
-    return f"{fmean(values):.3f} ± {half:.3f}"
 
 
 def small_table(rows: Mapping[str, Sequence[Row]], head: str) -> list[str]:
@@ -260,10 +261,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out
     learnt = over_seeds(read(out / "learn"))
+    gains = {method: gains_of(rows) for method, rows in learnt.items()}
     print(HEAD)
-    print("\n".join(proofs_table(out, learnt)))
+    print("\n".join(proofs_table(out, gains)))
     print(LEARNING)
-    print("\n".join(learning_table(learnt)))
+    print("\n".join(learning_table(learnt, gains)))
     print(RHO)
     print("\n".join(small_table(over_seeds(read(out / "rho")), "method, rho")))
     print(SVT)
