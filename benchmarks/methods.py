@@ -11,7 +11,7 @@ weights. Equal compute is equal encoder passes: a forward counts 1 and its backw
 the pixels of a whole clip; SimCLR takes 300 steps. Before and after training the same encoder
 is graded on labelled videos that it has not seen.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.
-`real`: each method on every place it names, 100 steps on real clips.
+`real`: each method on every place it names, 200 steps on real clips.
 
 Trainings run in two processes, without Ray. Each is a JSON file in --out: a killed benchmark goes
 on where it was.
@@ -59,7 +59,7 @@ NUM_CLASSES = 8
 NUM_FOLDS = 3
 PASSES = 1800  # forwards and backwards of a whole clip, times the batch: 300 steps of SimCLR
 STEPS = 200  # of the papers' tables
-REAL_STEPS = 100
+REAL_STEPS = 200
 PROCESSES = 2
 FACTORS = ("motion", "appearance")  # RGB shows nothing of sound
 PROTOCOLS = ("knn", "linear")

@@ -41,7 +41,7 @@ Written by `benchmarks/methods_table.py`, not by hand. `benchmarks/methods.py` h
    restored bit for bit, the order of a batch changes nothing; and after 100 steps the embedding's
    rank (RankMe) stays above a floor where nothing but the method prevents collapse
    (`tests/contract`, `tests/properties`).
-3. **Real video.** 100 steps alone on 120 real clips (Surveillance Camera Fight Dataset), on every
+3. **Real video.** 200 steps alone on 120 real clips (Surveillance Camera Fight Dataset), on every
    place the method names: the share of its size by which the loss fell, from steps 11 to 20 to the
    last ten. 5 % was asked for.
 4. **It learns.** Alone, on RGB, with the demo's encoder (C3D of width 8, 32 pixels, 8 frames) on
