@@ -13,6 +13,8 @@ help:
 	@echo "make test    the tests, but the slow ones"
 	@echo "make slow    the slow ones"
 	@echo "make check   what CI runs: lint, types, layers, tests"
+	@echo "make lint, make types, make imports: one of these alone"
+	@echo "make install .venv, which all of these make first"
 	@echo "make clean   remove .venv and caches"
 
 install: $(STAMP)

@@ -1,4 +1,7 @@
-"""The two ways evossl fails on purpose: `cli` makes exit codes of them, a trial a `Failure`."""
+"""The ways evossl fails and warns on purpose.
+
+`cli` makes exit codes of errors and lines of warnings, a trial a `Failure`.
+"""
 
 
 class UserError(ValueError):
@@ -7,6 +10,10 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """The work cannot be done here: no readable video, a full disk (exit code 1)."""
+
+
+class EncoderWarning(UserWarning):
+    """An encoder that loads, and of which its folder says what must not be overlooked."""
 
 
 MISTAKES = (

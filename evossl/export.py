@@ -6,12 +6,12 @@ Shapes: B clip, T frame, H height, W width, C channel, D embedding.
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import evossl
 from evossl.config import Backbone, Model, Positive, SearchSpace
 from evossl.encoders import Encoder, build_encoder
-from evossl.errors import RunError, UserError
+from evossl.errors import EncoderWarning, RunError, UserError
 from evossl.files import write_atomically
 from evossl.preprocess import Clean, prepare
 from evossl.streams import Stream
@@ -49,7 +49,7 @@ class EncoderConfig(Model):
     width: Positive
     frames: Positive
     size: Positive
-    fps: float
+    fps: Annotated[float, Field(gt=0)]
     short_side: Positive
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
@@ -202,7 +202,7 @@ def load_encoder(path: str | Path) -> VideoEncoder:
             over or misshaped; the message names the file and the key.
 
     Warns:
-        UserWarning: the config holds a warning.
+        EncoderWarning: the config holds a warning.
     """
     folder = Path(path)
     config = read_config(folder)
@@ -218,7 +218,7 @@ def load_encoder(path: str | Path) -> VideoEncoder:
     assert weights.keys() >= dict(encoder.named_buffers()).keys(), "an unsaved buffer stays empty"
     encoder.to_empty(device="cpu").load_state_dict(weights)
     if config.warning is not None:
-        warnings.warn(f"{folder}: {config.warning}", UserWarning, stacklevel=2)
+        warnings.warn(f"{folder}: {config.warning}", EncoderWarning, stacklevel=2)
     return VideoEncoder(encoder, config).eval()
 
 

@@ -30,6 +30,8 @@ from evossl.training.workbench import RunSpec, Workbench, features_of
 
 EXAMPLES_PER_CLUSTER = 8
 
+OnScoring = Callable[[], Callable[[int, int], None]]
+
 
 @dataclass(frozen=True)
 class TrialSpec:
@@ -72,19 +74,23 @@ class TrialResult:
 
 
 def run_trial(
-    spec: TrialSpec, on_report: Callable[[StepReport], None] | None = None
+    spec: TrialSpec,
+    on_report: Callable[[StepReport], None] | None = None,
+    on_scoring: OnScoring | None = None,
 ) -> TrialResult:
     """Train, calibrate BatchNorm, score; a trial's own failure is a result, not an exception.
 
     Args:
         spec: the trial.
         on_report: called with each logged step; may raise to stop the trial.
+        on_scoring: called when the training is over; what it returns is called with (clips done,
+            clips to be scored).
 
     Raises:
         UserError: weights that do not fit the space.
         RunError: the machine's fault (a full disk, no such device), not the trial's.
     """
-    steps = iterate_trial(spec)
+    steps = iterate_trial(spec, on_scoring)
     while True:
         try:
             report = next(steps)
@@ -95,7 +101,9 @@ def run_trial(
             on_report(report)
 
 
-def iterate_trial(spec: TrialSpec) -> Generator[StepReport, None, TrialResult]:
+def iterate_trial(
+    spec: TrialSpec, on_scoring: OnScoring | None = None
+) -> Generator[StepReport, None, TrialResult]:
     """`run_trial` as a generator: yields the logged steps, returns the result."""
     began = time.monotonic()
     last: StepReport | None = None
@@ -106,7 +114,7 @@ def iterate_trial(spec: TrialSpec) -> Generator[StepReport, None, TrialResult]:
         with closing(steps):
             for last in steps:
                 yield last
-        scored = _score(model.encoder(Stream.RGB), spec, bench)
+        scored = _score(model.encoder(Stream.RGB), spec, bench, on_scoring)
         reason = scored.reason
     except TrainingFailedError as error:
         reason = str(error)
@@ -158,10 +166,12 @@ def _prepare(
     return model, steps
 
 
-def _score(encoder: Encoder, spec: TrialSpec, bench: Workbench) -> Score:
+def _score(
+    encoder: Encoder, spec: TrialSpec, bench: Workbench, on_scoring: OnScoring | None
+) -> Score:
     """Calibrate BatchNorm on clean clips, score the held-out ones, write down their clusters."""
     calibrate(encoder, bench.data.train, bench.settings)
-    features = features_of(encoder, spec.run)
+    features = features_of(encoder, spec.run, on_scoring() if on_scoring else None)
     paths = [video.path for video in bench.data.scored_videos]
     write_features(trial_folder(spec) / FEATURES, features.clean_ND, paths)
     try:

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,9 @@ def test_features_that_cannot_be_scored_fail_the_trial(
     run: RunSpec, monkeypatch: pytest.MonkeyPatch, value: float, words: str
 ) -> None:
     plain = trial_module.features_of
-    monkeypatch.setattr(trial_module, "features_of", lambda _, run: plain(_Constant(value), run))
+    monkeypatch.setattr(
+        trial_module, "features_of", lambda _, *rest: plain(_Constant(value), *rest)
+    )
     result = try_out(run)
     assert is_failed(result)
     assert words in str(result.reason)
@@ -177,6 +180,20 @@ def test_a_full_disk_is_the_machines_fault_not_the_trials(
 def test_weights_that_do_not_fit_the_space_are_refused(run: RunSpec) -> None:
     with pytest.raises(UserError, match="no loss weight for arrow_of_time"):
         run_trial(TrialSpec(0, {"simclr.rgb": 1.0}, run, 1))
+
+
+def test_a_trial_tells_how_its_scoring_goes_on_once_the_training_is_over(run: RunSpec) -> None:
+    told: list[Any] = []
+
+    def on_scoring() -> Callable[[int, int], None]:
+        told.append("scoring")
+        return lambda *done: told.append(done)
+
+    spec = TrialSpec(5, WEIGHTS, run, 2, log_every=1)
+    assert run_trial(spec, lambda report: told.append(report.step), on_scoring).fitness is not None
+    assert told[:3] == [1, 2, "scoring"]
+    clips = len(Workbench.open(run).data.scored_videos)
+    assert told[-1] == (clips, clips)
 
 
 def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(run: RunSpec) -> None:

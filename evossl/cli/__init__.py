@@ -2,13 +2,17 @@
 
 import signal
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import FrameType
+from typing import Any
 
 import click
 
 from evossl import __version__
-from evossl.errors import RunError, UserError
+from evossl.errors import EncoderWarning, RunError, UserError
 from evossl.naming import unknown
 
 VERBS = {
@@ -67,7 +71,9 @@ def main() -> None:
     """Run the command line; every failure on purpose is one clear message, not a traceback."""
     signal.signal(signal.SIGTERM, _stop)
     try:
-        sys.exit(cli(standalone_mode=False))
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            sys.exit(cli(standalone_mode=False))
     except UserError as error:
         _say("error", str(error), 2)
     except click.UsageError as error:
@@ -84,6 +90,20 @@ def main() -> None:
 def _say(word: str, message: str, code: int) -> None:
     click.echo(f"{click.style(word, fg='red', bold=True)}: {message}", err=True)
     sys.exit(code)
+
+
+def _show_warning(
+    show: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *where: Any,
+    **more: Any,
+) -> None:
+    """Our own warnings are for the person who typed the command: without a place in the code."""
+    if issubclass(category, EncoderWarning):
+        click.echo(f"{click.style('warning', fg='yellow', bold=True)}: {message}", err=True)
+    else:
+        show(message, category, *where, **more)
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

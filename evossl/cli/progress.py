@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -56,6 +56,18 @@ def bar(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str], Advance]]:
+    """Yield a function that ends the bar before and opens one of the given name."""
+    with ExitStack() as stack:
+
+        def phase(what: str) -> Advance:
+            stack.close()
+            return stack.enter_context(bar(what))
+
+        yield phase
 
 
 def _lines(what: str, console: Console, clock: Callable[[], float]) -> Advance:

@@ -23,7 +23,7 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, say
+from evossl.cli.progress import bar, phases, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.errors import RunError, UserError
 from evossl.export import EncoderConfig, export_encoder
@@ -110,7 +110,8 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
     spec = TrialSpec(
         0, weights, run, steps, folder=str(out), resume=resume, save_every=max(1, steps // SAVES)
     )
-    with bar("training") as advance, SummaryWriter(str(out / "tensorboard")) as board:
+    with phases() as phase, SummaryWriter(str(out / "tensorboard")) as board:
+        advance = phase("training")
 
         def on_report(report: StepReport) -> None:
             advance(report.step, steps)
@@ -119,7 +120,7 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
             board.add_scalar("objective", report.total, report.step)
             board.add_scalar("clips_per_second", report.clips_per_second, report.step)
 
-        result = run_trial(spec, on_report)
+        result = run_trial(spec, on_report, lambda: phase("scoring"))
     if result.fitness is None:
         raise RunError(f"the training failed: {result.reason}")
     say(f"fitness {result.fitness:.3f} nats ({space.fitness.name})")

@@ -164,8 +164,9 @@ def _train_winners(
     """Train the best longer and export them; where that fails, the trial's own encoder."""
     run = template.run
     specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
+    share = session.shares(resources, len(specs))
     with bar(f"training the winner, {plan.final_steps} steps") as advance:
-        results = run_kept(specs, session, resources, advance)
+        results = run_kept(specs, session, share, advance)
     encoders = []
     for row, spec, result in zip(best, specs, results, strict=True):
         fallback = None

@@ -71,6 +71,17 @@ class Session:
             fits = min(fits, resources.max_concurrent)
         return max(1, fits)
 
+    def shares(self, resources: Resources, trainings: int) -> Resources:
+        """Return the resources of each of some trainings that have a local Ray to themselves.
+
+        All its CPUs are dealt out. A cluster is not ours alone: there a training has its own.
+        """
+        if not self.is_local:
+            return resources
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        dealt = there.get("CPU", 0) // min(trainings, self.slots(resources))
+        return resources.model_copy(update={"cpus": max(resources.cpus, dealt)})
+
 
 @contextmanager
 def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session]:

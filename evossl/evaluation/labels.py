@@ -26,7 +26,7 @@ class Labelled:
     Attributes:
         videos: row of each among all readable videos, ascending.
         labels: class of each.
-        groups: what must stay together of each; `Video.group`, the path where the data name none.
+        groups: what must stay together of each; `Video.group`.
         num_unlabelled: readable videos left out because they have no label.
     """
 

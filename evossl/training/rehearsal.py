@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from evossl.encoders import Encoder, build_encoder
 from evossl.errors import MISTAKES, UserError
 from evossl.options import check_options
 from evossl.streams import EncoderShape, Stream
-from evossl.task import Task, Term
+from evossl.task import Place, Task, Term
 from evossl.training.memory import kept_bytes, memory_of, pixel_bytes, weight_bytes
 from evossl.training.model import MIN_VALID
 from evossl.training.teacher import teacher_of
@@ -95,8 +96,7 @@ def _asked(
     check_options(where, options, task)
     place = term.place(shapes, teacher_of(term.task, task, space))
     try:
-        with torch.random.fork_rng(devices=[]):
-            built = task(place, **options)
+        built = _built(task, place, options)
         return Asked(built, built.views())
     except ValueError as error:  # what the task itself refuses
         said = f"{where}: {options}" if options else f"tasks.{term.task}"
@@ -104,6 +104,16 @@ def _asked(
     except MISTAKES as error:
         file = Path(inspect.getfile(task))
         raise UserError(f"tasks.{term.task}: {file}: {mistake(error, file)}") from error
+
+
+def _built(task: type[Task], place: Place, options: Mapping[str, Any]) -> Task:
+    """On the meta device, where large heads are made at once; for real if it computes with them."""
+    try:
+        with torch.device("meta"):
+            return task(place, **options)
+    except (NotImplementedError, RuntimeError):  # torch: a meta tensor holds no numbers
+        with torch.random.fork_rng(devices=[]):
+            return task(place, **options)
 
 
 def _check_weights(encoders: Mapping[Stream, Encoder], space: SearchSpace) -> None:

@@ -125,7 +125,9 @@ def random_init(run: RunSpec, index: int) -> Encoder:
     return encoder
 
 
-def features_of(encoder: nn.Module, run: RunSpec) -> ScoringFeatures:
+def features_of(
+    encoder: nn.Module, run: RunSpec, progress: Callable[[int, int], None] | None = None
+) -> ScoringFeatures:
     """Return what the fitness scores: features of the run's held-out clips."""
     bench = Workbench.open(run)
     rows = range(len(bench.data.scored_videos))
@@ -136,6 +138,7 @@ def features_of(encoder: nn.Module, run: RunSpec) -> ScoringFeatures:
         rows,
         seed=derive_seed(run.seed, "score"),
         labels_N=_labels(bench),
+        progress=progress,
     )
 
 

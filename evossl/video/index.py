@@ -59,7 +59,7 @@ class Video:
     Attributes:
         path: absolute local path, or URL.
         label: class, or None.
-        group: videos that a split must keep together; the path where none is given.
+        group: what a split must keep together; where none is given, the path below the source.
         seconds: what can be read. fps: frames a second of the file. num_frames: of the file.
         width, height: of the upright image, in pixels.
         has_audio: there is a sound track.

@@ -46,7 +46,8 @@ class Found:
     Attributes:
         path: absolute local path, or URL.
         label: class, or None.
-        group: what must not be torn apart by a split; None is the video itself.
+        group: what must not be torn apart by a split; where none is given, the video's path below
+            the source, so that a folder that moves is split as before.
         extra: a manifest's further columns.
         fault: why it cannot even be probed (a folder that cannot be listed), or None.
     """
@@ -80,7 +81,8 @@ def scan(source: str) -> list[Found]:
     if not videos and not faults:
         raise UserError(f"{source}: no videos here ({KNOWN})")
     labels = _labels(root, videos)
-    return [Found(path, label) for path, label in zip(videos, labels, strict=True)] + faults
+    pairs = zip(videos, labels, strict=True)
+    return [Found(path, label, _below(root, path)) for path, label in pairs] + faults
 
 
 def _is_video(path: str) -> bool:
@@ -147,14 +149,18 @@ def _list_remote(source: str) -> tuple[str, list[str], list[Found]]:
 
 def _labels(root: str, videos: Sequence[str]) -> list[str | None]:
     """The first folder below the root that tells videos apart, or None where there is none."""
-    prefix = root.rstrip("/") + "/"
-    folders = [path.removeprefix(prefix).split("/")[:-1] for path in videos]
+    folders = [_below(root, path).split("/")[:-1] for path in videos]
     depth = 0
     while len({tuple(parts[: depth + 1]) for parts in folders}) == 1 and all(
         len(parts) > depth + 1 for parts in folders
     ):
         depth += 1
     return [parts[depth] if len(parts) > depth else None for parts in folders]
+
+
+def _below(root: str, path: str) -> str:
+    """The path from the root on, or whole where it lies elsewhere."""
+    return path.removeprefix(root.rstrip("/") + "/")
 
 
 def read_manifest(source: str) -> list[Found]:
@@ -176,7 +182,8 @@ def read_manifest(source: str) -> list[Found]:
             raise UserError(f"{source}: row {len(found) + 1} has no path")
         if not is_url(path) and not os.path.isabs(os.path.expanduser(path)):  # noqa: PTH111, PTH117
             path = f"{base}/{path}"
-        entry = Found(normal_path(path), label, group, row)
+        path = normal_path(path)
+        entry = Found(path, label, group or _below(base, path), row)
         if found.setdefault(entry.path, entry) != entry:
             raise UserError(f"{source}: {entry.path} stands twice with different columns")
     if not found:

@@ -1,6 +1,7 @@
 """`--json` prints one JSON object on stdout and nothing else there; people's words go to stderr."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from cli_answers import SPACE, Run
 
 from evossl.config import shipped_spaces
+from evossl.files import write_json
 from evossl.task import load_catalogue
 
 
@@ -69,6 +71,19 @@ def test_without_json_the_table_goes_to_stdout(run_cli: Run, videos: Path, train
     assert "random init" in answer.out
     (row,) = (line for line in answer.out.splitlines() if " accuracy " in line)
     assert row.count("[") == row.count("]") == 3, "intervals are not broken over lines"
+
+
+def test_an_encoders_warning_is_a_line_for_the_person_who_typed_the_command(
+    run_cli: Run, videos: Path, trained: Path
+) -> None:
+    shutil.copytree(trained / "encoder", "doubtful")
+    config = json.loads(Path("doubtful/config.json").read_text(encoding="utf-8"))
+    write_json(Path("doubtful/config.json"), config | {"warning": "no better than noise"})
+    words = ("--data", videos, "--protocols", "knn", "--folds", "2")
+    answer = run_cli("evaluate", "doubtful", *words, "--cache", trained.parent / "cache")
+    assert answer.code == 0
+    assert "warning: doubtful: no better than noise\n" in answer.err
+    assert "EncoderWarning" not in answer.err
 
 
 @pytest.mark.slow

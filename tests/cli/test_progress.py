@@ -2,13 +2,16 @@
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cli_answers import Run
 from rich.console import Console
 
-from evossl.cli.progress import LOG_SECONDS, bar, say
+from evossl.cli import progress
+from evossl.cli.progress import LOG_SECONDS, Advance, bar, phases, say
 from evossl.cli.search import say_if_few
 from evossl.config import load_space
 from evossl.video.index import build_index
@@ -51,6 +54,23 @@ def test_a_log_extrapolates_the_seconds_left() -> None:
 
 def test_nothing_done_yet_is_no_division_by_zero() -> None:
     assert log([(11, 0)], total=5)[0].startswith("work: 0/5")
+
+
+def test_a_phase_ends_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_bars: list[str] = []
+
+    @contextmanager
+    def bar_that_is_seen(what: str) -> Iterator[Advance]:
+        open_bars.append(what)
+        yield lambda done, total: None
+        open_bars.remove(what)
+
+    monkeypatch.setattr(progress, "bar", bar_that_is_seen)
+    with phases() as phase:
+        for what in ("training", "scoring"):
+            phase(what)
+            assert open_bars == [what]
+    assert not open_bars
 
 
 def test_a_terminal_gets_a_bar_with_the_count_and_the_time_left() -> None:

@@ -213,6 +213,26 @@ def test_slots_follow_the_cluster_the_trials_share_and_the_users_bound(
     assert Session(None, is_local=True).slots(resources) == slots
 
 
+@pytest.mark.parametrize(
+    ("resources", "trainings", "cpus"),
+    [
+        (Resources(cpus=1), 1, 16),
+        (Resources(cpus=1), 3, 5),
+        (Resources(cpus=0.5), 100, 0.5),
+        (Resources(cpus=1, gpus=1), 3, 8),  # two at a time
+        (Resources(cpus=1, max_concurrent=1), 3, 16),
+        (Resources(cpus=12), 2, 16),
+    ],
+)
+def test_trainings_that_have_a_machine_to_themselves_share_all_its_cpus(
+    monkeypatch: pytest.MonkeyPatch, resources: Resources, trainings: int, cpus: float
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0})
+    local = Session(None, is_local=True).shares(resources, trainings)
+    assert local == resources.model_copy(update={"cpus": cpus})
+    assert Session(None, is_local=False).shares(resources, trainings) == resources
+
+
 def stepping(error: BaseException) -> TrialActor:
     """A trial actor in this process, whose training raises."""
 

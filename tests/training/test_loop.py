@@ -161,3 +161,14 @@ def test_training_lowers_the_objective(tmp_path: Path) -> None:
     reports = list(start(tmp_path, steps=16, optimiser={"lr": 0.003}))
     early = sum(report.total for report in reports[:4])
     assert sum(report.total for report in reports[-4:]) < early
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_denormals_are_to_the_caller_what_they_were(tmp_path: Path, flushed: bool) -> None:
+    torch.set_flush_denormal(flushed)
+    try:
+        for _ in start(tmp_path):
+            assert bool(torch.tensor(1e-39) * 1) != flushed
+        assert bool(torch.tensor(1e-39) * 1) != flushed
+    finally:
+        torch.set_flush_denormal(False)

@@ -79,16 +79,27 @@ def test_a_manifest_gives_labels_groups_and_further_columns(tmp_path: Path) -> N
     pa.parquet.write_table(table, tmp_path / "m.parquet")
     assert scan(str(tmp_path / "m.parquet")) == [
         Found(f"{tmp_path}/clips/a.mp4", "3", "film", {"sound": "beep"}),
-        Found("/elsewhere/b.mp4", None, None, {"sound": "hum"}),
+        Found("/elsewhere/b.mp4", None, "/elsewhere/b.mp4", {"sound": "hum"}),
     ]
 
 
 def test_a_csv_manifest_keeps_its_order_and_takes_any_extension(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label\nz.dat,run\na.mp4,\n", encoding="utf-8")
     assert scan(str(tmp_path / "m.csv")) == [
-        Found(f"{tmp_path}/z.dat", "run"),
-        Found(f"{tmp_path}/a.mp4", None),
+        Found(f"{tmp_path}/z.dat", "run", "z.dat"),
+        Found(f"{tmp_path}/a.mp4", None, "a.mp4"),
     ]
+
+
+def test_a_folder_that_moves_keeps_the_groups_that_splits_are_made_of(tmp_path: Path) -> None:
+    touch(tmp_path, "old/run/a.mp4", "old/jump/b.mp4")
+    (tmp_path / "old/m.csv").write_text("path\nrun/a.mp4\njump/b.mp4\n", encoding="utf-8")
+    (tmp_path / "new").symlink_to(tmp_path / "old")
+    for source in ("new", "new/*/*.mp4", "new/m.csv"):
+        assert {found.group for found in scan(str(tmp_path / source))} == {
+            "run/a.mp4",
+            "jump/b.mp4",
+        }
 
 
 def test_a_relative_source_is_made_absolute(
