@@ -15,6 +15,7 @@ from evossl.video.synth import synthesise
 
 NUM_VIDEOS = 1200  # 400 held out: fewer do not rank encoders
 NUM_CLASSES = 8
+BUDGET = {"steps": 100, "final_steps": 200}  # two thirds of the space's own: minutes
 NEXT = """Next, with videos of your own:
   evossl search --data VIDEOS --space elo --ignores colour,crop,time --out RUN
   evossl evaluate {out}/run/winner/encoder --data LABELLED
@@ -38,6 +39,7 @@ def demo(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: holds something; remove it or give another folder")
     space = load_space("tiny")
+    space = space.model_copy(update={"budget": space.budget.model_copy(update=BUDGET)})
     with bar("writing synthetic videos") as advance:
         labels = synthesise(out / "videos", NUM_VIDEOS, NUM_CLASSES, 0, advance)
     info = run_info(space, str(out / "videos"), 0, out / "cache", None, None)

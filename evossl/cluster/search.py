@@ -74,15 +74,16 @@ def run_search(
     """
     resources = info.parsed_space().resources
     session.check(resources)
+    alone = session.shares(resources, 1)
     run = RunSpec.of(folder, info)
     if not info.scales:
         with bar("measuring each loss's gradient scale") as advance:
-            scales = run_on_worker(measure_run, resources, run, progress=advance)
+            scales = run_on_worker(measure_run, alone, run, progress=advance)
         info = info.with_scales(scales)
         write_run(folder, info)
     run = replace(run, scales=info.scales)
     with _open_study(folder, info) as study:
-        _add_controls(study, run, resources, bar)
+        _add_controls(study, run, alone, bar)
         write_table(folder / "trials.parquet", study.rows())
         template = _template(run, plan)
         num_trials = plan.trials if study.genotype.evolves else 1

@@ -29,6 +29,7 @@ from evossl.video.index import Video
 from evossl.video.pool import Job, Outcome, WorkerPool
 from evossl.video.probing import run_jobs
 
+HEADERS_ERR = 2.0  # times the seconds that an index has: no video is longer
 MAX_OPEN = 128  # mapped videos kept open; each costs a file descriptor
 _ATTEMPTS = 5  # at mapping a video that others evict as soon as it is stored
 
@@ -75,9 +76,13 @@ class ClipCache:
         self._lock = threading.RLock()
 
     def key(self, video: Video) -> str:
-        """Return the hash of all that changes the pixels: file, rate, size, length, decoder."""
+        """Return the hash of all that changes the pixels: file, rate, size, length, decoder.
+
+        A video that is kept whole is the same under any `max_seconds`, and is decoded once for all.
+        """
         rate, side, seconds = self._recipe
-        identity = [video.path, video.bytes, video.mtime_ns, rate, side, seconds]
+        whole = HEADERS_ERR * video.seconds <= seconds
+        identity = [video.path, video.bytes, video.mtime_ns, rate, side, None if whole else seconds]
         text = json.dumps([*identity, self._decoder, FORMAT])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -115,7 +115,7 @@ def test_a_fill_that_was_cut_short_goes_on_where_it_was(
 def test_the_key_holds_everything_that_changes_the_pixels(
     tmp_path: Path, videos: list[Video], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    video, folder = videos[0], tmp_path
+    video, folder = replace(videos[0], seconds=2.0), tmp_path
     recipes = ({}, {"fps": 11.0}, {"short_side": 31}, {"max_seconds": 2.9})
     files = ({"path": "/x.mp4"}, {"bytes": 1}, {"mtime_ns": 1})
     keys = [
@@ -134,10 +134,20 @@ def test_the_key_holds_everything_that_changes_the_pixels(
 def test_the_key_ignores_what_does_not_change_the_pixels(
     tmp_path: Path, videos: list[Video]
 ) -> None:
-    video = videos[0]
+    video = replace(videos[0], seconds=2.0)
     limited = SETTINGS.model_copy(update={"limit_gb": 1.0})
     other = replace(video, label="x", group="y", seconds=9.0)
     assert ClipCache(tmp_path, limited).key(other) == ClipCache(tmp_path, SETTINGS).key(video)
+
+
+def test_what_is_kept_whole_is_decoded_once_whatever_the_longest_that_is_kept(
+    tmp_path: Path, videos: list[Video]
+) -> None:
+    longer = SETTINGS.model_copy(update={"max_seconds": 30.0})
+    short, long = (replace(videos[0], seconds=seconds) for seconds in (1.5, 1.6))
+    caches = [ClipCache(tmp_path, settings) for settings in (SETTINGS, longer)]
+    assert len({cache.key(short) for cache in caches}) == 1
+    assert len({cache.key(long) for cache in caches}) == 2, "its header may be wrong by half"
 
 
 def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
