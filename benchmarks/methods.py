@@ -38,6 +38,7 @@ from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge
 from evossl.evaluation.splits import folds
 from evossl.export import EncoderConfig, VideoEncoder, export_encoder
+from evossl.files import write_json
 from evossl.streams import Stream
 from evossl.task import load_catalogue
 from evossl.training.features import calibrate
@@ -253,6 +254,18 @@ def hits(job: Job, encoder: Encoder) -> dict[str, Any]:
     return found
 
 
+def hits_untrained(job: Job) -> dict[str, Any]:
+    """`hits` before any training: a seed's methods all begin at the same encoder."""
+    file = job.out / "untrained" / f"{job.seed}.json"
+    if not file.is_file():
+        bench = Workbench.open(job.run())
+        untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed or 0)
+        calibrate(untrained, bench.data.train, bench.settings)
+        write_json(file, hits(job, untrained))
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
 def run_job(job: Job) -> float:
     """Train, grade, and write the job's file; returns the seconds."""
     torch.set_num_threads(1)
@@ -272,10 +285,7 @@ def run_job(job: Job) -> float:
         "skipped": json.loads(lines[-1])["skipped"],
     }
     if job.seed is not None:
-        bench = Workbench.open(spec.run)
-        untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed)
-        calibrate(untrained, bench.data.train, bench.settings)
-        row |= {"before": hits(job, untrained), "after": hits(job, load_trained(spec))}
+        row |= {"before": hits_untrained(job), "after": hits(job, load_trained(spec))}
     job.file.write_text(json.dumps(row), encoding="utf-8")
     return time.monotonic() - began
 
