@@ -3,29 +3,30 @@
     python benchmarks/methods.py --out DIR --real ../shared/data/surveillance
     python -m pytest tests/oracles tests/contract tests/properties -m "slow or not slow" \
         --junitxml DIR/tests.xml
-    python benchmarks/methods_table.py DIR > docs/methods.md
+    python benchmarks/methods_table.py DIR/tests.xml > docs/methods.md
 
 `learn`: each space of `search_spaces/methods/` on the demo's encoder, RGB alone, its own `ignores`
 but `flip` (motions tell left from right), its tasks' default options; 3 seeds of videos and of
 weights. Equal compute is equal encoder passes: a forward counts 1 and its backward 2, in shares of
-the pixels of a whole clip; SimCLR takes 300 steps. Before and after training the same encoder
+the pixels of a whole clip; SimCLR takes 600 steps. Before and after training the same encoder
 is graded on labelled videos that it has not seen.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.
 `real`: each method on every place it names, 200 steps on real clips.
 
-Trainings run in two processes, without Ray. Each is a JSON file in --out: a killed benchmark goes
-on where it was.
+Trainings run in two processes, without Ray, hours in all. Each leaves a line in `RESULTS`, which is
+kept with the code: a benchmark that was cut short goes on where it was, on another machine too.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,6 @@ from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge
 from evossl.evaluation.splits import folds
 from evossl.export import EncoderConfig, VideoEncoder, export_encoder
-from evossl.files import write_json
 from evossl.streams import Stream
 from evossl.task import load_catalogue
 from evossl.training.features import calibrate
@@ -58,10 +58,12 @@ VIDEOS = 1200  # of which 400 are held out for the fitness
 LABELLED = 400
 NUM_CLASSES = 8
 NUM_FOLDS = 3
-PASSES = 1800  # forwards and backwards of a whole clip, times the batch: 300 steps of SimCLR
+BATCH, RATE, EMA = 32, 0.002, 0.97  # of all methods; each is alone, and the trainings are short
+PASSES = 3600  # forwards and backwards of a whole clip, times the batch: 600 steps of SimCLR
 STEPS = 200  # of the papers' tables
-REAL_STEPS = 200
+REAL_STEPS = 100
 PROCESSES = 2
+EDGE = 10  # steps at either end whose mean loss is compared: the second ten and the last
 FACTORS = ("motion", "appearance")  # RGB shows nothing of sound
 PROTOCOLS = ("knn", "linear")
 TEACHERS_TASK, TEACHERS_WIDTH = "video_prediction", 16
@@ -70,6 +72,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     **{f"rho_{method}": {"rho": 4} for method in ("simclr", "moco", "byol", "swav")},
 }
 """Where a method's recipe is more than its task's defaults, and its sizes suit small clips."""
+RESULTS = Path(__file__).with_name("results") / "methods"
 MATCHINGS = (
     ("l->g",),
     ("g->g",),
@@ -85,14 +88,16 @@ class Job:
     """One training: of a task alone, on the synthetic videos of a seed, or on the real clips.
 
     Attributes:
-        file: where its result goes.
+        out: the benchmark's folder. part: of it. name: of the row.
         task: of the catalogue. options: its own. ignores: of its space.
         seed: of videos, weights and views; None for the real clips.
         steps: None for as many as `PASSES` buys.
         place: "rgb", "rgb+flow", "flow->rgb", ...
     """
 
-    file: Path
+    out: Path
+    part: str
+    name: str
     task: str
     options: Mapping[str, Any]
     ignores: tuple[str, ...]
@@ -102,17 +107,12 @@ class Job:
     width: int = 8
 
     @property
-    def out(self) -> Path:
-        """The benchmark's folder."""
-        return self.file.parent.parent
-
-    @property
     def folder(self) -> Path:
         """Where it trains."""
-        return self.file.with_suffix("")
+        return self.out / self.part / f"{self.name.replace('->', '-to-')}-{self.seed}"
 
     def space(self) -> SearchSpace:
-        """The demo's encoder, clips and optimiser under this task alone."""
+        """The demo's encoder and clips under this task alone."""
         tiny = load_space("tiny", {"ignores": list(self.ignores)})
         named = self.place.replace("->", "+").split("+")
         streams = [stream for stream in Stream if stream == "rgb" or stream in named]
@@ -120,8 +120,12 @@ class Job:
         places = [f"{self.place}.{v}" for v in task.variants] or [self.place]
         choice: dict[str, Any] = {"places": places, "weight": 1.0, "options": dict(self.options)}
         if task.needs_teacher:
-            choice["teacher"] = str(self.out / "teachers" / f"{self.seed or 0}-encoder")
-        update = {"backbone": tiny.backbone.model_copy(update={"width": self.width})}
+            choice["teacher"] = str(teacher(self.out, self.seed or 0).folder / "encoder")
+        update = {
+            "backbone": tiny.backbone.model_copy(update={"width": self.width}),
+            "optimiser": tiny.optimiser.model_copy(update={"lr": RATE}),
+            "training": tiny.training.model_copy(update={"batch_size": BATCH, "ema": EMA}),
+        }
         raw = tiny.model_copy(update=update).model_dump(mode="json")
         return SearchSpace.model_validate(raw | {"streams": streams, "tasks": {self.task: choice}})
 
@@ -151,8 +155,7 @@ def jobs_of(part: str, out: Path, seeds: int) -> Iterator[Job]:
         return
     for seed in range(seeds):
         for name, task, options, steps in rows_of(part):
-            file = out / part / f"{name}-{seed}.json"
-            yield Job(file, task, options, ignores_of(task), seed, steps)
+            yield Job(out, part, name, task, options, ignores_of(task), seed, steps)
 
 
 def rows_of(part: str) -> Iterator[tuple[str, str, Mapping[str, Any], int | None]]:
@@ -173,9 +176,18 @@ def real_jobs(out: Path) -> Iterator[Job]:
     for method in methods():
         for site in catalogue[method].places:
             place = ("->" if site.directed else "+").join(site.streams)
-            file = out / "real" / f"{method}-{place.replace('->', '-to-')}.json"
-            options = OPTIONS.get(method, {})
-            yield Job(file, method, options, ignores_of(method), None, REAL_STEPS, place)
+            options, ignored, name = (
+                OPTIONS.get(method, {}),
+                ignores_of(method),
+                f"{method} {place}",
+            )
+            yield Job(out, "real", name, method, options, ignored, None, REAL_STEPS, place)
+
+
+def teacher(out: Path, seed: int) -> Job:
+    """The training of the wider encoder that knowledge distillation is taught by."""
+    task, width = TEACHERS_TASK, TEACHERS_WIDTH
+    return Job(out, "teachers", task, task, OPTIONS[task], ignores_of(task), seed, width=width)
 
 
 def prepare(out: Path, seeds: int, real: Path | None) -> None:
@@ -196,9 +208,9 @@ def prepare(out: Path, seeds: int, real: Path | None) -> None:
 
 
 def train_teacher(job: Job) -> None:
-    """A wider encoder under one task, which knowledge distillation is taught by."""
+    """Train it, export it."""
     torch.set_num_threads(1)
-    folder = job.folder.with_name(f"{job.folder.name}-encoder")
+    folder = job.folder / "encoder"
     if folder.is_dir():
         return
     spec = trial_of(job, round(PASSES / passes(job)))
@@ -242,7 +254,7 @@ def hits(job: Job, encoder: Encoder) -> dict[str, Any]:
         data = labelled(index.labels(factor), [video.group for video in index.videos])
         parts = folds(data.labels, data.groups, NUM_FOLDS, seed=0)
         order = np.concatenate([fold.test_idx for fold in parts])
-        found[factor] = {"class": data.class_N[order].tolist()}
+        found[factor] = {"class": digits(data.class_N[order])}
         for name in PROTOCOLS:
             judged = judge(FROZEN[name], x_ND, data.class_N, data.group_N, parts, 0)
             right = [
@@ -250,44 +262,72 @@ def hits(job: Job, encoder: Encoder) -> dict[str, Any]:
                 for metrics, fold in zip(judged, parts, strict=True)
                 for row in range(len(fold.test_idx))
             ]
-            found[factor][name] = [int(hit) for hit in right]
+            found[factor][name] = digits(right)
     return found
 
 
-def hits_untrained(job: Job) -> dict[str, Any]:
+def digits(numbers: Iterable[int]) -> str:
+    """Numbers below ten, one character each."""
+    return "".join(str(int(number)) for number in numbers)
+
+
+def grade_untrained(job: Job) -> dict[str, Any]:
     """`hits` before any training: a seed's methods all begin at the same encoder."""
-    file = job.out / "untrained" / f"{job.seed}.json"
-    if not file.is_file():
-        bench = Workbench.open(job.run())
-        untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed or 0)
-        calibrate(untrained, bench.data.train, bench.settings)
-        write_json(file, hits(job, untrained))
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
-
-
-def run_job(job: Job) -> float:
-    """Train, grade, and write the job's file; returns the seconds."""
     torch.set_num_threads(1)
-    began = time.monotonic()
+    bench = Workbench.open(job.run())
+    untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed or 0)
+    calibrate(untrained, bench.data.train, bench.settings)
+    return hits(job, untrained)
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Train and grade; return the training's line."""
+    torch.set_num_threads(1)
     cost = passes(job)
     spec = trial_of(job, job.steps or round(PASSES / cost))
     result = run_trial(spec)
     lines = (job.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    row: dict[str, Any] = {
+    losses = [json.loads(line)["loss"] for line in lines]
+    early, late = (mean_losses(part) for part in (losses[EDGE : 2 * EDGE], losses[-EDGE:]))
+    return {
         "steps": spec.steps,
         "passes": cost,
-        "seconds": result.seconds,
+        "seconds": round(result.seconds, 1),
         "fitness": result.fitness,
         "reason": result.reason,
-        "indicators": dict(result.indicators),
-        "loss": [json.loads(line)["loss"] for line in lines],
-        "skipped": json.loads(lines[-1])["skipped"],
+        "rankme": result.indicators.get("rankme"),
+        "loss": {term: [early[term], late[term]] for term in late},
+        "hits": None if job.seed is None else hits(job, load_trained(spec)),
     }
-    if job.seed is not None:
-        row |= {"before": hits_untrained(job), "after": hits(job, load_trained(spec))}
-    job.file.write_text(json.dumps(row), encoding="utf-8")
-    return time.monotonic() - began
+
+
+def mean_losses(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each term's mean over some steps."""
+    return {term: fmean(step[term] for step in steps) for term in steps[0]}
+
+
+def read(part: str) -> dict[tuple[str, int | None], dict[str, Any]]:
+    """The lines of a part, by row and seed."""
+    file = RESULTS / f"{part}.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return {(row["name"], row["seed"]): row for row in map(json.loads, lines)}
+
+
+def work(do: Callable[[Job], dict[str, Any]], part: str, jobs: Sequence[Job]) -> None:
+    """Do what is not done yet; write down each line as it comes."""
+    done = read(part)
+    jobs = [job for job in jobs if (job.name, job.seed) not in done]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        under_way = {pool.submit(do, job): job for job in jobs}
+        for number, future in enumerate(as_completed(under_way), start=1):
+            job = under_way[future]
+            line = json.dumps({"name": job.name, "seed": job.seed} | future.result())
+            with (RESULTS / f"{part}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            left = (time.monotonic() - began) / number * (len(jobs) - number) / 60
+            print(f"{part} {number}/{len(jobs)}: {job.name}, {left:.0f} min left", flush=True)
 
 
 def main() -> None:
@@ -301,26 +341,14 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out.resolve()
     prepare(out, options.seeds, options.real)
-    ignored = ignores_of(TEACHERS_TASK)
-    teachers = [
-        Job(
-            out / "teachers" / f"{seed}.json",
-            TEACHERS_TASK,
-            OPTIONS[TEACHERS_TASK],
-            ignored,
-            seed,
-            width=TEACHERS_WIDTH,
-        )
-        for seed in range(options.seeds)
-    ]
-    jobs = [job for part in options.parts for job in jobs_of(part, out, options.seeds)]
-    jobs = [job for job in jobs if job.task in options.methods and not job.file.is_file()]
+    teachers = [teacher(out, seed) for seed in range(options.seeds)]
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         list(pool.map(train_teacher, teachers))
-        under_way = {pool.submit(run_job, job): job for job in jobs}
-        for done, future in enumerate(as_completed(under_way), start=1):
-            name = under_way[future].file.relative_to(out).with_suffix("")
-            print(f"{done}/{len(jobs)} {name}: {future.result():.0f} s", flush=True)
+    begun = [replace(job, name="untrained", width=Job.width) for job in teachers]
+    work(grade_untrained, "untrained", begun)
+    for part in options.parts:
+        jobs = jobs_of(part, out, options.seeds)
+        work(run_job, part, [job for job in jobs if job.task in options.methods])
 
 
 if __name__ == "__main__":
