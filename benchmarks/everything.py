@@ -34,7 +34,7 @@ def small_space(*, mixtures: bool = False) -> dict[str, object]:
     del everything["resources"]
     if mixtures:
         everything["sampler"] |= {"alone": False}
-    return everything | {key: tiny[key] for key in TINY}
+    return {**everything, **{key: tiny[key] for key in TINY}}
 
 
 def search(data: str, out: Path, space: Path) -> None:

@@ -217,16 +217,16 @@ def search(
                 )
                 under_way[pool.submit(run_one, site, spec)] = proposal
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                proposal, row = under_way.pop(future), future.result()
+                proposal, found = under_way.pop(future), future.result()
                 study.tell(
                     proposal.number,
-                    status="failed" if row["fitness"] is None else "complete",
-                    fitness=row["fitness"],
-                    reason=row["reason"],
-                    seconds=row["seconds"],
-                    indicators=row["indicators"],
+                    status="failed" if found["fitness"] is None else "complete",
+                    fitness=found["fitness"],
+                    reason=found["reason"],
+                    seconds=found["seconds"],
+                    indicators=found["indicators"],
                 )
-                graded[proposal.number] = row | {"weights": dict(proposal.weights)}
+                graded[proposal.number] = found | {"weights": dict(proposal.weights)}
     return [graded[number] for number in sorted(graded)]
 
 
