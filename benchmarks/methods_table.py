@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from first_light_table import interval
-from methods import FACTORS, MATCHINGS, read
+from methods import FACTORS, read
+from methods_jobs import MATCHINGS
 from numpy.typing import NDArray
 
 from evossl.task import load_catalogue

@@ -8,17 +8,14 @@ On every stream; sound has no small crops.
 Should learn: motion.
 """
 
-from torch import Tensor
-
-from evossl.encoders.self_distillation import SelfDistillation
+from evossl.families import SelfDistilled
 from evossl.options import Classes, Positive, Share
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.task import Place, each
 from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops, seen_slowly
-from evossl.views.spec import View
 
 
-class Dino(Task):
+class Dino(SelfDistilled):
     """The student sees two whole views and small crops, the teacher the whole views.
 
     Args:
@@ -39,23 +36,7 @@ class Dino(Task):
         temperature: Positive = 0.07,
         warmup: Share = 0.1,
     ) -> None:
-        super().__init__(place)
-        stream, shape = place.stream, place.shape.input
-        whole = clips_of_a_video(stream, rho=2)
-        self.student = whole | local_crops(stream, shape, local)
-        self.teacher = seen_slowly(whole, prefix="teacher")
-        self.distil = SelfDistillation(place.width, clusters, temperature, warmup)
-        self.distil.teacher = self.momentum(self.distil.student)
-
-    def views(self) -> dict[str, View]:
-        return self.student | self.teacher
-
-    def loss(self, seen: Seen) -> Tensor:
-        student, taught = seen.embeddings(*self.student), seen.embeddings(*self.teacher)
-        return self.distil.loss(student, taught, seen.progress)
-
-    def after_backward(self, progress: float) -> None:
-        self.distil.last.hold(progress)
-
-    def after_step(self, seen: Seen) -> None:
-        self.distil.update(seen.embeddings(*self.teacher))
+        whole = clips_of_a_video(place.stream, rho=2)
+        student = whole | local_crops(place.stream, place.shape.input, local)
+        teacher = seen_slowly(whole, prefix="teacher")
+        super().__init__(place, student, teacher, clusters, temperature, warmup)

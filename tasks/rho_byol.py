@@ -8,16 +8,13 @@ On every stream.
 Should learn: motion.
 """
 
-from torch import Tensor
-
-from evossl.encoders.bootstrap import Bootstrap
+from evossl.families import Bootstrapped
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import Rho, clips_of_a_video, seen_slowly
-from evossl.views.spec import View
+from evossl.task import Place, each
+from evossl.views.recipes import Rho, clips_of_a_video
 
 
-class RhoBYOL(Task):
+class RhoBYOL(Bootstrapped):
     """Each clip predicts each other one of its video; averaged over all ordered pairs.
 
     Args:
@@ -28,14 +25,4 @@ class RhoBYOL(Task):
     places = each(*Stream)
 
     def __init__(self, place: Place, rho: Rho = 2) -> None:
-        super().__init__(place)
-        self.clips = clips_of_a_video(place.stream, rho)
-        self.slow = seen_slowly(self.clips)
-        self.bootstrap = Bootstrap(place.width)
-        self.bootstrap.target = self.momentum(self.bootstrap.project)
-
-    def views(self) -> dict[str, View]:
-        return self.clips | self.slow
-
-    def loss(self, seen: Seen) -> Tensor:
-        return self.bootstrap.loss(seen.embeddings(*self.clips), seen.embeddings(*self.slow))
+        super().__init__(place, clips_of_a_video(place.stream, rho))

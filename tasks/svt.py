@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from evossl.encoders.self_distillation import SelfDistillation
+from evossl.families import SelfDistilled
 from evossl.options import Classes, Positive, Share
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.task import Place, each
 from evossl.views.recipes import NumCrops, local_crops, seen_slowly
 from evossl.views.spec import STRONG, Time, View
 
@@ -26,7 +26,7 @@ MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
 SLOW_RATES = (2, 4)  # frames of the cache a step, of the second global view, where they fit
 
 
-class SVT(Task):
+class SVT(SelfDistilled):
     """Two global views, one at the clip's rate, one over more time, and parts of the latter.
 
     A matching "l->g": the student's clusters of each local view follow the teacher's of each global
@@ -52,27 +52,12 @@ class SVT(Task):
         temperature: Positive = 0.07,
         warmup: Share = 0.1,
     ) -> None:
-        super().__init__(place)
         _check(matchings, local)
         asking, asked = ({matching[i] for matching in matchings} for i in (0, -1))
-        self.student = {f"student {n}": v for n, v in _views(place, asking, local).items()}
-        self.teacher = seen_slowly(_views(place, asked, local), prefix="momentum")
-        self.matched_GV = _matched(matchings, local)
-        self.distil = SelfDistillation(place.width, clusters, temperature, warmup)
-        self.distil.teacher = self.momentum(self.distil.student)
-
-    def views(self) -> dict[str, View]:
-        return self.student | self.teacher
-
-    def loss(self, seen: Seen) -> Tensor:
-        student, taught = seen.embeddings(*self.student), seen.embeddings(*self.teacher)
-        return self.distil.loss(student, taught, seen.progress, self.matched_GV)
-
-    def after_backward(self, progress: float) -> None:
-        self.distil.last.hold(progress)
-
-    def after_step(self, seen: Seen) -> None:
-        self.distil.update(seen.embeddings(*self.teacher))
+        student = {f"student {n}": v for n, v in _views(place, asking, local).items()}
+        teacher = seen_slowly(_views(place, asked, local), prefix="momentum")
+        matched_GV = _matched(matchings, local)
+        super().__init__(place, student, teacher, clusters, temperature, warmup, matched_GV)
 
 
 def _check(matchings: Sequence[str], local: int) -> None:

@@ -26,7 +26,7 @@ from evossl.views.shapes import check_fits
 FOLDERS = (catalogue_root() / "tasks", hand.TASKS)
 FILES = sorted(file for folder in FOLDERS for file in folder.glob("[!_]*.py"))
 MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.encoders")
-MAY_IMPORT += ("evossl.options", "evossl.views.spec", "evossl.views.recipes")
+MAY_IMPORT += ("evossl.families", "evossl.options", "evossl.views.spec", "evossl.views.recipes")
 MAY_IMPORT += ("torch", "collections.abc", "math", "typing")
 TERMS = list(hand.all_terms())
 BATCH_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -1,0 +1,136 @@
+"""The trainings of benchmarks/methods.py: which method, on which streams, with what options."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evossl.config import SearchSpace, load_space, shipped_spaces
+from evossl.streams import Stream
+from evossl.task import load_catalogue
+from evossl.training.workbench import RunSpec
+
+BATCH, RATE, EMA = 32, 0.002, 0.97  # of all methods; each is alone, and the trainings are short
+STEPS = 200  # of the papers' tables
+REAL_STEPS = 100
+TEACHERS_TASK, TEACHERS_WIDTH = "video_prediction", 16
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "video_prediction": {"gradients": 1.0},
+    **{f"rho_{method}": {"rho": 4} for method in ("simclr", "moco", "byol", "swav")},
+}
+"""Where a method's recipe is more than its task's defaults, and its sizes suit small clips."""
+MATCHINGS = (
+    ("l->g",),
+    ("g->g",),
+    ("l->g", "g->g"),
+    ("l->g", "g->g", "l->l"),
+    ("l->g", "g->g", "g->l"),
+    ("l->g", "g->g", "l->l", "g->l"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: of a task alone, on the synthetic videos of a seed, or on the real clips.
+
+    Attributes:
+        out: the benchmark's folder. part: of it. name: of the row.
+        task: of the catalogue. options: its own. ignores: of its space.
+        seed: of videos, weights and views; None for the real clips.
+        steps: None for as many as `PASSES` buys.
+        place: "rgb", "rgb+flow", "flow->rgb", ...
+    """
+
+    out: Path
+    part: str
+    name: str
+    task: str
+    options: Mapping[str, Any]
+    ignores: tuple[str, ...]
+    seed: int | None
+    steps: int | None = None
+    place: str = "rgb"
+    width: int = 8
+
+    @property
+    def folder(self) -> Path:
+        """Where it trains."""
+        return self.out / self.part / f"{self.name.replace('->', '-to-')}-{self.seed}"
+
+    def space(self) -> SearchSpace:
+        """The demo's encoder and clips under this task alone."""
+        tiny = load_space("tiny", {"ignores": list(self.ignores)})
+        named = self.place.replace("->", "+").split("+")
+        streams = [stream for stream in Stream if stream == "rgb" or stream in named]
+        task = load_catalogue()[self.task]
+        places = [f"{self.place}.{v}" for v in task.variants] or [self.place]
+        choice: dict[str, Any] = {"places": places, "weight": 1.0, "options": dict(self.options)}
+        if task.needs_teacher:
+            choice["teacher"] = str(teacher(self.out, self.seed or 0).folder / "encoder")
+        update = {
+            "backbone": tiny.backbone.model_copy(update={"width": self.width}),
+            "optimiser": tiny.optimiser.model_copy(update={"lr": RATE}),
+            "training": tiny.training.model_copy(update={"batch_size": BATCH, "ema": EMA}),
+        }
+        raw = tiny.model_copy(update=update).model_dump(mode="json")
+        return SearchSpace.model_validate(raw | {"streams": streams, "tasks": {self.task: choice}})
+
+    def run(self) -> RunSpec:
+        """What its trial shares with nothing else."""
+        data = "real" if self.seed is None else f"train-{self.seed}"
+        manifest, cache = self.out / f"{data}.parquet", self.out / "cache"
+        paths = (str(manifest), str(cache), str(self.folder))
+        return RunSpec(self.space().model_dump_json(), *paths, self.seed or 0)
+
+
+def methods() -> list[str]:
+    """The methods that have a space."""
+    return sorted(name.split("/")[1] for name in shipped_spaces() if name.startswith("methods/"))
+
+
+def ignores_of(method: str) -> tuple[str, ...]:
+    """What the method's space ignores, but for the mirror: motions tell left from right."""
+    ignored = load_space(f"methods/{method}").ignores
+    return tuple(word for word in ignored if word != "flip")
+
+
+def jobs_of(part: str, out: Path, seeds: int) -> Iterator[Job]:
+    """The trainings of a part."""
+    if part == "real":
+        yield from real_jobs(out)
+        return
+    for seed in range(seeds):
+        for name, task, options, steps in rows_of(part):
+            yield Job(out, part, name, task, options, ignores_of(task), seed, steps)
+
+
+def rows_of(part: str) -> Iterator[tuple[str, str, Mapping[str, Any], int | None]]:
+    """The rows of a synthetic part: name, task, options, steps."""
+    if part == "learn":
+        yield from ((name, name, OPTIONS.get(name, {}), None) for name in methods())
+    elif part == "rho":
+        for task in ("rho_simclr", "rho_moco", "rho_byol", "rho_swav"):
+            yield from ((f"{task}-{rho}", task, {"rho": rho}, STEPS) for rho in (1, 2, 4))
+    else:
+        for row, matchings in enumerate(MATCHINGS):
+            yield f"{row}", "svt", {"matchings": list(matchings)}, STEPS
+
+
+def real_jobs(out: Path) -> Iterator[Job]:
+    """Each method on each of its places."""
+    catalogue = load_catalogue()
+    for method in methods():
+        for site in catalogue[method].places:
+            place = ("->" if site.directed else "+").join(site.streams)
+            options, ignored, name = (
+                OPTIONS.get(method, {}),
+                ignores_of(method),
+                f"{method} {place}",
+            )
+            yield Job(out, "real", name, method, options, ignored, None, REAL_STEPS, place)
+
+
+def teacher(out: Path, seed: int) -> Job:
+    """The training of the wider encoder that knowledge distillation is taught by."""
+    task, width = TEACHERS_TASK, TEACHERS_WIDTH
+    return Job(out, "teachers", task, task, OPTIONS[task], ignores_of(task), seed, width=width)
