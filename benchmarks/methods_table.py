@@ -53,7 +53,7 @@ LEARNING = """
 Equal encoder passes: a forward counts 1 and its backward 2, in shares of a whole clip's pixels;
 each method has as many as 600 steps of SimCLR at batch 32. One optimiser for all (AdamW, 0.002),
 default options, the `ignores` of the method's own space without `flip`. Balanced accuracy before →
-after, mean of 3 seeds (of videos, weights and views), and the 95 % interval of the difference,
+after, mean over seeds (of videos, weights and views), and the 95 % interval of the difference,
 resampling seeds and, in each, videos. In bold: clear of zero. Chance is 0.125. `seconds`: of the
 training, one core of a shared machine.
 """
@@ -220,12 +220,12 @@ def proofs_table(tests: Mapping[str, Tests], gains: Mapping[str, Gains]) -> list
 def learning_table(learnt: Mapping[str, Sequence[Row]], gains: Mapping[str, Gains]) -> list[str]:
     """A row a method: before and after, for each factor and protocol."""
     heads = [f"{factor}, {p}" for factor in FACTORS for p in PROTOCOLS.values()]
-    lines = [f"| method | should learn | steps | seconds | {' | '.join(heads)} |"]
-    lines.append("|---" * (4 + len(heads)) + "|")
+    lines = [f"| method | should learn | seeds | steps | seconds | {' | '.join(heads)} |"]
+    lines.append("|---" * (5 + len(heads)) + "|")
     for method, rows in learnt.items():
         cells = [str(gains[method][factor, p]) for factor in FACTORS for p in PROTOCOLS]
         seconds = fmean(row["seconds"] for row in rows)
-        told = f"{', '.join(factors_of(method))} | {rows[0]['steps']} | {seconds:.0f}"
+        told = f"{', '.join(factors_of(method))} | {len(rows)} | {rows[0]['steps']} | {seconds:.0f}"
         lines.append(f"| `{method}` | {told} | {' | '.join(cells)} |")
     return lines
 

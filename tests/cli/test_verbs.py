@@ -173,5 +173,5 @@ warnings.warn("`torch.jit.script` is deprecated: another's warning", FutureWarni
     assert "torch" in encoder
     assert not encoder & {"ray", "optuna", "cmaes"}
     assert not training & {"ray", "optuna", "cmaes"}
-    assert done.stderr.count("Warning") == 1, "fvcore's is silenced, nothing else is"
+    assert done.stderr.count("Warning:") == 1, "fvcore's is silenced, nothing else is"
     assert "another's warning" in done.stderr
