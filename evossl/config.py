@@ -6,7 +6,6 @@ A default stands here and nowhere else; YAML overrides it.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evossl.errors import UserError
@@ -14,6 +13,7 @@ from evossl.naming import unknown
 from evossl.options import Share
 from evossl.streams import Stream
 from evossl.validation import explain
+from evossl.yamlfile import parse_yaml
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
 Weight = float | tuple[float, float]
@@ -216,8 +216,8 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
     """
     path = _space_path(source)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
     except OSError as error:
         raise UserError(f"--space {path}: cannot be read: {error.strerror}") from error

@@ -11,6 +11,7 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> str:
     "unknown task 'simcrl': did you mean 'simclr'? Known: order, simclr"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    hint = f": did you mean {near[0]!r}?" if near else "."
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
+    hint = f": did you mean {folded[near[0]]!r}?" if near else "."
     return f"unknown {kind} {word!r}{hint} Known: {', '.join(names) or 'none'}"

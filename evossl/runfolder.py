@@ -133,17 +133,26 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
     if not resume:
         raise UserError(f"--out {folder}: a run is there already; add --resume to go on with it")
     stored = read_run(folder)
-    if differences := _differences(stored, info):
-        listing = "\n  ".join(differences)
-        raise UserError(
-            f"--resume {folder}: this is another run than the one there; nothing was touched:\n"
-            f"  {listing}\nGive the same again, or a new --out."
-        )
+    check_same_run(folder, info)
     free = {key: info.space[key] for key in FREE}
     now = replace(stored, space=stored.space | free, device=info.device, cache=info.cache)
     if now != stored:
         write_run(folder, now)
     return now
+
+
+def check_same_run(folder: Path, info: RunInfo) -> None:
+    """Refuse to go on with the run in `folder` as another one.
+
+    Raises:
+        UserError: another space, seed or data; says what differs.
+    """
+    if differences := _differences(read_run(folder), info):
+        listing = "\n  ".join(differences)
+        raise UserError(
+            f"--resume {folder}: this is another run than the one there; nothing was touched:\n"
+            f"  {listing}\nGive the same again, or a new --out."
+        )
 
 
 @contextmanager
@@ -168,10 +177,15 @@ def withdrawn_if_refused(folder: Path, resume: bool = False) -> Iterator[None]:
 def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
     """What a resume changes that it must not; the budget may grow."""
     rows = []
-    for name in ("seed", "data", "tasks_folder"):
+    for name in ("seed", "tasks_folder"):
         old, new = getattr(stored, name), getattr(given, name)
         if old != new:
             rows.append(f"{name}: {old} there, {new} given")
+    if _real(stored.data) != _real(given.data):
+        rows.append(
+            f"data: {stored.data} there, {given.data} given; if the videos have moved, put a link "
+            "where they were"
+        )
     there, here = (info.parsed_space().model_dump(mode="json") for info in (stored, given))
     rows += [
         f"space.{key}: {there[key]} there, {here[key]} given"
@@ -182,6 +196,11 @@ def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
     if old_steps != new_steps:
         rows.append(f"steps: {old_steps} there, {new_steps} given")
     return rows
+
+
+def _real(source: str) -> Path:
+    """One name of a source, however it was typed: relative, by a link, with a slash at its end."""
+    return Path(source).expanduser().resolve()
 
 
 def _versions() -> dict[str, str]:

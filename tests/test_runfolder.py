@@ -34,6 +34,20 @@ def begun(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_same_videos_are_the_same_run_however_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "videos")
+    monkeypatch.chdir(tmp_path)
+    first = replace(info(), data="videos")
+    claim(tmp_path / "run", first, resume=False)
+    for name in ("videos/", "./videos", "linked", str(tmp_path / "videos")):
+        assert claim(tmp_path / "run", replace(first, data=name), resume=True).data == "videos"
+    with pytest.raises(UserError, match="if the videos have moved, put a link where they were"):
+        claim(tmp_path / "run", replace(first, data="moved"), resume=True)
+
+
 def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
     claimed = claim(tmp_path / "new" / "run", info(seed=3), resume=False)
     there = read_run(tmp_path / "new" / "run")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from evossl.config import SearchSpace
+from evossl.config import Resources, SearchSpace
 from evossl.encoders import BACKBONES
 from evossl.errors import UserError
 from evossl.fitness.score import check_fitness
@@ -63,14 +63,39 @@ def _checked_terms(
 
 
 def check_given_weights(
-    weights: Mapping[str, float], space: SearchSpace, terms: Sequence[Term], tasks: Path | None
+    file: Path,
+    weights: Mapping[str, float],
+    space: SearchSpace,
+    terms: Sequence[Term],
+    tasks: Path | None,
 ) -> None:
-    """Refuse loss weights that leave nothing to train.
+    """Refuse loss weights of a file that leave nothing to train.
 
     Raises:
         UserError: unknown, missing, outside [0, 1], all zero or all pruned.
     """
-    active_weights(terms, weights, load_catalogue(tasks), space.training.prune_below)
+    try:
+        check_weights(weights)
+        active_weights(terms, weights, load_catalogue(tasks), space.training.prune_below)
+    except UserError as error:
+        raise UserError(f"--weights {file}: {error}") from error
+
+
+def check_resources(resources: Resources, where: str) -> None:
+    """Refuse a trial's share of this machine that it does not have, before anything is decoded.
+
+    Raises:
+        UserError: more CPUs or GPUs than there are; says how to do without.
+    """
+    there = {"cpus": os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
+    for key, number in there.items():
+        wanted = getattr(resources, key)
+        if wanted > number:
+            raise UserError(
+                f"{where}: resources.{key}: {wanted:g} for a trial, this machine has {number}: "
+                "give --address of a cluster, or lower it in a copy of the space; "
+                "`--space tiny` is one for a CPU"
+            )
 
 
 def check_source(source: str) -> None:

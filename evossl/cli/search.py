@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evossl.cli.checks import check_out_folder, check_source, check_space
+from evossl.cli.checks import check_out_folder, check_resources, check_source, check_space
 from evossl.cli.data import prepare_videos
 from evossl.cli.encoder import DEFAULT_FOLDS, evaluate_folder, print_scores
 from evossl.cli.labelled import Cut, check_labelled
@@ -22,11 +22,11 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, say
+from evossl.cli.progress import bar, finds_run, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import SearchSpace
 from evossl.files import write_json
-from evossl.runfolder import RunInfo, claim, withdrawn_if_refused
+from evossl.runfolder import RunInfo, check_same_run, claim, withdrawn_if_refused
 from evossl.training.workbench import pick_device
 from evossl.video.index import Index
 
@@ -95,10 +95,15 @@ def search(
         resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
         chosen = chosen.model_copy(update={"resources": resources})
     check_out_folder(out)
+    info = run_info(chosen, data, seed, cache, tasks_folder, device)
+    resume = resume and finds_run(out)
+    if resume:
+        check_same_run(out, info)
+    if not address:
+        check_resources(chosen.resources, space)
     check_space(chosen, tasks_folder, space, None if address else pick_device(device))
     if labelled:
         check_labelled(labelled, Cut(DEFAULT_FOLDS, None, 0))
-    info = run_info(chosen, data, seed, cache, tasks_folder, device)
     outcome = search_and_report(
         info, out, top=top, repeats=repeats, address=address, workers=workers, resume=resume
     )
@@ -124,7 +129,9 @@ def _print_found(
         return
     if scores:
         print_scores(scores)
-    click.echo(f"encoder: {outcome.encoders[0]}\nreport:  {report}")
+    for encoder in outcome.encoders:
+        click.echo(f"encoder: {encoder}")
+    click.echo(f"report:  {report}")
 
 
 def search_and_report(

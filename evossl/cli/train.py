@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import yaml
 
 from evossl.cli.checks import (
     check_given_weights,
@@ -23,16 +22,17 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, phases, say
+from evossl.cli.progress import bar, finds_run, phases, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.errors import RunError, UserError
 from evossl.export import EncoderConfig, export_encoder
-from evossl.runfolder import RunInfo, claim, withdrawn_if_refused, write_run
+from evossl.runfolder import RunInfo, check_same_run, claim, withdrawn_if_refused, write_run
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
 from evossl.training.terms import term_weights
 from evossl.training.workbench import RunSpec, measure_run, pick_device
 from evossl.trial import TrialSpec, load_trained, run_trial
+from evossl.yamlfile import parse_yaml
 
 SAVES = 10  # checkpoints over a training
 
@@ -76,14 +76,17 @@ def train(
     chosen = resolve_space(space, ignores, {"final_steps": steps})
     chosen = with_teacher(chosen, tasks_folder, teacher)
     check_out_folder(out)
+    info = run_info(chosen, data, seed, cache, tasks_folder, device)
+    resume = resume and finds_run(out)
+    if resume:
+        check_same_run(out, info)
     terms = check_space(chosen, tasks_folder, space, pick_device(device))
     lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
     if weights:
         lambdas = read_weights(weights)
-        check_given_weights(lambdas, chosen, terms, tasks_folder)
+        check_given_weights(weights, lambdas, chosen, terms, tasks_folder)
     if not resume:
         check_source(data)
-    info = run_info(chosen, data, seed, cache, tasks_folder, device)
     info = claim(out, info, resume)
     try:
         with withdrawn_if_refused(out, resume):
@@ -139,8 +142,10 @@ def read_weights(path: Path) -> dict[str, float]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        raw = json.loads(text) if path.suffix == ".json" else parse_yaml(text, f"--weights {path}")
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
         raise UserError(f"--weights {path}: cannot be read: {error}") from error
     if isinstance(raw, dict) and isinstance(raw.get("weights"), dict):
         raw = raw["weights"]

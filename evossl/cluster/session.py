@@ -26,6 +26,7 @@ QUIET = {
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # what still trains when a run is stopped is cut off
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a space mean the same as for the driver
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "5",  # under Ray's own 15 any other program starves a trial of threads
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 

@@ -20,6 +20,7 @@ from evossl.streams import ClipBatch
 from evossl.training import history
 from evossl.training.checkpoint import load_checkpoint, save_checkpoint
 from evossl.training.conflict import measure_conflict
+from evossl.training.denormals import no_denormals
 from evossl.training.history import Conflict, StepReport
 from evossl.training.model import MultiTaskModel, StepLosses
 from evossl.training.optim import build_optimiser, learning_rate, set_learning_rate
@@ -160,7 +161,7 @@ def train(
         for step in range(start, schedule.steps):
             lr = learning_rate(step, schedule.steps, space.optimiser)
             set_learning_rate(optimiser, lr)
-            with _no_denormals():
+            with no_denormals():
                 outcome = train_step(model, batches, optimiser, space, weighing, schedule, step)
             done = step + 1
             meter.skipped.update(outcome.skipped)
@@ -175,17 +176,6 @@ def train(
                     f"past its deadline of {schedule.deadline_seconds:g} s "
                     f"at step {done} of {schedule.steps}"
                 )
-
-
-@contextlib.contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Vanishing gradients would cost a CPU a tenth of each step. What the thread had comes back."""
-    had_none = not bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(had_none)
 
 
 class _Meter:

@@ -142,7 +142,8 @@ def _check_memory(
     raise UserError(
         f"training.batch_size: {batch}: a step needs {needed / GB:.1f} GB of memory or more, "
         f"{there / GB:.1f} GB are free: lower {batches}clip.size or backbone.width, or ask for "
-        f"fewer views; most ({batch * own[most] / GB:.1f} GB) is for those of tasks.{most.task}"
+        f"fewer views; the largest share ({batch * own[most] / GB:.1f} GB) is for those of "
+        f"tasks.{most.task}"
     )
 
 

@@ -6,13 +6,14 @@ initial value of the loss: SimSiam's starts on either side of zero: dividing cou
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.objective import check_scales
 from evossl.streams import ClipBatch, Stream
 from evossl.task import Task, Term
+from evossl.training.denormals import no_denormals
 from evossl.training.gradients import own_gradients
 from evossl.training.model import MultiTaskModel
 
@@ -36,7 +37,7 @@ def measure_scales(
         space: as for training.
         batches: the first few of the training, on the device to measure on.
         seed: of the initial weights that all trials share.
-        progress: called with (batches done, `NUM_BATCHES`).
+        progress: called with (gradients done, gradients in all).
 
     Raises:
         UserError: a scale that is zero or not finite; a term that no batch had enough valid samples
@@ -47,10 +48,13 @@ def measure_scales(
     for step, clips in enumerate(batches):
         if model is None:
             model = MultiTaskModel(terms, tasks, space, seed).to(clips.frames_BLHWC.device).train()
-        for name, square in _squared_norms(model, clips, step).items():
-            squares[name].append(square)
+        with no_denormals():
+            for done, (name, square) in enumerate(_squared_norms(model, clips, step), start=1):
+                squares[name].append(square)
+                if progress:
+                    progress(step * len(terms) + done, NUM_BATCHES * len(terms))
         if progress:
-            progress(step + 1, NUM_BATCHES)
+            progress((step + 1) * len(terms), NUM_BATCHES * len(terms))
     for term in terms:
         if not squares[term.name]:
             raise UserError(_never_valid(term))
@@ -59,16 +63,16 @@ def measure_scales(
     return scales
 
 
-def _squared_norms(model: MultiTaskModel, clips: ClipBatch, step: int) -> dict[str, float]:
+def _squared_norms(
+    model: MultiTaskModel, clips: ClipBatch, step: int
+) -> Iterator[tuple[str, float]]:
     """Squared gradient norm of every term that has enough valid samples in this batch."""
     result = model.losses(clips, step, progress=0.0)
-    norms = {}
     for name in result.seen:
         streams = sorted(model.plan.trained(name))
         parameters = [p for s in streams for p in model.encoders[s].parameters()]
         gradients = own_gradients(result.losses[name], parameters)
-        norms[name] = sum(float(g.double().square().sum()) for g in gradients)
-    return norms
+        yield name, sum(float(g.double().square().sum()) for g in gradients)
 
 
 def _never_valid(term: Term) -> str:

@@ -11,6 +11,7 @@ WRONG = {
     "a nested key": ("frames:", "frame:", "clip: unknown key 'frame': did you mean 'frames'"),
     "a task's key": ("places", "place", "tasks.simclr: unknown key 'place': did you mean 'places'"),
     "a task": ("simclr", "simcrl", "unknown task 'simcrl': did you mean 'simclr'"),
+    "a task in capitals": ("simclr", "SimCLR", "unknown task 'SimCLR': did you mean 'simclr'"),
     "a place": ("[rgb]", "[rbg]", "tasks.simclr.places: unknown place 'rbg': did you mean 'rgb'"),
     "a stream": ("tasks:", "streams: [rgb, flw]\ntasks:", "unknown stream 'flw': did you mean 'fl"),
     "no rgb": ("tasks:", "streams: [flow]\ntasks:", "streams must contain rgb"),
@@ -57,6 +58,7 @@ WRONG = {
     ),
     "a batch of one": ("batch_size: 4", "batch_size: 1", "simclr cannot do with one clip"),
     "more than any memory": ("batch_size: 4", "batch_size: 4000000", "a step needs "),
+    "ignores twice": ("tasks:", "ignores: [crop]\ntasks:", "line 2: not YAML: 'ignores' stands tw"),
     "no finite rate": ("tasks:", "optimiser: {lr: .inf}\ntasks:", "lr: needs a finite number"),
     "a short stretch": ("stretch: 16", "stretch: 2", "raise clip.stretch to 4"),
     "no stretch": ("stretch: 16", "stretch: 0", "clip.stretch: must be over 0, got 0"),
@@ -232,17 +234,38 @@ def test_a_mistake_in_a_file_that_a_task_imports_is_placed_there(
     assert "_helper.py, line 1: SyntaxError: '(' was never closed" in said
 
 
+@pytest.mark.parametrize("key", ["cpus", "gpus"])
+def test_a_share_that_this_machine_does_not_have_is_refused_before_a_video_is_read(
+    run_cli: Run, key: str
+) -> None:
+    Path("space.yaml").write_text(f"{SPACE}resources: {{{key}: 4096}}\n")
+    said = refused(run_cli, "search", "--data", ".", "--space", "space.yaml", "--out", "run")
+    assert f"space.yaml: resources.{key}: 4096 for a trial, this machine has " in said
+    assert "--address" in said
+    assert not Path("run").exists()
+
+
+def test_a_resume_of_no_run_says_so_for_the_name_may_be_mistyped(run_cli: Run) -> None:
+    Path("space.yaml").write_text(SPACE)
+    words = ("--space", "space.yaml", "--data", ".", "--out", "rum", "--resume")
+    for verb in ("search", "train"):
+        assert "--resume: no run in rum yet: beginning one" in run_cli(verb, *words).err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("simclr.rbg: 0.5", "unknown loss weight 'simclr.rbg': did you mean 'simclr.rgb'"),
+        ("simclr.rgb: 2", "--weights weights.yaml: "),
         ("simclr.rgb: 2", "must lie in [0, 1]"),
+        ("dino.rgb: 2", "must lie in [0, 1]"),
         ("simclr.rgb: .nan", "must lie in [0, 1]"),
         ("simclr.rgb: 0", "every loss weight is zero"),
         ("simclr.rgb: 0.01", "under prune_below"),
         ("simclr.rgb: true", "a mapping of terms to numbers"),
         ("simclr.rgb: much", "a mapping of terms to numbers"),
-        ("[1, 2", "cannot be read"),
+        ("[1, 2", "--weights weights.yaml: line 1: not YAML"),
+        ("simclr.rgb: 0.5\nsimclr.rgb: 1", "line 2: not YAML: 'simclr.rgb' stands twice"),
         ("", "a mapping of terms to numbers"),
         (None, "--weights weights.yaml: cannot be read"),
     ],
