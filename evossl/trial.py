@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from evossl.encoders import Encoder, build_encoder
 from evossl.errors import UserError
@@ -148,7 +149,9 @@ def _prepare(
     if deadline is not None:  # of a trial; a winner's longer training has more in proportion
         deadline *= max(1.0, spec.steps / bench.space.budget.steps)
     model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
-    model = model.to(memory_format=torch.channels_last_3d)  # convolutions are faster, CPU and GPU
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):  # faster so, on a CPU and on a GPU
+            module.to(memory_format=torch.channels_last_3d)
     steps = train(
         model,
         bench.data.train,

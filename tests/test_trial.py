@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tiny_runs import WEIGHTS, make_run, tiny_space
 from torch import Tensor, nn
 
 from evossl import trial as trial_module
-from evossl.config import parse_space
+from evossl.config import load_space, parse_space
 from evossl.errors import RunError, UserError
 from evossl.evaluation.audit import DIRECTIONS
 from evossl.streams import Features
@@ -83,6 +83,21 @@ def test_a_trial_is_a_function_of_its_spec(run: RunSpec) -> None:
     assert try_out(run, number=2).fitness == try_out(run, number=2).fitness
     other = run_trial(TrialSpec(2, WEIGHTS, run, 2, seed=run.seed + 1))
     assert other.fitness != try_out(run, number=2).fitness
+
+
+def test_a_trial_of_every_task_at_once_comes_through(
+    tmp_path: Path, tiny_videos: Path, tiny_cache: Path
+) -> None:
+    space = load_space("everything").model_dump(mode="json")
+    clip = {"frames": 4, "size": 32, "stretch": 24, "mel_bands": 32}
+    keys = {"streams": space["streams"], "tasks": space["tasks"], "clip": clip}
+    run = make_run(tmp_path / "run", tiny_videos, tiny_cache, **keys)
+    names = [term.name for term in Workbench.open(run).terms]
+    assert len(names) == 140
+    run = replace(run, scales=dict.fromkeys(names, 1.0))
+    result = run_trial(TrialSpec(0, dict.fromkeys(names, 1.0), run, 1))
+    assert result.reason is None
+    assert result.fitness is not None
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
