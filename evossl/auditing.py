@@ -9,7 +9,7 @@ from evossl.evaluation.audit import Agreement, audit
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge, summarise
 from evossl.evaluation.splits import folds
-from evossl.search.table import read_table
+from evossl.search.table import TrialRow, read_table
 from evossl.training.features import FEATURES, read_features
 
 PROTOCOLS = ("knn", "linear")
@@ -38,12 +38,9 @@ def audit_run(
         progress: called with (trials done, trials in all).
 
     Raises:
-        UserError: no table there or a damaged one, fewer than 3 trials, no label for the run's
-            held-out videos.
+        UserError: as `complete_trials`; no label for the run's held-out videos.
     """
-    rows = [row for row in read_table(run / "trials.parquet") if row.status == "complete"]
-    if len(rows) < MIN_TRIALS:
-        raise UserError(f"{run}: {len(rows)} complete trials; a rank needs at least {MIN_TRIALS}")
+    rows = complete_trials(run)
     accuracy = {}
     for done, row in enumerate(rows, 1):
         file = run / "trials" / str(row.trial) / FEATURES
@@ -52,6 +49,18 @@ def audit_run(
         if progress:
             progress(done, len(rows))
     return audit(rows, accuracy)
+
+
+def complete_trials(run: Path) -> list[TrialRow]:
+    """Return the trials that can be ranked.
+
+    Raises:
+        UserError: no table there or a damaged one, fewer than 3 trials.
+    """
+    rows = [row for row in read_table(run / "trials.parquet") if row.status == "complete"]
+    if len(rows) < MIN_TRIALS:
+        raise UserError(f"{run}: {len(rows)} complete trials; a rank needs at least {MIN_TRIALS}")
+    return rows
 
 
 def _accuracy(

@@ -236,10 +236,11 @@ def audit(
 
     Example: evossl audit run --data labels.parquet
     """
-    from evossl.auditing import audit_run
+    from evossl.auditing import audit_run, complete_trials
 
     if not (run / "trials.parquet").is_file():
         raise UserError(f"{run}: no trials.parquet there: not the folder of a search")
+    complete_trials(run)  # before hours of indexing
     found = make_index(data, None, workers)
     labels = dict(zip((v.path for v in found.videos), found.labels(label), strict=True))
     groups = {video.path: video.group for video in found.videos}

@@ -147,7 +147,7 @@ def _rerun(
     specs = [rerun_spec(template, best, repeat + 1) for repeat in range(plan.repeats)]
     if not specs:
         return []
-    with bar(f"re-running trial {best.trial} with {plan.repeats} other seeds") as advance:
+    with bar(f"re-running trial {best.trial} with other seeds: {plan.repeats}") as advance:
         results = run_kept(specs, session, resources, advance)
     return [result.fitness for result in results if result.fitness is not None]
 
@@ -166,7 +166,8 @@ def _train_winners(
     run = template.run
     specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
     share = session.shares(resources, len(specs))
-    with bar(f"training the winner, {plan.final_steps} steps") as advance:
+    winners = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"
+    with bar(f"training {winners}, {plan.final_steps} steps") as advance:
         results = run_kept(specs, session, share, advance)
     encoders = []
     for row, spec, result in zip(best, specs, results, strict=True):
