@@ -7,6 +7,9 @@ import pyarrow.parquet
 
 from evossl.files import write_atomically
 
+IN_THIS_THREAD = {"use_threads": False, "pre_buffer": False}
+"""For `read_table`: pyarrow's pool now and then aborts a process that exits (apache/arrow#34314)."""
+
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Put `table` in place of what is at `path`, in one step: a reader sees the old or the new.

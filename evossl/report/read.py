@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
+from evossl.parquet import IN_THIS_THREAD
 from evossl.report.records import Clusters, Scores, Step, Winner
 from evossl.runfolder import RunInfo, read_run
 from evossl.search.table import TrialRow, read_table
@@ -195,11 +196,13 @@ def _index(
         return {}, None, []
     clusters = training.clusters if training else None
     shown = sorted({e.path for row in clusters.examples for e in row} if clusters else set())
-    count = len(pq.read_table(manifest, columns=["path"], filters=_where("status", ["ok"])))
-    aside = Index(pq.read_table(manifest, filters=_where("status", ["quarantined"]))).quarantined
+    ok, set_aside = (_where("status", [status]) for status in ("ok", "quarantined"))
+    count = len(pq.read_table(manifest, columns=["path"], filters=ok, **IN_THIS_THREAD))
+    aside = Index(pq.read_table(manifest, filters=set_aside, **IN_THIS_THREAD)).quarantined
     found: list[Video] = []
     if shown:
-        found = Index(pq.read_table(manifest, filters=_where("path", shown))).videos
+        of_sheets = pq.read_table(manifest, filters=_where("path", shown), **IN_THIS_THREAD)
+        found = Index(of_sheets).videos
     return {video.path: video for video in found}, count, aside
 
 

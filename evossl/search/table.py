@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evossl.errors import UserError
-from evossl.parquet import write_parquet
+from evossl.parquet import IN_THIS_THREAD, write_parquet
 
 Status = Literal["complete", "failed", "pruned", "running", "control"]
 INDICATOR, WEIGHT = "indicator.", "weight."
@@ -69,7 +69,7 @@ def read_table(path: Path) -> list[TrialRow]:
         UserError: no such file, or not a trials table.
     """
     try:
-        records = pq.read_table(path).to_pylist()
+        records = pq.read_table(path, **IN_THIS_THREAD).to_pylist()
         return [_row(record) for record in records]
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such trials table; has the search begun?") from error

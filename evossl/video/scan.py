@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from evossl.errors import RunError, UserError
+from evossl.parquet import IN_THIS_THREAD
 from evossl.video.remote import file_system, is_url, normal_path
 
 EXTENSIONS = frozenset(
@@ -201,7 +202,7 @@ def read_table(source: str) -> pa.Table:
         with fsspec.open(source, "rb") as file:
             if source.endswith(".csv"):
                 return pyarrow.csv.read_csv(file)
-            return pyarrow.parquet.read_table(pa.BufferReader(file.read()))
+            return pyarrow.parquet.read_table(pa.BufferReader(file.read()), **IN_THIS_THREAD)
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
     except IsADirectoryError as error:
