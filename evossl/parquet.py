@@ -8,7 +8,7 @@ import pyarrow.parquet
 from evossl.files import write_atomically
 
 IN_THIS_THREAD = {"use_threads": False, "pre_buffer": False}
-"""For `read_table`: pyarrow's pool now and then aborts a process that exits (apache/arrow#34314)."""
+"""For `read_table`: pyarrow's pool now and then aborts a process that ends (apache/arrow#34314)."""
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
