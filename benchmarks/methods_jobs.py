@@ -122,11 +122,8 @@ def real_jobs(out: Path) -> Iterator[Job]:
     for method in methods():
         for site in catalogue[method].places:
             place = ("->" if site.directed else "+").join(site.streams)
-            options, ignored, name = (
-                OPTIONS.get(method, {}),
-                ignores_of(method),
-                f"{method} {place}",
-            )
+            name, options = f"{method} {place}", OPTIONS.get(method, {})
+            ignored = ignores_of(method)
             yield Job(out, "real", name, method, options, ignored, None, REAL_STEPS, place)
 
 

@@ -132,8 +132,7 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
         return info
     if not resume:
         raise UserError(f"--out {folder}: a run is there already; add --resume to go on with it")
-    stored = read_run(folder)
-    check_same_run(folder, info)
+    stored = check_same_run(folder, info)
     free = {key: info.space[key] for key in FREE}
     now = replace(stored, space=stored.space | free, device=info.device, cache=info.cache)
     if now != stored:
@@ -141,18 +140,20 @@ def claim(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
     return now
 
 
-def check_same_run(folder: Path, info: RunInfo) -> None:
-    """Refuse to go on with the run in `folder` as another one.
+def check_same_run(folder: Path, info: RunInfo) -> RunInfo:
+    """Return the run in `folder`, which must be the one described.
 
     Raises:
         UserError: another space, seed or data; says what differs.
     """
-    if differences := _differences(read_run(folder), info):
+    stored = read_run(folder)
+    if differences := _differences(stored, info):
         listing = "\n  ".join(differences)
         raise UserError(
             f"--resume {folder}: this is another run than the one there; nothing was touched:\n"
             f"  {listing}\nGive the same again, or a new --out."
         )
+    return stored
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from evossl.cli.progress import say
 from evossl.config import Resources, SearchSpace
 from evossl.encoders import BACKBONES
 from evossl.errors import UserError
@@ -75,7 +76,6 @@ def check_given_weights(
         UserError: unknown, missing, outside [0, 1], all zero or all pruned.
     """
     try:
-        check_weights(weights)
         active_weights(terms, weights, load_catalogue(tasks), space.training.prune_below)
     except UserError as error:
         raise UserError(f"--weights {file}: {error}") from error
@@ -96,6 +96,14 @@ def check_resources(resources: Resources, where: str) -> None:
                 "give --address of a cluster, or lower it in a copy of the space; "
                 "`--space tiny` is one for a CPU"
             )
+
+
+def finds_run(out: Path) -> bool:
+    """Whether `--resume` has a run to go on with; said where not: the name may be mistyped."""
+    there = (out / "run.yaml").is_file()
+    if not there:
+        say(f"--resume: no run in {out} yet: beginning one")
+    return there
 
 
 def check_source(source: str) -> None:

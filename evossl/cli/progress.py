@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -27,14 +26,6 @@ Advance = Callable[[int, int], None]
 def say(message: str, style: str | None = None) -> None:
     """Print a message on stderr; a line stays one line, so that its paths can be copied."""
     CONSOLE.print(message, style=style, soft_wrap=True, markup=False)
-
-
-def finds_run(out: Path) -> bool:
-    """Whether `--resume` has a run to go on with; said where not: the name may be mistyped."""
-    there = (out / "run.yaml").is_file()
-    if not there:
-        say(f"--resume: no run in {out} yet: beginning one")
-    return there
 
 
 def print_table(table: Table) -> None:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evossl.cli.checks import check_out_folder, check_resources, check_source, check_space
+from evossl.cli.checks import (
+    check_out_folder,
+    check_resources,
+    check_source,
+    check_space,
+    finds_run,
+)
 from evossl.cli.data import prepare_videos
 from evossl.cli.encoder import DEFAULT_FOLDS, evaluate_folder, print_scores
 from evossl.cli.labelled import Cut, check_labelled
@@ -22,7 +28,7 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, finds_run, say
+from evossl.cli.progress import bar, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import SearchSpace
 from evossl.files import write_json

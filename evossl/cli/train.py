@@ -11,6 +11,7 @@ from evossl.cli.checks import (
     check_out_folder,
     check_source,
     check_space,
+    finds_run,
 )
 from evossl.cli.data import prepare_videos
 from evossl.cli.options import (
@@ -22,7 +23,7 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, finds_run, phases, say
+from evossl.cli.progress import bar, phases, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.errors import RunError, UserError
 from evossl.export import EncoderConfig, export_encoder

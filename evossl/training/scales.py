@@ -50,11 +50,10 @@ def measure_scales(
             model = MultiTaskModel(terms, tasks, space, seed).to(clips.frames_BLHWC.device).train()
         with no_denormals():
             for done, (name, square) in enumerate(_squared_norms(model, clips, step), start=1):
-                squares[name].append(square)
+                if square is not None:
+                    squares[name].append(square)
                 if progress:
                     progress(step * len(terms) + done, NUM_BATCHES * len(terms))
-        if progress:
-            progress((step + 1) * len(terms), NUM_BATCHES * len(terms))
     for term in terms:
         if not squares[term.name]:
             raise UserError(_never_valid(term))
@@ -65,10 +64,13 @@ def measure_scales(
 
 def _squared_norms(
     model: MultiTaskModel, clips: ClipBatch, step: int
-) -> Iterator[tuple[str, float]]:
-    """Squared gradient norm of every term that has enough valid samples in this batch."""
+) -> Iterator[tuple[str, float | None]]:
+    """Squared gradient norm of every term; None of one with too few valid samples in this batch."""
     result = model.losses(clips, step, progress=0.0)
-    for name in result.seen:
+    for name in result.losses:
+        if name not in result.seen:
+            yield name, None
+            continue
         streams = sorted(model.plan.trained(name))
         parameters = [p for s in streams for p in model.encoders[s].parameters()]
         gradients = own_gradients(result.losses[name], parameters)

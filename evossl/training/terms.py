@@ -105,12 +105,12 @@ def active_weights(
     Raises:
         UserError: weights that are unknown, missing, outside [0, 1] or all zero; nothing left on.
     """
+    check_weights(weights)
     known = {term.name: term for term in terms}
     for name in weights.keys() - known.keys():
         raise UserError(unknown("loss weight", name, known))
     if missing := sorted(known.keys() - weights.keys()):
         raise UserError(f"no loss weight for {', '.join(missing)}: give each term one (0 is off)")
-    check_weights(weights)
     kept = {n: w for n, w in weights.items() if w > 0 and w >= prune_below}
     trained = {
         stream
