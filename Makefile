@@ -12,6 +12,7 @@ help:
 	@echo "make demo    the whole way on synthetic videos, into $(OUT)/ (minutes)"
 	@echo "make test    the tests, but the slow ones"
 	@echo "make slow    the slow ones"
+	@echo "make bench   every row of docs/performance.md, measured anew (20 minutes)"
 	@echo "make check   what CI runs: lint, types, layers, tests"
 	@echo "make lint, make types, make imports: one of these alone"
 	@echo "make install .venv, which all of these make first"
@@ -36,6 +37,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py --write
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from evossl.encoders import Encoder, build_encoder
 from evossl.errors import UserError
@@ -25,7 +24,7 @@ from evossl.training.features import FEATURES, calibrate, write_features
 from evossl.training.history import StepReport
 from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
 from evossl.training.memory import OUT_OF_MEMORY, is_out_of_memory
-from evossl.training.model import MultiTaskModel
+from evossl.training.model import MultiTaskModel, channels_last
 from evossl.training.terms import active_weights
 from evossl.training.workbench import RunSpec, Workbench, features_of
 
@@ -149,9 +148,7 @@ def _prepare(
     if deadline is not None:  # of a trial; a winner's longer training has more in proportion
         deadline *= max(1.0, spec.steps / bench.space.budget.steps)
     model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
-    for module in model.modules():
-        if isinstance(module, nn.Conv3d):  # faster so, on a CPU and on a GPU
-            module.to(memory_format=torch.channels_last_3d)
+    channels_last(model)
     steps = train(
         model,
         bench.data.train,

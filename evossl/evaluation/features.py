@@ -67,7 +67,7 @@ def open_clips(
     seconds = min(STRETCH_SECONDS, max(video.seconds for video in report.readable))
     stretch = max(config.frames, math.ceil(seconds * config.fps))
     readable = report.readable
-    loader = ClipLoader(store, readable, stretch=stretch, batch_size=BATCH, seed=seed)
+    loader = ClipLoader(store, readable, stretch=stretch, batch_size=BATCH, seed=seed, sound=False)
     return loader, report
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.seeds import derive_seed
+from evossl.streams import Stream
 from evossl.video.cache import ClipCache
 from evossl.video.index import Index, Video, load_index
 from evossl.video.loader import ClipLoader
@@ -117,6 +118,7 @@ def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunDat
             stretch=space.clip.stretch,
             batch_size=min(space.training.batch_size, len(part)),
             seed=seed,
+            sound=Stream.AUDIO in space.streams,
         )
         for part in (train, scored)
     ]

@@ -192,6 +192,13 @@ def _float(features: Features) -> Features:
     return Features(features.embedding_BD.float(), maps)
 
 
+def channels_last(model: nn.Module) -> None:
+    """Lay the weights of 3-D convolutions out as they are fastest, on a CPU and on a GPU."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)
+
+
 def _build_task(
     task: type[Task],
     term: Term,

@@ -157,7 +157,7 @@ class ClipCache:
         return len(self._entry(video).frame_THWC)
 
     def read(
-        self, video: Video, start: int, count: int
+        self, video: Video, start: int, count: int, *, sound: bool = True
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Return a stretch of a video, decoding the video if it is not in the cache.
 
@@ -165,10 +165,12 @@ class ClipCache:
             video: of an index.
             start: first frame, in [0, T).
             count: frames wanted; the video's end gives fewer.
+            sound: is wanted too.
 
         Returns:
             frame_LHWC, uint8, a read-only view of the mapped file; and sound_S, float32 in
-            [-1, 1], of the same seconds, or None where sound covers less than half of them.
+            [-1, 1], of the same seconds, or None where sound is not wanted or covers less than half
+            of them.
 
         Raises:
             DecodeError: the video was not in the cache and cannot be decoded.
@@ -176,7 +178,7 @@ class ClipCache:
         entry = self._entry(video)
         assert 0 <= start < len(entry.frame_THWC), (start, entry.frame_THWC.shape)
         frame_LHWC = entry.frame_THWC[start : start + count]
-        if entry.sound_S is None:
+        if entry.sound_S is None or not sound:
             return frame_LHWC, None
         begin = round(start / self.settings.fps * AUDIO_RATE)
         length = round(len(frame_LHWC) / self.settings.fps * AUDIO_RATE)

@@ -33,6 +33,7 @@ class ClipLoader:
         stretch: L, frames at the cache's rate; shorter videos are padded by their last frame.
         batch_size: B.
         seed: of the order and of where stretches start.
+        sound: somebody listens; else no clip has any.
 
     Attributes:
         wait_seconds: time that consumers of `prefetch` have waited for data.
@@ -40,7 +41,14 @@ class ClipLoader:
     """
 
     def __init__(
-        self, cache: ClipCache, videos: Sequence[Video], *, stretch: int, batch_size: int, seed: int
+        self,
+        cache: ClipCache,
+        videos: Sequence[Video],
+        *,
+        stretch: int,
+        batch_size: int,
+        seed: int,
+        sound: bool = True,
     ) -> None:
         assert videos, "a loader needs videos"
         assert stretch >= 1
@@ -52,6 +60,7 @@ class ClipLoader:
         self._stretch = stretch
         self._batch_size = batch_size
         self._seed = seed
+        self._sound = sound
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def batch(self, step: int) -> ClipBatch:
@@ -63,15 +72,18 @@ class ClipLoader:
         Raises:
             RunError: too many videos cannot be decoded, or the disk is full.
         """
-        first = step * self._batch_size
-        epochs = [divmod(i, len(self._videos)) for i in range(first, first + self._batch_size)]
-        rows = [int(self._order(epoch)[place]) for epoch, place in epochs]
-        rows = self._replace_failing(rows, step)
+        rows = self._replace_failing(self.rows(step), step)
         starts = [
             self._start(row, np.random.default_rng([self._seed, _START, step, slot]))
             for slot, row in enumerate(rows)
         ]
         return self._gather(rows, starts)
+
+    def rows(self, step: int) -> list[int]:
+        """Return which videos the batch of a step is of, if all of them can be decoded."""
+        first = step * self._batch_size
+        epochs = [divmod(i, len(self._videos)) for i in range(first, first + self._batch_size)]
+        return [int(self._order(epoch)[place]) for epoch, place in epochs]
 
     def clips(self, indices: Sequence[int], draw: int) -> ClipBatch:
         """Return stretches of given videos, for scoring.
@@ -162,25 +174,38 @@ class ClipLoader:
         """Copy the stretches out of the cache, each once."""
         stretch, fps = self._stretch, self._cache.settings.fps
         clips = [
-            self._cache.read(self._videos[row], start, stretch)
+            self._cache.read(self._videos[row], start, stretch, sound=self._sound)
             for row, start in zip(rows, starts, strict=True)
         ]
         size_B2 = np.array([frames.shape[1:3] for frames, _ in clips])
-        height, width = size_B2.max(axis=0)
-        frames_BLHWC = np.zeros((len(rows), stretch, height, width, 3), np.uint8)
         waveform_BS = np.zeros((len(rows), round(stretch / fps * AUDIO_RATE)), np.float32)
-        for b, (frames, sound) in enumerate(clips):
-            length, height, width, _ = frames.shape
-            frames_BLHWC[b, :length, :height, :width] = frames
-            frames_BLHWC[b, length:, :height, :width] = frames[-1]
-            if sound is not None:
-                waveform_BS[b, : len(sound)] = sound
+        for wave_S, (_, sound_S) in zip(waveform_BS, clips, strict=True):
+            if sound_S is not None:
+                wave_S[: len(sound_S)] = sound_S
         return ClipBatch(
-            frames_BLHWC=torch.from_numpy(frames_BLHWC),
+            frames_BLHWC=torch.from_numpy(_side_by_side([frames for frames, _ in clips], stretch)),
             num_frames_B=torch.tensor([len(frames) for frames, _ in clips]),
             size_B2=torch.from_numpy(size_B2.astype(np.int64)),
             waveform_BS=torch.from_numpy(waveform_BS),
-            has_audio_B=torch.from_numpy(np.abs(waveform_BS).max(axis=1) > SILENCE),
+            has_audio_B=torch.tensor(
+                [
+                    sound_S is not None and bool(np.abs(sound_S).max(initial=0) > SILENCE)
+                    for _, sound_S in clips
+                ]
+            ),
             video_id_B=torch.tensor(rows, dtype=torch.int64),
             fps=fps,
         )
+
+
+def _side_by_side(clips: Sequence[NDArray[np.uint8]], stretch: int) -> NDArray[np.uint8]:
+    """Return frame_BLHWC: short clips end in their last frame, small ones in zeros."""
+    height, width = np.array([clip.shape[1:3] for clip in clips]).max(axis=0)
+    frame_BLHWC = np.empty((len(clips), stretch, height, width, 3), np.uint8)
+    for frame_LHWC, clip in zip(frame_BLHWC, clips, strict=True):
+        length, tall, wide, _ = clip.shape
+        if (tall, wide) != (height, width):
+            frame_LHWC[:] = 0
+        frame_LHWC[:length, :tall, :wide] = clip
+        frame_LHWC[length:, :tall, :wide] = clip[-1]
+    return frame_BLHWC
