@@ -18,6 +18,7 @@ from evossl.yamlfile import parse_yaml
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
 Weight = float | tuple[float, float]
 Positive = Annotated[int, Field(gt=0)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
 
 IGNORES_HELP = """`ignores` is missing: what must the encoder not tell apart? No data can decide it.
   ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
@@ -131,6 +132,30 @@ class Sampler(Model):
     alone: bool = False  # try each task alone, after equal weights and before anything else
 
 
+class Stopping(Model):
+    """Which trials are cut short: those behind at a rung, a share of a trial's steps; none without.
+
+    At a rung a trial is scored, and goes on if it is among the best `keep` of all that have come
+    there; the first ones, until `after` have come, all go on.
+    """
+
+    rungs: tuple[OpenShare, ...] = ()
+    keep: OpenShare = 0.5
+    after: Positive = 8
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascend(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rungs) != sorted(set(rungs)):
+            raise ValueError(f"{list(rungs)} must ascend")
+        return rungs
+
+    def steps(self, total: int, every: int) -> tuple[int, ...]:
+        """Return the steps of the rungs of a trial that reports every so many, its last aside."""
+        steps = {max(1, round(rung * total / every)) * every for rung in self.rungs}
+        return tuple(sorted(step for step in steps if step < total))
+
+
 class Budget(Model):
     """How much is spent."""
 
@@ -162,6 +187,7 @@ class SearchSpace(Model):
     training: Training = Training()
     fitness: Fitness = Fitness()
     sampler: Sampler = Sampler()
+    stopping: Stopping = Stopping()
     budget: Budget = Budget()
     resources: Resources = Resources()
 

@@ -5,6 +5,7 @@
 Plain data in, plain data out: both sides of a process border need no more than this module.
 """
 
+import copy
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
@@ -16,6 +17,7 @@ import torch
 from evossl.encoders import Encoder, build_encoder
 from evossl.errors import UserError
 from evossl.files import write_json
+from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import Score, score
 from evossl.streams import Stream
 from evossl.training.checkpoint import load_encoder_state
@@ -47,6 +49,7 @@ class TrialSpec:
         log_every: steps between two reports.
         resume: go on from the folder's checkpoint, if there is one.
         save_every: steps between two checkpoints; None saves at the end only.
+        rungs: reported steps at which it is scored on its way.
     """
 
     number: int
@@ -58,6 +61,7 @@ class TrialSpec:
     log_every: int = 10
     resume: bool = False
     save_every: int | None = None
+    rungs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,20 @@ class TrialResult:
     indicators: Mapping[str, float]
     clips_per_second: float = 0.0
     data_wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """What a trial would come to if it were cut short at a rung (1, 2, ...), after `step` steps."""
+
+    rung: int
+    step: int
+    result: TrialResult
+
+
+def rung_indicator(rung: int) -> str:
+    """Return the indicator that holds a trial's fitness at a rung (1, 2, ...)."""
+    return f"rung{rung}"
 
 
 def run_trial(
@@ -97,40 +115,57 @@ def run_trial(
         except StopIteration as stop:
             result: TrialResult = stop.value
             return result
-        if on_report:
+        if on_report and isinstance(report, StepReport):
             on_report(report)
 
 
 def iterate_trial(
     spec: TrialSpec, on_scoring: OnScoring | None = None
-) -> Generator[StepReport, None, TrialResult]:
-    """`run_trial` as a generator: yields the logged steps, returns the result."""
+) -> Generator[StepReport | RungResult, None, TrialResult]:
+    """`run_trial` as a generator: yields logged steps and rungs, returns the result."""
     began = time.monotonic()
     last: StepReport | None = None
     scored, reason = None, None
+    at_rungs: dict[str, float] = {}
+
+    def result() -> TrialResult:
+        return TrialResult(
+            number=spec.number,
+            fitness=scored.fitness if scored else None,
+            reason=reason,
+            seconds=time.monotonic() - began,
+            indicators=(dict(scored.indicators) if scored else {}) | at_rungs,
+            clips_per_second=last.clips_per_second if last else 0.0,
+            data_wait=last.data_wait if last else 0.0,
+        )
+
     try:
         bench = Workbench.open(spec.run)
         model, steps = _prepare(spec, bench)
+        student = model.encoder(Stream.RGB)
         with closing(steps):
             for last in steps:
                 yield last
-        scored = _score(model.encoder(Stream.RGB), spec, bench, on_scoring)
+                if last.step in spec.rungs:
+                    rung = spec.rungs.index(last.step) + 1
+                    scored, _ = _score(
+                        copy.deepcopy(student), spec, bench
+                    )  # its own stays as it is
+                    if scored.fitness is not None:
+                        at_rungs[rung_indicator(rung)] = scored.fitness
+                    reason = scored.reason or f"cut short at step {last.step} of {spec.steps}"
+                    yield RungResult(rung, last.step, result())
+                    scored, reason = None, None
+        scored, features = _score(student, spec, bench, on_scoring)
         reason = scored.reason
+        _write_scored(spec, bench, scored, features)
     except TrainingFailedError as error:
         reason = str(error)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         reason = OUT_OF_MEMORY
-    return TrialResult(
-        number=spec.number,
-        fitness=scored.fitness if scored else None,
-        reason=reason,
-        seconds=time.monotonic() - began,
-        indicators=dict(scored.indicators) if scored else {},
-        clips_per_second=last.clips_per_second if last else 0.0,
-        data_wait=last.data_wait if last else 0.0,
-    )
+    return result()
 
 
 def _prepare(
@@ -167,19 +202,24 @@ def _prepare(
 
 
 def _score(
-    encoder: Encoder, spec: TrialSpec, bench: Workbench, on_scoring: OnScoring | None
-) -> Score:
-    """Calibrate BatchNorm on clean clips, score the held-out ones, write down their clusters."""
+    encoder: Encoder, spec: TrialSpec, bench: Workbench, on_scoring: OnScoring | None = None
+) -> tuple[Score, ScoringFeatures]:
+    """Calibrate BatchNorm on clean clips, score the held-out ones."""
     calibrate(encoder, bench.data.train, bench.settings)
     features = features_of(encoder, spec.run, on_scoring() if on_scoring else None)
-    paths = [video.path for video in bench.data.scored_videos]
-    write_features(trial_folder(spec) / FEATURES, features.clean_ND, paths)
     try:
-        scored = score(features, bench.space.fitness, spec.run.seed)
+        return score(features, bench.space.fitness, spec.run.seed), features
     except UserError as error:  # a user's own fitness function that fails on these features
         raise TrainingFailedError(str(error)) from error
+
+
+def _write_scored(
+    spec: TrialSpec, bench: Workbench, scored: Score, features: ScoringFeatures
+) -> None:
+    """Keep the held-out clips' features and their clusters."""
+    paths = [video.path for video in bench.data.scored_videos]
+    write_features(trial_folder(spec) / FEATURES, features.clean_ND, paths)
     write_clusters(trial_folder(spec) / "clusters.json", scored, bench.data)
-    return scored
 
 
 def trial_folder(spec: TrialSpec) -> Path:

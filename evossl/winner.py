@@ -32,7 +32,7 @@ class Verdict:
         best_control: the lowest control's name and fitness, or None if none has one.
         sds_below_random: by how many of their standard deviations it lies below the random inits'
             mean; None with fewer than 3 scored, or all equal.
-        equal_weights: trial 0's fitness, or None if it failed.
+        equal_weights: trial 0's fitness, or None if it failed or was cut short.
         rerun_sd: standard deviation of the fitness over re-runs with other seeds, or None.
         beats_controls: lower than every control that has a fitness, of which there is one, and than
             mean - 3 sd of the random inits, if 3 of them have one.
@@ -93,7 +93,8 @@ def judge(rows: Sequence[TrialRow], best: TrialRow, reruns: Sequence[float] = ()
     if sds is not None and not math.isfinite(sds):  # they are all equal
         sds = None
     lowest = min(controls, key=lambda control: control[1], default=None)
-    equal = next((r.fitness for r in rows if r.trial == EQUAL_WEIGHTS_TRIAL), None)
+    complete = (row for row in rows if row.status == "complete")
+    equal = next((row.fitness for row in complete if row.trial == EQUAL_WEIGHTS_TRIAL), None)
     return Verdict(
         trial=best.trial,
         fitness=best.fitness,

@@ -26,7 +26,14 @@ from evossl.training import checkpoint as checkpoint_module
 from evossl.training.history import read_history
 from evossl.training.model import MultiTaskModel
 from evossl.training.workbench import RunSpec, Workbench
-from evossl.trial import TrialResult, TrialSpec, run_trial
+from evossl.trial import (
+    RungResult,
+    TrialResult,
+    TrialSpec,
+    iterate_trial,
+    run_trial,
+    rung_indicator,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,29 @@ def test_a_trial_is_a_function_of_its_spec(run: RunSpec) -> None:
     assert try_out(run, number=2).fitness == try_out(run, number=2).fitness
     other = run_trial(TrialSpec(2, WEIGHTS, run, 2, seed=run.seed + 1))
     assert other.fitness != try_out(run, number=2).fitness
+
+
+def test_a_trial_that_is_scored_on_its_way_goes_on_as_if_it_were_not(run: RunSpec) -> None:
+    def losses(number: int) -> list[Any]:
+        path = Path(run.folder) / "trials" / str(number) / "history.jsonl"
+        return [line["loss"] for line in read_history(path)]
+
+    plain = TrialSpec(30, WEIGHTS, run, 4, log_every=1)
+    unscored = run_trial(plain)
+    rungs: list[RungResult] = []
+    steps = iterate_trial(replace(plain, number=31, rungs=(2, 3)))
+    try:
+        while True:
+            report = next(steps)
+            rungs += [report] if isinstance(report, RungResult) else []
+    except StopIteration as stop:
+        result: TrialResult = stop.value
+    assert losses(31) == losses(30)
+    assert result.fitness == unscored.fitness
+    assert [(rung.rung, rung.step) for rung in rungs] == [(1, 2), (2, 3)]
+    shown = {rung_indicator(rung.rung): rung.result.fitness for rung in rungs}
+    assert {name: result.indicators[name] for name in shown} == shown
+    assert rungs[0].result.reason == "cut short at step 2 of 4"
 
 
 def test_a_trial_of_every_task_at_once_comes_through(
@@ -262,5 +292,6 @@ def test_neither_a_trial_nor_an_encoder_needs_ray_or_optuna(statement: str) -> N
 def test_a_spec_is_plain_data(run: RunSpec) -> None:
     spec = TrialSpec(7, WEIGHTS, run, 2)
     plain = json.loads(json.dumps(asdict(spec)))
-    assert TrialSpec(**plain | {"run": RunSpec(**plain["run"])}) == spec
+    plain |= {"run": RunSpec(**plain["run"]), "rungs": tuple(plain["rungs"])}
+    assert TrialSpec(**plain) == spec
     assert parse_space(json.loads(spec.run.space), "spec") == tiny_space()

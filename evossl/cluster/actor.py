@@ -4,6 +4,7 @@ Only plain data reaches it; it loads the catalogue and opens the data itself, on
 """
 
 import json
+import math
 import time
 from collections.abc import Generator
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from evossl.errors import RunError
 from evossl.files import is_full
 from evossl.training.history import StepReport
 from evossl.training.workbench import RunSpec
-from evossl.trial import TrialResult, TrialSpec, iterate_trial
+from evossl.trial import RungResult, TrialResult, TrialSpec, iterate_trial, rung_indicator
 
 
 class TrialActor(tune.Trainable):
@@ -56,6 +57,8 @@ class TrialActor(tune.Trainable):
                 return {"done": True, "fault": in_words(error)}
             seconds = time.monotonic() - self._began
             return _ended(TrialResult(self._number, None, in_words(error), seconds, {}))
+        if isinstance(report, RungResult):
+            return _at_rung(report)
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
         return {"done": False, "steps": report.step}
@@ -68,12 +71,25 @@ class TrialActor(tune.Trainable):
         spec = trial_spec(config["trial"])
         self._number = spec.number
         self._began = time.monotonic()
-        self._steps: Generator[StepReport, None, TrialResult] = iterate_trial(spec)
+        self._steps: Generator[StepReport | RungResult, None, TrialResult] = iterate_trial(spec)
 
 
 def _ended(result: TrialResult) -> dict[str, Any]:
     """As text: Tune flattens nested results, and would lose which key was whose."""
     return {"done": True, "result": json.dumps(asdict(result))}
+
+
+def _at_rung(report: RungResult) -> dict[str, Any]:
+    """What the scheduler decides on, and what the searcher is told should it cut the trial."""
+    result = report.result
+    return {
+        "done": False,
+        "steps": report.step,
+        "number": result.number,
+        "rung": rung_indicator(report.rung),
+        "fitness": math.inf if result.fitness is None else result.fitness,
+        "cut": json.dumps(asdict(result)),
+    }
 
 
 def trial_spec(plain: dict[str, Any]) -> TrialSpec:

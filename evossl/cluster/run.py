@@ -10,6 +10,7 @@ from ray import tune
 from ray.util.metrics import Gauge
 
 from evossl.cluster.actor import TrialActor
+from evossl.cluster.rungs import RungScheduler
 from evossl.cluster.searcher import (
     DIED,
     ENDED,
@@ -19,11 +20,13 @@ from evossl.cluster.searcher import (
     StudySearcher,
 )
 from evossl.cluster.session import Session
-from evossl.config import Resources
+from evossl.config import Resources, Stopping
 from evossl.errors import RunError
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.trial import TrialResult, TrialSpec
+
+NO_STOPPING = Stopping()
 
 
 def run_trials(
@@ -33,6 +36,7 @@ def run_trials(
     session: Session,
     resources: Resources,
     *,
+    stopping: Stopping = NO_STOPPING,
     keep: int = 1,
     on_row: Callable[[TrialRow], None] | None = None,
     on_steps: Callable[[int, int], None] | None = None,
@@ -47,6 +51,7 @@ def run_trials(
         num_trials: ended trials wanted, those of an earlier session counted.
         session: the connected Ray.
         resources: of one trial.
+        stopping: which trials are cut short.
         keep: how many of the best keep their checkpoint.
         on_row: called with each trial that ended.
         on_steps: called with (steps done, steps in all) as trials go on.
@@ -68,7 +73,8 @@ def run_trials(
     )
     ended = (num_trials - left) * template.steps
     steps = _Steps(ended, num_trials * template.steps, template.steps, on_steps)
-    _tune(searcher, left, resources, steps)
+    scheduler = RungScheduler(stopping, study.rows())
+    _tune(searcher, left, resources, steps, scheduler)
 
 
 def run_list(
@@ -95,7 +101,11 @@ def run_list(
 
 
 def _tune(
-    searcher: StatelessSearcher, num_trials: int, resources: Resources, steps: "_Steps"
+    searcher: StatelessSearcher,
+    num_trials: int,
+    resources: Resources,
+    steps: "_Steps",
+    scheduler: RungScheduler | None = None,
 ) -> None:
     """Let Tune run what the searcher hands out; its own files are scratch."""
     scratch = tempfile.mkdtemp(prefix="evossl-tune-")
@@ -103,7 +113,10 @@ def _tune(
         tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": resources.cpus, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=searcher, num_samples=num_trials, reuse_actors=True
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=num_trials,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="evossl",

@@ -6,14 +6,14 @@ them and proposes what it would have proposed.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from evossl.cluster.job import run_on_worker
 from evossl.cluster.kept import run_kept
 from evossl.cluster.run import run_trials
 from evossl.cluster.session import Session
-from evossl.config import Resources
+from evossl.config import Resources, Stopping
 from evossl.controls import NUM_CONTROLS, score_controls
 from evossl.errors import RunError
 from evossl.runfolder import RunInfo, write_run
@@ -72,20 +72,16 @@ def run_search(
         UserError: a term that cannot be weighed; a trial that asks for more than this machine has;
             another search is in the folder.
     """
-    resources = info.parsed_space().resources
+    space = info.parsed_space()
+    resources = space.resources
     session.check(resources)
     alone = session.shares(resources, 1)
+    info = _measured(folder, info, alone, bar)
     run = RunSpec.of(folder, info)
-    if not info.scales:
-        with bar("measuring each loss's gradient scale") as advance:
-            scales = run_on_worker(measure_run, alone, run, progress=advance)
-        info = info.with_scales(scales)
-        write_run(folder, info)
-    run = replace(run, scales=info.scales)
     with _open_study(folder, info) as study:
         _add_controls(study, run, alone, bar)
         write_table(folder / "trials.parquet", study.rows())
-        template = _template(run, plan)
+        template = _template(run, plan, space.stopping)
         num_trials = plan.trials if study.genotype.evolves else 1
         with bar(f"searching, {num_trials} trials") as advance:
             run_trials(
@@ -94,6 +90,7 @@ def run_search(
                 num_trials,
                 session,
                 resources,
+                stopping=space.stopping,
                 keep=plan.top,
                 on_row=lambda row: say(describe(row)),
                 on_steps=advance,
@@ -109,8 +106,21 @@ def run_search(
     return SearchOutcome(verdict, encoders)
 
 
-def _template(run: RunSpec, plan: SearchPlan) -> TrialSpec:
-    return TrialSpec(0, {}, run, plan.steps, log_every=max(1, plan.steps // REPORTS_PER_TRIAL))
+def _measured(folder: Path, info: RunInfo, alone: Resources, bar: Bar) -> RunInfo:
+    """What `run.yaml` says, with the gradient scales that all trials share."""
+    if info.scales:
+        return info
+    with bar("measuring each loss's gradient scale") as advance:
+        scales = run_on_worker(measure_run, alone, RunSpec.of(folder, info), progress=advance)
+    info = info.with_scales(scales)
+    write_run(folder, info)
+    return info
+
+
+def _template(run: RunSpec, plan: SearchPlan, stopping: Stopping) -> TrialSpec:
+    every = max(1, plan.steps // REPORTS_PER_TRIAL)
+    rungs = stopping.steps(plan.steps, every)
+    return TrialSpec(0, {}, run, plan.steps, log_every=every, rungs=rungs)
 
 
 def _open_study(folder: Path, info: RunInfo) -> Study:
@@ -183,4 +193,6 @@ def describe(row: TrialRow) -> str:
     """One line for a trial that ended."""
     if row.fitness is None:
         return f"trial {row.trial}: {row.status}: {row.reason}"
+    if row.status == "pruned":
+        return f"trial {row.trial}: fitness {row.fitness:.3f} nats, {row.reason}"
     return f"trial {row.trial}: fitness {row.fitness:.3f} nats in {row.seconds:.0f} s"

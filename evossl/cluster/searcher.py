@@ -35,8 +35,8 @@ class StatelessSearcher(Searcher):
         """Return a trial to run under Tune's `trial_id`, None for "not now", or FINISHED."""
         raise NotImplementedError  # abstract
 
-    def end(self, trial_id: str, result: TrialResult | None) -> None:
-        """Take what came of a trial; None: its worker died too often."""
+    def end(self, trial_id: str, result: TrialResult | None, *, cut: bool) -> None:
+        """Take what came of a trial; None: its worker died too often; `cut` short at a rung."""
         raise NotImplementedError  # abstract
 
     def suggest(  # type: ignore[override] # Tune takes FINISHED too
@@ -60,9 +60,10 @@ class StatelessSearcher(Searcher):
         if "fault" in last:
             self.fault = self.fault or RunError(last["fault"])
             return
-        told = TrialResult(**json.loads(last["result"])) if "result" in last else None
+        words = last.get("result", last.get("cut"))
+        told = None if words is None else TrialResult(**json.loads(words))
         try:
-            self.end(trial_id, told)
+            self.end(trial_id, told, cut="result" not in last)
         except (RunError, UserError) as fault:
             self.fault = self.fault or fault
 
@@ -115,13 +116,13 @@ class StudySearcher(StatelessSearcher):
         self._live[trial_id] = proposal
         return replace(self._template, number=proposal.number, weights=dict(proposal.weights))
 
-    def end(self, trial_id: str, result: TrialResult | None) -> None:
+    def end(self, trial_id: str, result: TrialResult | None, *, cut: bool) -> None:
         """Tell the study: a trial's own failure, or a worker that died too often, is `failed`."""
         number = self._live.pop(trial_id).number
         told = result or TrialResult(number, None, DIED, 0.0, {})
         row = self._study.tell(
             number,
-            status="failed" if told.fitness is None else "complete",
+            status="failed" if told.fitness is None else "pruned" if cut else "complete",
             fitness=told.fitness,
             reason=told.reason,
             seconds=told.seconds,
@@ -150,7 +151,7 @@ class ListSearcher(StatelessSearcher):
         self._live[trial_id] = index
         return spec
 
-    def end(self, trial_id: str, result: TrialResult | None) -> None:
+    def end(self, trial_id: str, result: TrialResult | None, *, cut: bool) -> None:
         """Keep the result; a trial whose worker died too often has none."""
         index = self._live.pop(trial_id)
         if result is not None:

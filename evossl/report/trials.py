@@ -129,7 +129,7 @@ def _control_lines(
         parts.append(tag("rect", class_="band", **band))
         labels.append(("random inits", inits.mean, "inits"))
     equal = next((row for row in trials if row.trial == 0 and is_scored(row)), None)
-    if equal is not None:
+    if equal is not None and equal.status == "complete":
         labels.append(("equal weights", fitness_of(equal), "equal"))
     best = running_best(trials)
     if best:

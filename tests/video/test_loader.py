@@ -145,6 +145,17 @@ def test_sound_is_of_the_frames_seconds_and_zero_beyond(cache: ClipCache) -> Non
         torch.testing.assert_close(batch.waveform_BS[b], want, rtol=0, atol=1e-6)
 
 
+def test_where_nobody_listens_no_clip_has_sound_and_the_frames_are_the_same(
+    cache: ClipCache,
+) -> None:
+    deaf = ClipLoader(cache, VIDEOS, stretch=5, batch_size=3, seed=0, sound=False).batch(2)
+    heard = make(cache).batch(2)
+    assert heard.has_audio_B.any()
+    assert not deaf.has_audio_B.any()
+    assert not deaf.waveform_BS.any()
+    assert torch.equal(deaf.frames_BLHWC, heard.frames_BLHWC)
+
+
 def test_length_of_the_waveform_is_rounded_once(tmp_path: Path) -> None:
     cache = ClipCache(tmp_path, Cache(fps=12, short_side=4))
     path = entry_path(tmp_path, cache.key(VIDEOS[0]))
