@@ -151,7 +151,7 @@ def gain(rows: Sequence[Row], factor: str, protocol: str) -> Gain:
     """The gain over seeds, its 95 % interval by resampling seeds, and in each its videos."""
     rng = np.random.default_rng(0)
     untrained = read("untrained")
-    starts = [untrained["untrained", row["seed"]] for row in rows]
+    starts = [{"hits": untrained["untrained", row["seed"]]} for row in rows]
     draws = []
     for row, start in zip(rows, starts, strict=True):
         before, after = (graded["hits"][factor] for graded in (start, row))

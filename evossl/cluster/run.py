@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from evossl.cluster.actor import TrialActor
 from evossl.cluster.rungs import RungScheduler
 from evossl.cluster.searcher import (
     DIED,
-    ENDED,
     MAX_DEATHS,
     ListSearcher,
     StatelessSearcher,
@@ -27,6 +27,7 @@ from evossl.search.table import TrialRow, write_table
 from evossl.trial import TrialResult, TrialSpec
 
 NO_STOPPING = Stopping()
+TABLE_SHARE = 0.05  # of the driver's time, at most, goes into the trials table
 
 
 def run_trials(
@@ -43,7 +44,8 @@ def run_trials(
 ) -> None:
     """Run trials until the study holds `num_trials` ended ones.
 
-    The table is written after each; checkpoints are kept of the best `keep` and the last.
+    The table follows them: after each, as long as that is quick, and at the end. Checkpoints are
+    kept of the best `keep` and the last.
 
     Args:
         study: asked and told.
@@ -59,7 +61,7 @@ def run_trials(
     Raises:
         RunError: the disk is full; Tune itself failed.
     """
-    left = num_trials - sum(study.counts()[status] for status in ENDED)
+    left = num_trials - study.num_ended
     if left <= 0:
         return
     book = _Book(study, template, keep, on_row)
@@ -73,8 +75,10 @@ def run_trials(
     )
     ended = (num_trials - left) * template.steps
     steps = _Steps(ended, num_trials * template.steps, template.steps, on_steps)
-    scheduler = RungScheduler(stopping, study.rows())
-    _tune(searcher, left, resources, steps, scheduler)
+    try:
+        _tune(searcher, left, resources, steps, RungScheduler(stopping, study.rows()))
+    finally:
+        book.close()
 
 
 def run_list(
@@ -149,24 +153,39 @@ class _Book:
         self._on_row = on_row
         self._best = Gauge("evossl_best_fitness_nats", "Lowest fitness of the search.")
         self._states = Gauge("evossl_trials", "Trials by status.", tag_keys=("status",))
+        self._with_checkpoint = {row.trial for row in study.rows() if row.completed is not None}
+        self._due = 0.0
 
     def enter(self, row: TrialRow) -> None:
         """A trial ended."""
-        write_table(Path(self._template.run.folder) / "trials.parquet", self._study.rows())
-        for status, count in self._study.counts().items():
-            self._states.set(count, tags={"status": status})
         best = self._study.best(self._keep)
         if best and best[0].fitness is not None:
             self._best.set(best[0].fitness)
+        self._with_checkpoint.add(row.trial)
         self._drop_checkpoints({*(r.trial for r in best), row.trial})
+        if time.monotonic() >= self._due:
+            self._write()
         if self._on_row:
             self._on_row(row)
 
+    def close(self) -> None:
+        """Bring the table up to date."""
+        self._write()
+
+    def _write(self) -> None:
+        """Of thousands of trials it takes long: a driver of thousands of workers has other work."""
+        began = time.monotonic()
+        write_table(Path(self._template.run.folder) / "trials.parquet", self._study.rows())
+        for status, count in self._study.counts().items():
+            self._states.set(count, tags={"status": status})
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / TABLE_SHARE
+
     def _drop_checkpoints(self, kept: set[int]) -> None:
-        for row in self._study.rows():
-            if row.status in ENDED and row.trial not in kept:
-                folder = Path(self._template.run.folder) / "trials" / str(row.trial)
-                shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        for number in self._with_checkpoint - kept:
+            folder = Path(self._template.run.folder) / "trials" / str(number)
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        self._with_checkpoint &= kept
 
 
 class _Halt(tune.Callback):

@@ -17,7 +17,6 @@ from evossl.trial import TrialResult, TrialSpec
 
 MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
 DIED = f"its worker died {MAX_DEATHS} times, or could not start (out of memory?): see Ray's logs"
-ENDED = ("complete", "failed", "pruned")
 
 
 class StatelessSearcher(Searcher):
@@ -107,8 +106,7 @@ class StudySearcher(StatelessSearcher):
 
     def next_spec(self, trial_id: str) -> TrialSpec | str | None:
         """Return the study's next proposal while there is a slot for it."""
-        ended = sum(self._study.counts()[status] for status in ENDED)
-        if ended + len(self._live) >= self._num_trials:
+        if self._study.num_ended + len(self._live) >= self._num_trials:
             return str(Searcher.FINISHED) if not self._live else None
         if len(self._live) >= self._slots():
             return None

@@ -247,6 +247,11 @@ class Study:
         complete = [row for row in self._rows if row.status == "complete"]
         return heapq.nsmallest(k, complete, key=lambda row: (row.fitness, row.trial))
 
+    @property
+    def num_ended(self) -> int:
+        """How many trials have been told."""
+        return len(self._finished)
+
     def counts(self) -> dict[str, int]:
         """Return the number of rows by status; all five are there."""
         zero = dict.fromkeys(("complete", "failed", "pruned", "running", "control"), 0)

@@ -20,16 +20,17 @@ from ray.tune.utils import flatten_dict
 from tiny_runs import RAW, WEIGHTS
 
 from evossl.cluster import actor
+from evossl.cluster import run as run_module
 from evossl.cluster.actor import TrialActor, trial_spec
 from evossl.cluster.job import in_words
-from evossl.cluster.run import _Halt, _Steps
+from evossl.cluster.run import _Book, _Halt, _Steps
 from evossl.cluster.searcher import DIED, ListSearcher, StudySearcher
 from evossl.cluster.session import Session, ray_session
 from evossl.config import Resources, Sampler
 from evossl.errors import RunError, UserError
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
-from evossl.search.table import TrialRow
+from evossl.search.table import TrialRow, read_table
 from evossl.training.workbench import RunSpec
 from evossl.trial import TrialResult, TrialSpec
 
@@ -338,3 +339,19 @@ def test_a_row_is_told_once_for_each_trial(study: Study) -> None:
     for name, number in (("b", 1), ("a", 0)):
         searcher.on_trial_complete(name, as_tune_has_it(result(number)))
     assert [row.trial for row in rows] == [1, 0]
+
+
+def test_a_table_that_takes_long_is_written_seldom_and_whole_at_the_end(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "TABLE_SHARE", 1e-9)
+    book = _Book(study, replace(SPEC, run=replace(RUN, folder=str(tmp_path))), 1, None)
+    for _ in range(3):
+        number = study.ask().number
+        told = study.tell(
+            number, status="complete", fitness=1.0, reason=None, seconds=1.0, indicators={}
+        )
+        book.enter(told)
+    assert len(read_table(tmp_path / "trials.parquet")) == 1
+    book.close()
+    assert read_table(tmp_path / "trials.parquet") == study.rows()
