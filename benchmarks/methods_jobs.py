@@ -16,9 +16,10 @@ REAL_STEPS = 100
 TEACHERS_TASK, TEACHERS_WIDTH = "video_prediction", 16
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "video_prediction": {"gradients": 1.0},
-    **{f"rho_{method}": {"rho": 4} for method in ("simclr", "moco", "byol", "swav")},
+    "moco": {"queue": 512},
+    "rho_moco": {"queue": 512},
 }
-"""Where a method's recipe is more than its task's defaults, and its sizes suit small clips."""
+"""Where a method's recipe is more than its task's defaults; queues that these data fill."""
 MATCHINGS = (
     ("l->g",),
     ("g->g",),

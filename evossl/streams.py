@@ -6,7 +6,7 @@ D embedding, N piece of a sample, T time.
 
 from __future__ import annotations  # torch is named in annotations only: the search imports none
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -62,12 +62,15 @@ class ClipBatch:
 
     def to(self, device: torch.device | str) -> ClipBatch:
         """Return the batch on `device` (non-blocking where the memory is pinned)."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in self.__dataclass_fields__
-            if name != "fps"
-        }
-        return ClipBatch(**moved, fps=self.fps)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> ClipBatch:
+        """Return the batch in page-locked memory, from where a GPU copies while others compute."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> ClipBatch:
+        names = (name for name in self.__dataclass_fields__ if name != "fps")
+        return ClipBatch(**{name: change(getattr(self, name)) for name in names}, fps=self.fps)
 
 
 @dataclass(frozen=True)

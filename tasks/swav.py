@@ -25,7 +25,8 @@ class SwaV(Task):
         place: one stream.
         prototypes: clusters.
         local: small crops.
-        epsilon: smoothness of the codes.
+        epsilon: smoothness of the codes. At the papers' 0.05 the codes of a small batch are nearly
+            uniform, and predicting just that is where a training then stays (measured).
         queue: clips of earlier batches among which clusters are shared out; 0 is none.
     """
 
@@ -36,7 +37,7 @@ class SwaV(Task):
         place: Place,
         prototypes: Classes = 256,
         local: NumCrops = 4,
-        epsilon: Positive = 0.05,
+        epsilon: Positive = 0.02,
         queue: CountOrNone = 0,
     ) -> None:
         super().__init__(place)

@@ -28,7 +28,7 @@ class SelfDistillation(nn.Module):
     Args:
         width: D.
         clusters: K.
-        temperature: of the teacher, after it has risen from 0.04.
+        temperature: of the teacher, after it has risen from 0.04; a lower one holds from the start.
         warmup: share of the training over which it rises.
 
     Attributes:
@@ -72,7 +72,8 @@ class SelfDistillation(nn.Module):
     def teacher_temperature(self, progress: float) -> float:
         """Linear from `COLDEST` to `temperature` over the warm-up: hot at the start is unstable."""
         done = min(1.0, progress / self.warmup) if self.warmup > 0 else 1.0
-        return COLDEST + done * (self.temperature - COLDEST)
+        start = min(COLDEST, self.temperature)
+        return start + done * (self.temperature - start)
 
     def update(self, teacher: Sequence[Tensor]) -> None:
         """Move the centre towards the mean of what the teacher's head gives of its views."""

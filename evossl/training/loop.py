@@ -155,7 +155,8 @@ def train(
     history.cut(log, start)
     meter = _Meter(loader, start, space.training.accumulate * space.training.batch_size)
     accumulate = space.training.accumulate
-    batches = loader.prefetch(start * accumulate, schedule.steps * accumulate)
+    on_gpu = next(model.parameters()).is_cuda
+    batches = loader.prefetch(start * accumulate, schedule.steps * accumulate, pinned=on_gpu)
     model.train()
     with contextlib.closing(batches):
         for step in range(start, schedule.steps):

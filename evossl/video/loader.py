@@ -103,10 +103,13 @@ class ClipLoader:
             starts.append(self._start(row, rng) if draw else self._last_start(row) // 2)
         return self._gather(indices, starts)
 
-    def prefetch(self, start: int, stop: int) -> Generator[ClipBatch, None, None]:
+    def prefetch(
+        self, start: int, stop: int, *, pinned: bool = False
+    ) -> Generator[ClipBatch, None, None]:
         """Yield `batch(start)` to `batch(stop - 1)`, made ahead by one background thread.
 
-        What the thread raises is raised here. Closing the iterator ends the thread.
+        `pinned` lays them in page-locked memory, from where a GPU copies while it computes. What
+        the thread raises is raised here. Closing the iterator ends the thread.
         """
         made: queue.Queue[ClipBatch | BaseException] = queue.Queue(AHEAD)
         closed = threading.Event()
@@ -123,7 +126,8 @@ class ClipLoader:
         def work() -> None:
             try:
                 for step in range(start, stop):
-                    if not hand_over(self.batch(step)):
+                    batch = self.batch(step)
+                    if not hand_over(batch.pinned() if pinned else batch):
                         return
             except BaseException as error:  # the thread's outermost frame: raised by the consumer
                 hand_over(error)

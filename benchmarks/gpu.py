@@ -1,0 +1,275 @@
+"""What a GPU makes of the step: clips a second, share of the matrix-product ceiling, memory.
+
+    python benchmarks/gpu.py [--device cuda] [--width 64] [--size 112] [--batch 32]
+    python benchmarks/gpu.py --device cpu --tiny        # that it runs
+
+Needs torch, not ray. Every figure is held against what the same run measures: the ceiling is a
+large bf16 matrix product. SimCLR on RGB is stepped as the product steps it, from clips that lie in
+memory as the cache gives them. Several trials on one GPU are processes that train side by side, as
+Ray places them by fractions; without NVIDIA's MPS their kernels take turns.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from evossl.config import SearchSpace, load_space
+from evossl.objective import normalise
+from evossl.streams import AUDIO_RATE, ClipBatch, Stream
+from evossl.task import load_catalogue
+from evossl.training import model as model_module
+from evossl.training.loop import Schedule, Weighing, train_step
+from evossl.training.model import MultiTaskModel, channels_last
+from evossl.training.optim import build_optimiser
+from evossl.training.terms import resolve_terms
+from evossl.views.flow import clip_flow
+from evossl.views.make import make
+
+TRIALS = (1, 2, 4)
+FPS = 12.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is stepped, and how often.
+
+    Attributes:
+        device: "cuda" or "cpu". compiler: of torch.compile.
+        width: of the R(2+1)D-50's stem. frames, size, batch: of the clips.
+        product: side of the ceiling's matrices. repeats, steps: timed, and in each.
+    """
+
+    device: str = "cuda"
+    compiler: str = "inductor"
+    width: int = 64
+    frames: int = 16
+    size: int = 112
+    batch: int = 32
+    product: int = 8192
+    repeats: int = 7
+    steps: int = 5
+
+    @property
+    def space(self) -> SearchSpace:
+        """SimCLR on RGB."""
+        return load_space(
+            "tiny",
+            {
+                "streams": ["rgb"],
+                "tasks": {"simclr": {}},
+                "backbone": {"name": "r2plus1d", "depth": 50, "width": self.width},
+                "clip": {"frames": self.frames, "size": self.size, "stretch": 2 * self.frames},
+                "cache": {"fps": FPS, "short_side": round(1.15 * self.size)},
+                "training": {"batch_size": self.batch},
+            },
+        )
+
+
+TINY = Setting("cpu", "eager", width=4, frames=4, size=32, batch=2, product=256, repeats=1, steps=1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to compute the same step."""
+
+    name: str
+    half: bool = True
+    last: bool = True
+    compiled: bool = False
+    graphs: bool = False
+
+
+VARIANTS = (
+    Variant("float32, contiguous", half=False, last=False),
+    Variant("float32, channels last", half=False),
+    Variant("bf16, contiguous", last=False),
+    Variant("bf16, channels last (the product's)"),
+    Variant("the product's, compiled", compiled=True),
+    Variant("the product's, compiled, CUDA graphs", compiled=True, graphs=True),
+)
+
+
+class Trial:
+    """A model on the device, and clips in memory."""
+
+    def __init__(self, setting: Setting, variant: Variant) -> None:
+        self.setting, self.variant, self.space = setting, variant, setting.space
+        terms = resolve_terms(self.space, load_catalogue())
+        model = MultiTaskModel(terms, load_catalogue(), self.space, seed=0)
+        self.model = model.to(setting.device).train()
+        if variant.last:
+            channels_last(self.model)
+        encoders, heads = self.model.encoders.parameters(), self.model.heads.parameters()
+        self.optimiser = build_optimiser(encoders, heads, self.space.optimiser)
+        if variant.compiled:
+            encoder = self.model.encoder(Stream.RGB)
+            encoder.network = compiled(encoder.network, setting, graphs=variant.graphs)
+        self.clips = noise(setting)
+        self._step = 0
+
+    def step(self) -> None:
+        """Copy, views, forward, backward, optimiser: the product's own step."""
+        weighing = Weighing(normalise({"simclr.rgb": 1.0}), {"simclr.rgb": 1.0})
+        half = mock.patch.object(model_module, "_autocast", return_value=nullcontext())
+        with nullcontext() if self.variant.half else half:
+            train_step(
+                self.model,
+                iter([self.clips]),
+                self.optimiser,
+                self.space,
+                weighing,
+                Schedule(1000, log_every=1000),
+                self._step,
+            )
+        self._step += 1
+
+
+def compiled(network: nn.Module, setting: Setting, *, graphs: bool) -> nn.Module:
+    """Compile for fixed shapes; with CUDA graphs, where there is CUDA."""
+    if graphs and setting.device == "cuda":
+        made = torch.compile(network, dynamic=False, mode="reduce-overhead")
+    else:
+        made = torch.compile(network, dynamic=False, backend=setting.compiler)
+    assert isinstance(made, nn.Module)
+    return made
+
+
+def noise(setting: Setting) -> ClipBatch:
+    """Clips as the cache gives them, in pinned memory where there is a GPU."""
+    space, batch = setting.space, setting.batch
+    stretch, side = space.clip.stretch, space.cache.short_side
+    clips = ClipBatch(
+        frames_BLHWC=torch.randint(0, 256, (batch, stretch, side, side, 3), dtype=torch.uint8),
+        num_frames_B=torch.full((batch,), stretch),
+        size_B2=torch.full((batch, 2), side),
+        waveform_BS=torch.zeros(batch, round(stretch / FPS * AUDIO_RATE)),
+        has_audio_B=torch.zeros(batch, dtype=torch.bool),
+        video_id_B=torch.arange(batch),
+        fps=FPS,
+    )
+    return clips.pinned() if setting.device == "cuda" else clips
+
+
+def seconds(setting: Setting, work: Callable[[], object], steps: int | None = None) -> float:
+    """Median time of a call, the device waited for; two calls warm it up."""
+    count = steps or setting.steps
+
+    def wait() -> None:
+        if setting.device == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(2):
+        work()
+    took = []
+    for _ in range(setting.repeats):
+        wait()
+        begin = time.perf_counter()
+        for _ in range(count):
+            work()
+        wait()
+        took.append((time.perf_counter() - begin) / count)
+    return statistics.median(took)
+
+
+def ceiling(setting: Setting) -> float:
+    """Operations a second of a large bf16 matrix product."""
+    a = torch.randn(setting.product, setting.product, device=setting.device).bfloat16()
+    return 2 * setting.product**3 / seconds(setting, lambda: a @ a)
+
+
+def operations(setting: Setting) -> float:
+    """Multiplications and additions of one step, counted by torch."""
+    trial = Trial(setting, VARIANTS[0])
+    with FlopCounterMode(display=False) as counter:
+        trial.step()
+    return float(counter.get_total_flops())
+
+
+def measure(setting: Setting, variant: Variant, peak: float, work: float) -> str:
+    """A row of the table of variants."""
+    trial = Trial(setting, variant)
+    if setting.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    took = seconds(setting, trial.step)
+    memory = torch.cuda.max_memory_allocated() / 1e9 if setting.device == "cuda" else float("nan")
+    share = work / took / peak
+    return f"| {variant.name} | {setting.batch / took:.4g} | {share:.1%} | {memory:.1f} GB |"
+
+
+def parts(setting: Setting) -> list[str]:
+    """Rows of what stands before the forward: the copy, the views, flow."""
+    trial = Trial(setting, VARIANTS[3])
+    step = seconds(setting, trial.step)
+    there = trial.clips.to(setting.device)
+    views, settings = trial.model.plan.inputs, trial.model.settings
+    gray = torch.rand(setting.batch, setting.frames, 1, setting.size, setting.size)
+    gray = gray.to(setting.device)
+    took = {
+        "copy of the clips": seconds(setting, lambda: trial.clips.to(setting.device)),
+        "two strong views": seconds(setting, lambda: make(views, there, settings, seed=0, step=0)),
+        "flow of a view": seconds(setting, lambda: clip_flow(gray)),
+    }
+    return [f"| {name} | {1e3 * s:.3g} ms | {s / step:.1%} |" for name, s in took.items()]
+
+
+def train_for(setting: Setting, seconds_: float) -> float:
+    """Clips a second of one of several trials side by side."""
+    trial = Trial(setting, VARIANTS[3])
+    for _ in range(2):
+        trial.step()
+    steps, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds_:
+        trial.step()
+        steps += 1
+    if setting.device == "cuda":
+        torch.cuda.synchronize()
+    return steps * setting.batch / (time.perf_counter() - begin)
+
+
+def side_by_side(setting: Setting, trials: int, seconds_: float) -> str:
+    """A row of the table of several trials on one device."""
+    with ProcessPoolExecutor(trials, mp_context=get_context("spawn")) as pool:
+        rates = list(pool.map(train_for, [setting] * trials, [seconds_] * trials))
+    return f"| {trials} | {sum(rates):.4g} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--tiny", action="store_true", help="that it runs, no more")
+    parser.add_argument("--width", type=int, default=Setting.width)
+    parser.add_argument("--size", type=int, default=Setting.size)
+    parser.add_argument("--batch", type=int, default=Setting.batch)
+    options = parser.parse_args()
+    setting = Setting(options.device, width=options.width, size=options.size, batch=options.batch)
+    if options.tiny:
+        setting = replace(TINY, device=options.device)
+    if setting.device == "cuda" and not torch.cuda.is_available():
+        parser.error("this process sees no GPU: --device cpu --tiny shows that the file runs")
+    name = torch.cuda.get_device_name() if setting.device == "cuda" else "CPU"
+    peak, work = ceiling(setting), operations(setting)
+    print(f"{name}, torch {torch.__version__}; {setting}")
+    print(f"ceiling {peak / 1e12:.3g} Tflop/s; a step takes {work / 1e12:.3g} Tflop\n")
+    print("| step | clips a second | share of the ceiling | memory |\n|---|---|---|---|")
+    for variant in VARIANTS:
+        print(measure(setting, variant, peak, work), flush=True)
+    print("\n| before the forward | | share of the step |\n|---|---|---|")
+    print("\n".join(parts(setting)))
+    print("\n| trials on it | clips a second, all of them |\n|---|---|")
+    for trials in TRIALS[: 1 if options.tiny else None]:
+        print(side_by_side(setting, trials, 0.1 if options.tiny else 15.0), flush=True)
+
+
+if __name__ == "__main__":
+    main()
