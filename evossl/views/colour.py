@@ -23,6 +23,7 @@ JITTER_PROBABILITY = 0.8
 GRAY_PROBABILITY = 0.2
 NOISE_PROBABILITY = 0.5
 NOISE_SIGMA = 0.05  # of the range [0, 1]: at most; the noise of an indoor camera
+TINY = 1e-30  # under the distance of any two levels of light, over what a CPU computes slowly
 NOISE_SHIFT = 1009  # numbers between the noise of one sample and the next: prime, no image's width
 
 
@@ -57,7 +58,7 @@ def jitter(x_BTCHW: Tensor, plan: ColourPlan) -> Tensor:
     x = adjust_contrast(x, plan.contrast)
     x = adjust_saturation(x, plan.saturation)
     x = adjust_hue(x, plan.hue)
-    return torch.where(_wide(plan.gray), luma(x), x)
+    return torch.lerp(x, luma(x).expand_as(x), _wide(plan.gray).float())
 
 
 def jitter_luma(x_BT1HW: Tensor, plan: ColourPlan) -> Tensor:
@@ -70,7 +71,7 @@ def luma(x_BTCHW: Tensor) -> Tensor:
     if x_BTCHW.shape[2] == 1:
         return x_BTCHW
     red, green, blue = x_BTCHW.unbind(dim=2)
-    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).unsqueeze(2)
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(2)
 
 
 def adjust_brightness(x_BTCHW: Tensor, factor: Tensor) -> Tensor:
@@ -94,24 +95,30 @@ def adjust_saturation(x_BTCHW: Tensor, factor: Tensor) -> Tensor:
 def adjust_hue(x_BTCHW: Tensor, turns: Tensor) -> Tensor:
     """Return x with its HSV hue moved by `turns` (1 is once around).
 
-    Back from HSV by V - V S max(0, min(k, 4 - k, 1)), k = (n + 6 h) mod 6, n = 5, 3, 1.
+    A channel is the least one plus chroma times a trapezoid of the hue in [0, 6). Cases are told
+    apart by factors of 0 and 1: a comparison takes a CPU four times as long as a product.
     """
     red, green, blue = x_BTCHW.unbind(dim=2)
-    value = x_BTCHW.amax(dim=2)
-    chroma = value - x_BTCHW.amin(dim=2)
-    safe = chroma + (chroma == 0)
-    hue = torch.where(
-        value == red,
-        (green - blue) / safe,
-        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    hue = hue + 6 * _wide(turns).squeeze(2)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    chroma = value - least
+    inverse = chroma.clamp(min=TINY).reciprocal_()
+    where_green = (red - blue).mul_(-1).mul_(inverse).add_(2)
+    where_blue = (red - green).mul_(inverse).add_(4)
+    hue = torch.lerp(where_green, where_blue, _is_less(green, value))
+    hue = torch.lerp((green - blue).mul_(inverse), hue, _is_less(red, value))
+    hue.add_(6 * _wide(turns).squeeze(2))
+    hue.sub_((hue / 6).floor_(), alpha=6)
     out = torch.empty_like(x_BTCHW)
-    for channel, n in enumerate((5, 3, 1)):
-        k = (hue + n).remainder_(6)
-        k = torch.minimum(k, 4 - k).clamp_(0, 1)
-        torch.sub(value, k.mul_(chroma), out=out[:, :, channel])
+    torch.addcmul(least, chroma, (hue - 3).abs_().sub_(1).clamp_(0, 1), out=out[:, :, 0])
+    torch.addcmul(least, chroma, (hue - 2).abs_().neg_().add_(2).clamp_(0, 1), out=out[:, :, 1])
+    torch.addcmul(least, chroma, (hue - 4).abs_().neg_().add_(2).clamp_(0, 1), out=out[:, :, 2])
     return out
+
+
+def _is_less(channel: Tensor, value: Tensor) -> Tensor:
+    """Return 1.0 where a channel is less than the largest of its pixel, else 0.0."""
+    return (value - channel).mul_(1 / TINY).clamp_(max=1)
 
 
 def add_noise(x_BTCHW: Tensor, draws: Draws, draw: int) -> Tensor:
