@@ -142,7 +142,7 @@ class Simulation:
         nodes = -(-self.workers // c.per_node)
         fill = c.cache_gb / min(c.node_gbps, c.storage_gbps / nodes)
         spent = dict.fromkeys(("busy", "waiting", "lost"), 0.0)
-        given = ended = 0
+        given = 0
         waiting_since: dict[int, float] = {}
         last_end = dict.fromkeys(range(self.workers), c.start + fill)
         for worker in range(self.workers):
@@ -155,13 +155,12 @@ class Simulation:
                 self._serve(now, c.report)
                 continue
             if what == "end":
-                ended += 1
                 last_end[worker] = finish = now
             if given == len(self.lengths):
                 continue
             waiting_since[worker] = now
             held.append(worker)
-            if self.barrier and ended < given:
+            if self.barrier and len(held) < self.workers:
                 continue
             for next_worker in held:
                 if given == len(self.lengths):
