@@ -183,7 +183,8 @@ def _prepare(
     if deadline is not None:  # of a trial; a winner's longer training has more in proportion
         deadline *= max(1.0, spec.steps / bench.space.budget.steps)
     model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
-    channels_last(model)
+    if bench.device.type == "cuda":
+        channels_last(model)
     steps = train(
         model,
         bench.data.train,

@@ -10,7 +10,7 @@ from evossl.objective import normalise
 from evossl.streams import ClipBatch
 from evossl.task import load_catalogue
 from evossl.training.loop import Schedule, Weighing, train_step
-from evossl.training.model import MultiTaskModel, channels_last
+from evossl.training.model import MultiTaskModel
 from evossl.training.optim import build_optimiser
 from evossl.training.terms import resolve_terms
 from evossl.training.workbench import RunSpec, Workbench
@@ -18,14 +18,14 @@ from evossl.video.cache import ClipCache
 from evossl.video.index import build_index
 from evossl.video.synth import synthesise
 
-NUM_VIDEOS, NUM_CLASSES = 120, 8
-SYNTH: Mapping[str, Any] = {"seed": 0, "size": (240, 320), "fps": 24, "seconds": 3.0}
+NUM_VIDEOS, NUM_CLASSES = 60, 8
+SYNTH: Mapping[str, Any] = {"seed": 0, "size": (240, 320), "fps": 24, "seconds": 10.0}
 
 STEP: Mapping[str, Any] = {
     "streams": ["rgb"],
     "backbone": {"name": "r2plus1d", "depth": 50, "width": 16},
     "clip": {"frames": 8, "size": 64, "stretch": 32},
-    "cache": {"fps": 12, "short_side": 80, "max_seconds": 4},
+    "cache": {"fps": 12, "short_side": 80, "max_seconds": 10},
     "training": {"batch_size": 8},
 }
 """What the rows about steps train: R(2+1)D-50 of stem width 16 on 8 clips of 8 x 64 x 64."""
@@ -105,7 +105,6 @@ class Stepper:
         self.space = space
         self.model = model or MultiTaskModel(resolve_terms(space, catalogue), catalogue, space, 0)
         self.model.train()
-        channels_last(self.model)
         weights = normalise({term.name: 1.0 for term in self.model.terms})
         self._weighing = Weighing(weights, dict.fromkeys(weights, 1.0))
         heads = self.model.heads.parameters()

@@ -87,7 +87,8 @@ def everything_space() -> SearchSpace:
     """`everything.yaml`, its R(2+1)D narrow and its clips those of `tiny.yaml`."""
     raw = load_space("everything").model_dump(mode="json")
     keys = {key: raw[key] for key in ("streams", "tasks")}
-    return load_space("tiny", keys | {"backbone": raw["backbone"] | {"width": NARROW}})
+    small = {"backbone": raw["backbone"] | {"width": NARROW}, "training": {"batch_size": 8}}
+    return load_space("tiny", keys | small)
 
 
 def bare_loop(place: Place) -> Measured:

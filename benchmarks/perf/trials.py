@@ -4,7 +4,9 @@ import gc
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import torch
 from many_tasks import resident
@@ -39,10 +41,10 @@ def warm_start(place: Place) -> Measured:
         began = time.perf_counter()
         steps = iterate_trial(replace(template, number=number))
         times = [time.perf_counter() - began for _ in steps]
-        step = (times[-1] - times[1]) / (len(times) - 2)
+        step = median(later - sooner for sooner, later in pairwise(times))
         told.append(max(times[0] - step, 0.0))
         values.append(told[-1] / TRIAL_SECONDS)
-    return Measured(values, f"{sorted(told)[3]:.2f} s")
+    return Measured(values, f"{median(told):.2f} s")
 
 
 def growth(place: Place) -> Measured:

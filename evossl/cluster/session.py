@@ -23,6 +23,7 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: it raises here and the session ends
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is scratch: the journal is ours
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # else workers start one after the other, seconds each
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # what still trains when a run is stopped is cut off
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a space mean the same as for the driver
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -59,7 +59,9 @@ class _Run:
     start: float
     kind: tuple[str, str, int]
     resampler: AudioResampler = field(
-        default_factory=lambda: AudioResampler(format="fltp", rate=AUDIO_RATE)
+        default_factory=lambda: AudioResampler(
+            format="fltp", rate=AUDIO_RATE, frame_size=AUDIO_RATE
+        )
     )
     parts: list[NDArray[np.float32]] = field(default_factory=list)
 

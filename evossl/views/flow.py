@@ -19,6 +19,7 @@ from torch import Tensor
 
 from evossl.views.crop import blur_matrix, resize_matrix
 
+AT_ONCE = 1 << 19  # pixels of frames: of more, a CPU's cache does not hold the finest level
 COARSEST = 8  # pixels of the coarsest level's side, at least
 STEPS_COARSEST = (3, 2)  # twice, as the first time no flow says yet which matches lie outside
 STEPS = 2
@@ -40,7 +41,11 @@ def clip_flow(gray_BT1HW: Tensor) -> Tensor:
     b, t, _, height, width = gray_BT1HW.shape
     first = gray_BT1HW[:, :-1].reshape(-1, 1, height, width)
     second = gray_BT1HW[:, 1:].reshape(-1, 1, height, width)
-    flow = pair_flow(first, second).view(b, t - 1, 2, height, width)
+    rows = max(1, AT_ONCE // (height * width)) if first.device.type == "cpu" else len(first)
+    parts = [
+        pair_flow(first[i : i + rows], second[i : i + rows]) for i in range(0, b * (t - 1), rows)
+    ]
+    flow = torch.cat(parts).view(b, t - 1, 2, height, width)
     return torch.cat([flow, flow[:, -1:]], dim=1)
 
 
