@@ -155,8 +155,7 @@ def train(
     history.cut(log, start)
     meter = _Meter(loader, start, space.training.accumulate * space.training.batch_size)
     accumulate = space.training.accumulate
-    on_gpu = next(model.parameters()).is_cuda
-    batches = loader.prefetch(start * accumulate, schedule.steps * accumulate, pinned=on_gpu)
+    batches = _batches(model, loader, start * accumulate, schedule.steps * accumulate)
     model.train()
     with contextlib.closing(batches):
         for step in range(start, schedule.steps):
@@ -177,6 +176,12 @@ def train(
                     f"past its deadline of {schedule.deadline_seconds:g} s "
                     f"at step {done} of {schedule.steps}"
                 )
+
+
+def _batches(
+    model: MultiTaskModel, loader: ClipLoader, start: int, stop: int
+) -> Generator[ClipBatch, None, None]:
+    return loader.prefetch(start, stop, pinned=next(model.parameters()).is_cuda)
 
 
 class _Meter:
