@@ -90,7 +90,7 @@ class MemoryLoader:
     def batch(self, step: int) -> ClipBatch:
         return make_clips(self.num, seed=step)
 
-    def prefetch(self, start: int, stop: int) -> Iterator[ClipBatch]:
+    def prefetch(self, start: int, stop: int, *, pinned: bool = False) -> Iterator[ClipBatch]:
         yield from (self.batch(step) for step in range(start, stop))
 
 
