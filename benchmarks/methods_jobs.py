@@ -11,6 +11,7 @@ from evossl.task import load_catalogue
 from evossl.training.workbench import RunSpec
 
 BATCH, RATE, EMA = 32, 0.002, 0.97  # of all methods; each is alone, and the trainings are short
+RATES: Mapping[str, float] = {"pirl": 0.0005}  # its bank's rows are an epoch old
 STEPS = 200  # of the papers' tables
 REAL_STEPS = 100
 TEACHERS_TASK, TEACHERS_WIDTH = "video_prediction", 16
@@ -70,7 +71,7 @@ class Job:
             choice["teacher"] = str(teacher(self.out, self.seed or 0).folder / "encoder")
         update = {
             "backbone": tiny.backbone.model_copy(update={"width": self.width}),
-            "optimiser": tiny.optimiser.model_copy(update={"lr": RATE}),
+            "optimiser": tiny.optimiser.model_copy(update={"lr": RATES.get(self.task, RATE)}),
             "training": tiny.training.model_copy(update={"batch_size": BATCH, "ema": EMA}),
         }
         raw = tiny.model_copy(update=update).model_dump(mode="json")
