@@ -51,8 +51,9 @@ LEARNING = """
 ## What each learns, at equal compute
 
 Equal encoder passes: a forward counts 1 and its backward 2, in shares of a whole clip's pixels;
-each method has as many as 600 steps of SimCLR at batch 32. One optimiser for all (AdamW, 0.002; PIRL
-0.0005, for at the common rate a bank of rows an epoch old teaches nothing: measured), default options, the `ignores` of the method's own space without `flip`. Balanced accuracy before →
+each method has as many as 600 steps of SimCLR at batch 32. One optimiser for all (AdamW, 0.002, but
+PIRL 0.0005: at the common rate a bank of rows an epoch old teaches nothing, measured), default
+options, the `ignores` of the method's own space without `flip`. Balanced accuracy before →
 after, mean over seeds (of videos, weights and views), and the 95 % interval of the difference,
 resampling seeds and, in each, videos. In bold: clear of zero. Chance is 0.125. `seconds`: of the
 training, one core of a shared machine.
