@@ -17,10 +17,8 @@ REAL_STEPS = 100
 TEACHERS_TASK, TEACHERS_WIDTH = "video_prediction", 16
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "video_prediction": {"gradients": 1.0},
-    "moco": {"queue": 512},
-    "rho_moco": {"queue": 512},
 }
-"""Where a method's recipe is more than its task's defaults; queues that these data fill."""
+"""Where a method's recipe is more than its task's defaults."""
 MATCHINGS = (
     ("l->g",),
     ("g->g",),
