@@ -20,18 +20,14 @@ from multiprocessing import get_context
 from unittest import mock
 
 import torch
+from stepper import Stepper, build_model, noise
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evossl.config import SearchSpace, load_space
-from evossl.objective import normalise
-from evossl.streams import AUDIO_RATE, ClipBatch, Stream
-from evossl.task import load_catalogue
+from evossl.streams import Stream
 from evossl.training import model as model_module
-from evossl.training.loop import Schedule, Weighing, train_step
-from evossl.training.model import MultiTaskModel, channels_last
-from evossl.training.optim import build_optimiser
-from evossl.training.terms import resolve_terms
+from evossl.training.model import channels_last
 from evossl.views.flow import clip_flow
 from evossl.views.make import make
 
@@ -100,38 +96,25 @@ VARIANTS = (
 
 
 class Trial:
-    """A model on the device, and clips in memory."""
+    """A model on the device, and clips in memory: pinned where there is a GPU."""
 
     def __init__(self, setting: Setting, variant: Variant) -> None:
-        self.setting, self.variant, self.space = setting, variant, setting.space
-        terms = resolve_terms(self.space, load_catalogue())
-        model = MultiTaskModel(terms, load_catalogue(), self.space, seed=0)
-        self.model = model.to(setting.device).train()
+        self.variant = variant
+        self.model = build_model(setting.space).to(setting.device)
         if variant.last:
             channels_last(self.model)
-        encoders, heads = self.model.encoders.parameters(), self.model.heads.parameters()
-        self.optimiser = build_optimiser(encoders, heads, self.space.optimiser)
+        self._stepper = Stepper(setting.space, self.model)
         if variant.compiled:
             encoder = self.model.encoder(Stream.RGB)
             encoder.network = compiled(encoder.network, setting, graphs=variant.graphs)
-        self.clips = noise(setting)
-        self._step = 0
+        clips = noise(setting.space)
+        self.clips = clips.pinned() if setting.device == "cuda" else clips
 
     def step(self) -> None:
         """Copy, views, forward, backward, optimiser: the product's own step."""
-        weighing = Weighing(normalise({"simclr.rgb": 1.0}), {"simclr.rgb": 1.0})
         half = mock.patch.object(model_module, "_autocast", return_value=nullcontext())
         with nullcontext() if self.variant.half else half:
-            train_step(
-                self.model,
-                iter([self.clips]),
-                self.optimiser,
-                self.space,
-                weighing,
-                Schedule(1000, log_every=1000),
-                self._step,
-            )
-        self._step += 1
+            self._stepper.step(self.clips)
 
 
 def compiled(network: nn.Module, setting: Setting, *, graphs: bool) -> nn.Module:
@@ -142,22 +125,6 @@ def compiled(network: nn.Module, setting: Setting, *, graphs: bool) -> nn.Module
         made = torch.compile(network, dynamic=False, backend=setting.compiler)
     assert isinstance(made, nn.Module)
     return made
-
-
-def noise(setting: Setting) -> ClipBatch:
-    """Clips as the cache gives them, in pinned memory where there is a GPU."""
-    space, batch = setting.space, setting.batch
-    stretch, side = space.clip.stretch, space.cache.short_side
-    clips = ClipBatch(
-        frames_BLHWC=torch.randint(0, 256, (batch, stretch, side, side, 3), dtype=torch.uint8),
-        num_frames_B=torch.full((batch,), stretch),
-        size_B2=torch.full((batch, 2), side),
-        waveform_BS=torch.zeros(batch, round(stretch / FPS * AUDIO_RATE)),
-        has_audio_B=torch.zeros(batch, dtype=torch.bool),
-        video_id_B=torch.arange(batch),
-        fps=FPS,
-    )
-    return clips.pinned() if setting.device == "cuda" else clips
 
 
 def seconds(setting: Setting, work: Callable[[], object], steps: int | None = None) -> float:

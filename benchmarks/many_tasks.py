@@ -20,15 +20,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from stepper import Stepper, build_model, noise
 
 from evossl.config import SearchSpace, load_space
-from evossl.objective import normalise
-from evossl.streams import AUDIO_RATE, ClipBatch, Stream
+from evossl.streams import Stream
 from evossl.task import Site, load_catalogue
-from evossl.training.loop import Schedule, Weighing, train_step
-from evossl.training.model import MultiTaskModel
-from evossl.training.optim import build_optimiser
-from evossl.training.terms import resolve_terms
 from evossl.views.recipes import clips_of_a_video
 
 COUNTS = (1, 5, 10, 20, 30)
@@ -91,7 +87,7 @@ def tasks_on_rgb() -> list[str]:
 def tasks_that_share(names: Sequence[str]) -> list[str]:
     """Those whose student sees the two strong views and nothing else."""
     space = space_of(names)
-    plan = MultiTaskModel(resolve_terms(space, load_catalogue()), load_catalogue(), space, 0).plan
+    plan = build_model(space).plan
     strong = set(clips_of_a_video(Stream.RGB, rho=2).values())
     return [
         term.split(".")[0]
@@ -100,33 +96,14 @@ def tasks_that_share(names: Sequence[str]) -> list[str]:
     ]
 
 
-def noise() -> ClipBatch:
-    """A batch of long enough clips."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (BATCH, STRETCH, SIDE, SIDE, 3)
-    return ClipBatch(
-        frames_BLHWC=torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator),
-        num_frames_B=torch.full((BATCH,), STRETCH),
-        size_B2=torch.full((BATCH, 2), SIDE),
-        waveform_BS=torch.zeros(BATCH, round(STRETCH / FPS * AUDIO_RATE)),
-        has_audio_B=torch.zeros(BATCH, dtype=torch.bool),
-        video_id_B=torch.arange(BATCH),
-        fps=FPS,
-    )
-
-
 def measure(names: Sequence[str]) -> Cost:
     """Take one step of all the tasks, in a process of its own."""
     torch.set_num_threads(1)
-    space, catalogue, clips = space_of(names), load_catalogue(), noise()
-    model = MultiTaskModel(resolve_terms(space, catalogue), catalogue, space, seed=0).train()
-    optimiser = build_optimiser(
-        model.encoders.parameters(), model.heads.parameters(), space.optimiser
-    )
-    weights = normalise(dict.fromkeys(model.plan.asked, 1.0))
-    weighing = Weighing(weights, dict.fromkeys(weights, 1.0))
+    space = space_of(names)
+    stepper, clips = Stepper(space), noise(space)
+    model = stepper.model
     before = resident()
-    train_step(model, iter([clips]), optimiser, space, weighing, Schedule(1), step=0)
+    stepper.step(clips)
     return Cost(
         tasks=len(names),
         asked=sum(len(views) for views in model.plan.asked.values()),

@@ -9,7 +9,8 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 WITHOUT_RAY = """
-import runpy, sys
+import os, runpy, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))  # as Python does for a script
 for name in ("ray", "optuna", "cmaes"):
     sys.modules[name] = None
 sys.argv = [sys.argv[1], "--device", "cpu", "--tiny"]

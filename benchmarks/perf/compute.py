@@ -16,7 +16,7 @@ from evossl.encoders import build_encoder
 from evossl.export import EncoderConfig, VideoEncoder, export_encoder, load_encoder
 from evossl.streams import Stream
 from perf.place import Place
-from perf.row import Measured, Row, interleaved, of_pairs, seconds
+from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 
 WEAK = 0.1  # clusters' distances, in standard deviations of the noise
 FORWARDS = 3
@@ -27,7 +27,7 @@ def fitness(place: Place) -> Measured:
     torch.set_num_threads(2)
     features = fitness_benchmark.make_features(WEAK, seed=0)
     pairs = []
-    for repeat in range(7):
+    for repeat in range(REPEATS):
         theirs = fitness_benchmark.seconds_of_kmeans(features, repeat)
         pairs.append((fitness_benchmark.seconds_of_score(features, repeat), theirs))
     return of_pairs(pairs, "s")

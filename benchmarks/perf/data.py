@@ -14,6 +14,7 @@ from pathlib import Path
 
 import decord
 import numpy as np
+from stepper import Stepper
 
 from evossl.streams import ClipBatch
 from evossl.video.cache import ClipCache
@@ -22,8 +23,8 @@ from evossl.video.container import layout_of, open_video
 from evossl.video.index import Video, load_index
 from evossl.video.loader import ClipLoader
 from evossl.video.sampling import kept_size, nearest
-from perf.place import Place, Stepper
-from perf.row import Measured, Row, interleaved, of_pairs, seconds
+from perf.place import Place
+from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 
 READS = 200
 CORES = os.cpu_count() or 1
@@ -99,7 +100,7 @@ def _again(place: Place, times: int) -> list[Video]:
 def shared_pages(place: Place) -> Measured:
     """Memory that a node spends on the cache's pages: two processes over one."""
     values = []
-    for _ in range(7):
+    for _ in range(REPEATS):
         first = _reader(place)
         alone = _mapped(first.pid)
         second = _reader(place)
@@ -143,7 +144,7 @@ def many_videos(place: Place) -> Measured:
     stepper = Stepper(space)
     steps = count()
     pairs = []
-    for _ in range(7):
+    for _ in range(REPEATS):
         took = []
         for loader in loaders:
             begin = next(steps) * MANY_STEPS
@@ -211,7 +212,7 @@ def limited(place: Place) -> Measured:
         return (time.perf_counter() - begin) / LIMITED_STEPS
 
     run(0), run(1)
-    pairs = [(run(0), run(1)) for _ in range(7)]
+    pairs = [(run(0), run(1)) for _ in range(REPEATS)]
     for stream in streams:
         stream.close()
     small.close()

@@ -1,17 +1,13 @@
 """Place: the videos, cache and models that the rows share; made once, in the bench's folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evossl.config import SearchSpace, load_space
-from evossl.objective import normalise
 from evossl.streams import ClipBatch
 from evossl.task import load_catalogue
-from evossl.training.loop import Schedule, Weighing, train_step
-from evossl.training.model import MultiTaskModel
-from evossl.training.optim import build_optimiser
 from evossl.training.terms import resolve_terms
 from evossl.training.workbench import RunSpec, Workbench
 from evossl.video.cache import ClipCache
@@ -95,33 +91,3 @@ class Place:
     def clips(self, space: SearchSpace, name: str) -> ClipBatch:
         """The first batch of a space's training."""
         return self.bench(space, name).data.train.batch(0)
-
-
-class Stepper:
-    """A model and its optimiser: `step(clips)` is one step of the product's own training."""
-
-    def __init__(self, space: SearchSpace, model: MultiTaskModel | None = None) -> None:
-        catalogue = load_catalogue()
-        self.space = space
-        self.model = model or MultiTaskModel(resolve_terms(space, catalogue), catalogue, space, 0)
-        self.model.train()
-        weights = normalise({term.name: 1.0 for term in self.model.terms})
-        self._weighing = Weighing(weights, dict.fromkeys(weights, 1.0))
-        heads = self.model.heads.parameters()
-        self._optimiser = build_optimiser(self.model.encoders.parameters(), heads, space.optimiser)
-        self._step = 0
-
-    def step(self, clips: ClipBatch) -> None:
-        """Views, forwards, losses, backward, optimiser; conflict is never measured."""
-        schedule = Schedule(steps=1000, log_every=1000)
-        batches: Iterable[ClipBatch] = [clips]
-        train_step(
-            self.model,
-            iter(batches),
-            self._optimiser,
-            self.space,
-            self._weighing,
-            schedule,
-            self._step % 100,
-        )
-        self._step += 1

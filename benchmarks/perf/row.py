@@ -58,11 +58,12 @@ class Row:
         return measured.median <= self.target
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of a call."""
+def seconds(work: Callable[[], object], calls: int = 1) -> float:
+    """Wall time of a call, of so many in a row."""
     begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - begin) / calls
 
 
 def interleaved(
@@ -84,17 +85,14 @@ def interleaved(
     """
     ours(), theirs()
 
-    def many(work: Callable[[], object]) -> float:
-        return seconds(lambda: [work() for _ in range(calls)]) / calls
-
     pairs = []
     for repeat in range(repeats):
         if repeat % 2:
-            mine = many(ours)
-            pairs.append((mine, many(theirs)))
+            mine = seconds(ours, calls)
+            pairs.append((mine, seconds(theirs, calls)))
         else:
-            other = many(theirs)
-            pairs.append((many(ours), other))
+            other = seconds(theirs, calls)
+            pairs.append((seconds(ours, calls), other))
     return of_pairs(pairs, unit)
 
 

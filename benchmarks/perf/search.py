@@ -13,7 +13,7 @@ from evossl.config import Sampler
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from perf.place import Place
-from perf.row import Measured, Row, seconds
+from perf.row import REPEATS, Measured, Row, seconds
 
 WEIGHTS = 40
 FEW, MANY = 100, 10_000
@@ -63,7 +63,7 @@ def ask_and_tell(place: Place) -> Measured:
         studies = Study.open(many), Study.open(few)
         for study in studies:
             _take(study, 1)  # the first replays what is there
-        for _ in range(7):
+        for _ in range(REPEATS):
             took = [seconds(partial(_take, study, ASKS)) / ASKS for study in studies]
             values.append(took[0] / took[1])
             told.append(took)
@@ -77,7 +77,7 @@ def resume(place: Place) -> Measured:
     """Seconds from opening a study of many trials to its next proposal."""
     values = []
     with _studies(place, MANY) as folder:
-        for _ in range(7):
+        for _ in range(REPEATS):
             begin = time.perf_counter()
             with Study.open(folder) as study:
                 study.ask()

@@ -10,6 +10,7 @@ import torch
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from many_tasks import tasks_on_rgb, tasks_that_share
+from stepper import Stepper
 from torch import Tensor
 
 from evossl.config import SearchSpace, load_space
@@ -21,7 +22,7 @@ from evossl.training.model import MultiTaskModel, StepLosses
 from evossl.training.plan import ViewPlan, plan_views
 from evossl.training.terms import resolve_terms
 from evossl.views.make import make
-from perf.place import Place, Stepper
+from perf.place import Place
 from perf.row import Measured, Row, interleaved
 
 TEN = 10

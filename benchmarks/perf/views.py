@@ -2,8 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import count, pairwise
 from typing import Any
 from unittest import mock
@@ -14,6 +13,7 @@ import torch
 from lightly.transforms.simclr_transform import SimCLRViewTransform
 from PIL import Image
 from pytorchvideo.data import LabeledVideoDataset, make_clip_sampler
+from stepper import Stepper
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -28,7 +28,7 @@ from evossl.video.loader import ClipLoader
 from evossl.views.flow import clip_flow
 from evossl.views.make import make
 from evossl.views.spec import STRONG, View
-from perf.place import Place, Stepper
+from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 from perf.steps import Bare
 
@@ -107,11 +107,11 @@ def waiting(place: Place) -> Measured:
         spent += time.perf_counter() - begin
         return result
 
-    clips = bench.data.train.prefetch(0, WARM_UP + 7 * STEPS)
+    clips = bench.data.train.prefetch(0, WARM_UP + REPEATS * STEPS)
     with mock.patch.object(model_module, "make", timed):
         for _ in range(WARM_UP):
             stepper.step(next(clips))
-        for _ in range(7):
+        for _ in range(REPEATS):
             before, spent = bench.data.train.wait_seconds, 0.0
             begin = time.perf_counter()
             for _ in range(STEPS):
@@ -143,17 +143,12 @@ def pytorchvideo(place: Place) -> Measured:
     for _ in range(REPEATS):
         for _ in range(QUEUED):  # what was made beforehand
             next(batches)
-        theirs = seconds(partial(_times, STEPS, lambda: next(batches)))
+        theirs = seconds(lambda: next(batches), STEPS)
         time.sleep(IDLE_SECONDS)  # their workers fill their queue, and rest
-        pairs.append((theirs / STEPS, seconds(partial(_times, STEPS, ours)) / STEPS))
+        pairs.append((theirs, seconds(ours, STEPS)))
     clips.close()
     measured, size = of_pairs(pairs), space.training.batch_size
     return Measured(measured.values, f"a batch of {size}: {measured.told}")
-
-
-def _times(count: int, work: Callable[[], object]) -> None:
-    for _ in range(count):
-        work()
 
 
 def _pytorchvideo_batches(bench: Workbench) -> Iterator[Any]:
