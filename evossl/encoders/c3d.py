@@ -6,6 +6,7 @@ in the few hundred steps of a demo, where 50 layers of R(2+1)D do not begin to (
 with 16 clips a step: loss 2.1 after 80 steps; R(2+1)D at chance, 3.4, after 300).
 """
 
+import torch
 from torch import nn
 
 from evossl.config import Backbone
@@ -32,4 +33,5 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
     ]
     network = Stages(nn.Identity(), stages)
     initialise(network)
-    return network
+    # Not so in the other backbones: they are slower for it on a CPU (docs/performance.md).
+    return network.to(memory_format=torch.channels_last_3d)
