@@ -11,7 +11,7 @@ weights. Equal compute is equal encoder passes: a forward counts 1 and its backw
 the pixels of a whole clip; SimCLR takes 600 steps. Before and after training the same encoder
 is graded on labelled videos that it has not seen.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.
-`real`: each method on every place it names, 200 steps on real clips.
+`real`: each method on every place it names, 100 steps on real clips, or 400.
 
 Trainings run in two processes, without Ray, hours in all. Each leaves a line in `RESULTS`, which is
 kept with the code: a benchmark that was cut short goes on where it was, on another machine too.
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from methods_jobs import Job, jobs_of, methods, teacher
+from methods_jobs import EDGE, SETTLED, Job, jobs_of, methods, teacher
 
 from evossl.config import load_space
 from evossl.encoders import Encoder, build_encoder
@@ -61,7 +61,6 @@ NUM_CLASSES = 8
 NUM_FOLDS = 3
 PASSES = 3600  # forwards and backwards of a whole clip, times the batch: 600 steps of SimCLR
 PROCESSES = 2
-EDGE = 10  # steps at either end whose mean loss is compared: the second ten and the last
 FACTORS = ("motion", "appearance")  # RGB shows nothing of sound
 PROTOCOLS = ("knn", "linear")
 RESULTS = Path(__file__).with_name("results") / "methods"
@@ -165,7 +164,9 @@ def run_job(job: Job) -> dict[str, Any]:
     result = run_trial(spec)
     lines = (job.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
-    early, late = (mean_losses(part) for part in (losses[EDGE : 2 * EDGE], losses[-EDGE:]))
+    settled = SETTLED.get(job.task, EDGE)
+    edges = (losses[settled : settled + EDGE], losses[-EDGE:])
+    early, late = (mean_losses(part) for part in edges)
     return {
         "steps": spec.steps,
         "passes": cost,

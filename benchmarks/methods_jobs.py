@@ -12,10 +12,29 @@ from evossl.training.workbench import RunSpec
 
 BATCH, RATE, EMA = 32, 0.002, 0.97  # of all methods; each is alone, and the trainings are short
 RATES: Mapping[str, float] = {"pirl": 0.0005}  # its bank's rows are an epoch old
+EMAS: Mapping[str, float] = {"moco": 0.99, "rho_moco": 0.99, "svt": 0.995}
+"""Slower, as published: where keys of a queue drift, their age tells them from the positive (at
+0.97 rho-MoCo's loss fell below ln of a batch, and what it had learnt was lost)."""
 STEPS = 200  # of the papers' tables
-REAL_STEPS = 100
+REAL_STEPS, LONGER = 100, 400
+LATE = {  # on real clips their loss stands still for some hundred steps
+    "arrow_of_time",
+    "dino",
+    "generative",
+    "moco",
+    "order_multiclass",
+    "rho_moco",
+    "svt",
+    "swav",
+    "tempo",
+    "vicreg",
+}
+EDGE = 10  # steps whose mean loss is compared: the last ones with those after `SETTLED`
+SETTLED: Mapping[str, int] = {"moco": 130, "rho_moco": 70, "dino": 50, "svt": 50}
+"""Steps before a loss has its scale: a queue is full, a centre stands; of the others, `EDGE`."""
 TEACHERS_TASK, TEACHERS_WIDTH = "simclr", 16  # knows motion; video prediction's hardly does
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "brave": {"reach": 2},  # the videos last three clips: at 3 all motion was gone (measured)
     "video_prediction": {"gradients": 1.0},
 }
 """Where a method's recipe is more than its task's defaults."""
@@ -67,10 +86,11 @@ class Job:
         choice: dict[str, Any] = {"places": places, "weight": 1.0, "options": dict(self.options)}
         if task.needs_teacher:
             choice["teacher"] = str(teacher(self.out, self.seed or 0).folder / "encoder")
+        ema = EMAS.get(self.task, EMA)
         update = {
             "backbone": tiny.backbone.model_copy(update={"width": self.width}),
             "optimiser": tiny.optimiser.model_copy(update={"lr": RATES.get(self.task, RATE)}),
-            "training": tiny.training.model_copy(update={"batch_size": BATCH, "ema": EMA}),
+            "training": tiny.training.model_copy(update={"batch_size": BATCH, "ema": ema}),
         }
         raw = tiny.model_copy(update=update).model_dump(mode="json")
         return SearchSpace.model_validate(raw | {"streams": streams, "tasks": {self.task: choice}})
@@ -124,7 +144,8 @@ def real_jobs(out: Path) -> Iterator[Job]:
             place = ("->" if site.directed else "+").join(site.streams)
             name, options = f"{method} {place}", OPTIONS.get(method, {})
             ignored = ignores_of(method)
-            yield Job(out, "real", name, method, options, ignored, None, REAL_STEPS, place)
+            steps = LONGER if method in LATE else REAL_STEPS
+            yield Job(out, "real", name, method, options, ignored, None, steps, place)
 
 
 def teacher(out: Path, seed: int) -> Job:
