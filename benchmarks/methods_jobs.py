@@ -11,7 +11,9 @@ from evossl.task import load_catalogue
 from evossl.training.workbench import RunSpec
 
 BATCH, RATE, EMA = 32, 0.002, 0.97  # of all methods; each is alone, and the trainings are short
-RATES: Mapping[str, float] = {"pirl": 0.0005}  # its bank's rows are an epoch old
+RATES: Mapping[str, float] = {"pirl": 0.0005, "jigsaw": 0.0005}
+"""At the common rate what PIRL's bank holds, an epoch old, is another encoder's; and the jigsaw is
+solved so soon that what the encoder knew is lost (both measured)."""
 EMAS: Mapping[str, float] = {"moco": 0.99, "rho_moco": 0.99, "svt": 0.995}
 """Slower, as published: where keys of a queue drift, their age tells them from the positive (at
 0.97 rho-MoCo's loss fell below ln of a batch, and what it had learnt was lost)."""
