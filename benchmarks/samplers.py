@@ -1,4 +1,4 @@
-"""Simulated searches: what each sampler finds with trials in flight, and what resume costs.
+"""Simulated searches: what each sampler finds with trials in flight.
 
 A rotated noisy quadratic stands for the fitness, log-normal durations for the trials' times.
 
@@ -9,12 +9,7 @@ Shapes: D weight.
 
 import argparse
 import heapq
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +18,8 @@ from evossl import config
 from evossl.search.finished import Finished
 from evossl.search.genotype import Genotype
 from evossl.search.samplers import make_proposer
-from evossl.search.study import Study
 
 Vector = NDArray[np.float64]
-T = TypeVar("T")
 SAMPLERS = ("cmaes", "ga", "random", "tpe", "nsga2")
 
 
@@ -88,41 +81,8 @@ def simulate(
     return Outcome(problem.true_value(best[1]), best[1], now)
 
 
-def _resume_seconds(num_trials: int, num_weights: int) -> tuple[float, float, float]:
-    """CPU seconds an ask and tell over the last 200 trials, to reopen, and for the next ask."""
-    genotype = Genotype({f"task{i:02d}.rgb": (0.0, 1.0) for i in range(num_weights)}, {})
-    problem = Quadratic.draw(num_weights, 0)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "run"
-        with Study.create(folder, genotype, config.Sampler(), 0) as study:
-            for i in range(num_trials):
-                if i == num_trials - 200:
-                    start = time.process_time()
-                proposal = study.ask()
-                value = problem.true_value(np.array(list(proposal.weights.values())))
-                study.tell(
-                    proposal.number,
-                    status="complete",
-                    fitness=value,
-                    reason=None,
-                    seconds=1.0,
-                    indicators={"kl": value},
-                )
-            each = (time.process_time() - start) / 200
-        reopened, study = _timed(lambda: Study.open(folder))
-        with study:
-            first_ask, _ = _timed(study.ask)
-    return each, reopened, first_ask
-
-
-def _timed(do: Callable[[], T]) -> tuple[float, T]:
-    start = time.process_time()
-    done = do()
-    return time.process_time() - start, done
-
-
 def main() -> None:
-    """Print both tables."""
+    """Print what each found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=int, default=30)
     parser.add_argument("--trials", type=int, default=800)
@@ -130,7 +90,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--samplers", nargs="+", default=SAMPLERS, choices=SAMPLERS)
     parser.add_argument("--zeros", type=float, default=0.0, help="share of best weights at 0")
-    parser.add_argument("--resume", type=int, default=10_000, help="trials; 0: not measured")
     args = parser.parse_args()
     print(f"{args.weights} weights, {args.trials} trials, median of {args.seeds} seeds")
     for name in args.samplers:
@@ -148,12 +107,6 @@ def main() -> None:
             value = np.median([outcome.best_value for outcome in outcomes])
             span = np.median([outcome.makespan for outcome in outcomes])
             print(f"{name:8} {num_workers:4} workers  best {value:8.3f}  time {span:8.1f}")
-    if args.resume:
-        each, reopened, ask = _resume_seconds(args.resume, args.weights)
-        print(
-            f"{args.resume} trials, CPU time: ask and tell {each * 1000:.1f} ms, "
-            f"reopen {reopened:.1f} s, its first ask {ask:.2f} s"
-        )
 
 
 if __name__ == "__main__":
