@@ -27,15 +27,16 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from methods_jobs import EDGE, SETTLED, Job, jobs_of, methods, teacher
+from torch import Tensor, nn
 
 from evossl.config import load_space
 from evossl.encoders import Encoder, build_encoder
-from evossl.evaluation.features import extract_features, open_clips
+from evossl.evaluation.features import mean_over_clips, open_clips
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge
 from evossl.evaluation.splits import folds
@@ -49,6 +50,7 @@ from evossl.trial import TrialSpec, load_trained, run_trial
 from evossl.video.cache import ClipCache
 from evossl.video.index import build_index, load_index
 from evossl.video.synth import synthesise
+from evossl.views.colour import luma
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
 from evossl.views.spec import CLEAN, View
@@ -63,6 +65,7 @@ PASSES = 3600  # forwards and backwards of a whole clip, times the batch: 600 st
 PROCESSES = 2
 FACTORS = ("motion", "appearance")  # RGB shows nothing of sound
 PROTOCOLS = ("knn", "linear")
+COLOURLESS = ("colorization", "cubic_puzzles", "jigsaw")  # their encoder never sees a colour
 RESULTS = Path(__file__).with_name("results") / "methods"
 
 
@@ -119,12 +122,29 @@ def trial_of(job: Job, steps: int) -> TrialSpec:
     return TrialSpec(0, weights, run, steps, folder=str(job.folder), log_every=1)
 
 
-def hits(job: Job, encoder: Encoder) -> dict[str, Any]:
+class Colourless(nn.Module):
+    """An encoder that is shown the luma, three times, of normalised clips."""
+
+    def __init__(self, encoder: nn.Module, config: EncoderConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.mean, self.std = (torch.tensor(x).view(3, 1, 1) for x in (config.mean, config.std))
+
+    def forward(self, x_BCTHW: Tensor) -> Tensor:
+        """What the encoder makes of it."""
+        x_BTCHW = x_BCTHW.transpose(1, 2) * self.std + self.mean
+        gray_BTCHW = (luma(x_BTCHW) - self.mean) / self.std
+        return cast(Tensor, self.encoder(gray_BTCHW.transpose(1, 2)))
+
+
+def hits(job: Job, encoder: Encoder, *, colourless: bool = False) -> dict[str, Any]:
     """Which labelled videos each protocol gets right, by factor, in the order of the folds."""
     exported = VideoEncoder(encoder, EncoderConfig.of(job.space(), encoder))
+    config = exported.config
     index = load_index(job.out / f"labelled-{job.seed}.parquet")
-    loader, _ = open_clips(index.videos, exported.config, job.out / "cache", seed=0)
-    x_ND = extract_features(exported, loader, range(len(index.videos)))
+    loader, _ = open_clips(index.videos, config, job.out / "cache", seed=0)
+    judged_on = Colourless(exported, config) if colourless else exported
+    x_ND = mean_over_clips(judged_on, config, loader, range(len(index.videos))).numpy()
     found: dict[str, Any] = {}
     for factor in FACTORS:
         data = labelled(index.labels(factor), [video.group for video in index.videos])
@@ -153,7 +173,7 @@ def grade_untrained(job: Job) -> dict[str, Any]:
     bench = Workbench.open(job.run())
     untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed or 0)
     calibrate(untrained, bench.data.train, bench.settings)
-    return hits(job, untrained)
+    return hits(job, untrained) | {"colourless": hits(job, untrained, colourless=True)}
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -167,6 +187,12 @@ def run_job(job: Job) -> dict[str, Any]:
     settled = SETTLED.get(job.task, EDGE)
     edges = (losses[settled : settled + EDGE], losses[-EDGE:])
     early, late = (mean_losses(part) for part in edges)
+    graded: dict[str, Any] = {"hits": None}
+    if job.seed is not None:
+        encoder = load_trained(spec)
+        graded["hits"] = hits(job, encoder)
+        if job.task in COLOURLESS:
+            graded["hits"] |= {"colourless": hits(job, encoder, colourless=True)}
     return {
         "steps": spec.steps,
         "passes": cost,
@@ -175,8 +201,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "reason": result.reason,
         "rankme": result.indicators.get("rankme"),
         "loss": {term: [early[term], late[term]] for term in late},
-        "hits": None if job.seed is None else hits(job, load_trained(spec)),
-    }
+    } | graded
 
 
 def mean_losses(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:

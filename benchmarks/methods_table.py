@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from first_light_table import interval
@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 FALL = 0.05  # share of its size by which a loss is to fall on real clips
 PROTOCOLS = {"knn": "kNN", "linear": "linear"}
+APPEARANCE, WITHOUT = "appearance", " without colour"
 WORD = re.compile(r"[a-z_]+")
 
 HEAD = """# Every method, proved four times
@@ -59,6 +60,10 @@ options, the `ignores` of the method's own space without `flip`. Balanced accura
 after, mean over seeds (of videos, weights and views), and the 95 % interval of the difference,
 resampling seeds and, in each, videos. In bold: clear of zero. Chance is 0.125. `seconds`: of the
 training, one core of a shared machine.
+"""
+COLOURLESS = """
+Those that never show their encoder a colour, judged on clips of luma alone, before and after, for
+appearances differ in colour too:
 """
 RHO = """
 ## More clips of a video
@@ -144,9 +149,17 @@ def balanced(classes: str, hits: str, weight_RN: Floats) -> Floats:
     return np.asarray(np.nanmean(recall_RC, axis=1))
 
 
+def graded(row: Row, factor: str) -> Mapping[str, str]:
+    """What a row says of a factor; of one `WITHOUT` colour, on clips of luma alone."""
+    hits = row["hits"]
+    name = factor.removesuffix(WITHOUT)
+    judged = hits if name == factor else hits["colourless"]
+    return cast(Mapping[str, str], judged[name])
+
+
 def accuracy(row: Row, factor: str, protocol: str) -> float:
     """Balanced accuracy of one encoder."""
-    hits = row["hits"][factor]
+    hits = graded(row, factor)
     return float(balanced(hits["class"], hits[protocol], np.ones((1, len(hits["class"]))))[0])
 
 
@@ -157,11 +170,11 @@ def gain(rows: Sequence[Row], factor: str, protocol: str) -> Gain:
     starts = [{"hits": untrained["untrained", row["seed"]]} for row in rows]
     draws = []
     for row, start in zip(rows, starts, strict=True):
-        before, after = (graded["hits"][factor] for graded in (start, row))
-        num = len(before["class"])
+        was, now = (graded(of, factor) for of in (start, row))
+        num = len(was["class"])
         weight_RN = rng.multinomial(num, np.full(num, 1 / num), size=RESAMPLES * len(rows))
-        change_R = balanced(after["class"], after[protocol], weight_RN.astype(float))
-        change_R -= balanced(before["class"], before[protocol], weight_RN.astype(float))
+        change_R = balanced(now["class"], now[protocol], weight_RN.astype(float))
+        change_R -= balanced(was["class"], was[protocol], weight_RN.astype(float))
         draws.append(change_R.reshape(RESAMPLES, len(rows)))
     change_SRJ = np.stack(draws)
     seed_RJ = rng.integers(len(rows), size=(RESAMPLES, len(rows)))
@@ -186,7 +199,9 @@ def factors_of(method: str) -> list[str]:
 
 def gains_of(rows: Sequence[Row]) -> Gains:
     """The gain on each factor, by each protocol."""
-    return {(f, p): gain(rows, f, p) for f in FACTORS for p in PROTOCOLS}
+    without = "colourless" in rows[0]["hits"]
+    factors = [*FACTORS, APPEARANCE + WITHOUT] if without else FACTORS
+    return {(f, p): gain(rows, f, p) for f in factors for p in PROTOCOLS}
 
 
 def proofs_table(tests: Mapping[str, Tests], gains: Mapping[str, Gains]) -> list[str]:
@@ -208,9 +223,8 @@ def proofs_table(tests: Mapping[str, Tests], gains: Mapping[str, Gains]) -> list
         longer = f"; {steps} steps" if steps != REAL_STEPS else ""
         best = [
             f"{factor}, {PROTOCOLS[p]}"
-            for factor in factors_of(method)
-            for p in PROTOCOLS
-            if of_method[factor, p].is_clear
+            for (factor, p), gained in of_method.items()
+            if factor.removesuffix(WITHOUT) in factors_of(method) and gained.is_clear
         ]
         lines.append(
             f"| `{method}` | {mine.oracle} tests | {mine.properties} tests{ranks}{broken} | "
@@ -229,6 +243,18 @@ def learning_table(learnt: Mapping[str, Sequence[Row]], gains: Mapping[str, Gain
         seconds = fmean(row["seconds"] for row in rows)
         told = f"{', '.join(factors_of(method))} | {len(rows)} | {rows[0]['steps']} | {seconds:.0f}"
         lines.append(f"| `{method}` | {told} | {' | '.join(cells)} |")
+    return lines
+
+
+def colourless_table(gains: Mapping[str, Gains]) -> list[str]:
+    """A row a method that hides colours: appearance before and after, on clips of luma alone."""
+    factor = APPEARANCE + WITHOUT
+    lines = [f"| method | {' | '.join(f'{factor}, {p}' for p in PROTOCOLS.values())} |"]
+    lines.append("|---" * (1 + len(PROTOCOLS)) + "|")
+    for method, of_method in gains.items():
+        if (factor, "knn") in of_method:
+            cells = [str(of_method[factor, p]) for p in PROTOCOLS]
+            lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return lines
 
 
@@ -260,6 +286,8 @@ def main() -> None:
     print("\n".join(proofs_table(read_tests(file, list(gains)), gains)))
     print(LEARNING)
     print("\n".join(learning_table(learnt, gains)))
+    print(COLOURLESS)
+    print("\n".join(colourless_table(gains)))
     print(RHO)
     print("\n".join(small_table(over_seeds("rho"), "method, rho")))
     print(SVT)
