@@ -19,6 +19,7 @@ EMAS: Mapping[str, float] = {"svt": 0.995}
 """SVT's is 0.996; at 0.97 it stood still, and what drifts as fast as the keys of rho-MoCo's queue
 did tells their age from the positive: its loss fell at once, and what it had learnt was lost."""
 STEPS = 200  # of the papers' tables
+RHOS = (1, 2, 4)
 REAL_STEPS, LONGER = 100, 400
 LATE = {  # on real clips their loss stands still for some hundred steps
     "arrow_of_time",
@@ -133,7 +134,7 @@ def rows_of(part: str) -> Iterator[tuple[str, str, Mapping[str, Any], int | None
         yield from ((name, name, OPTIONS.get(name, {}), None) for name in methods())
     elif part == "rho":
         for task in ("rho_simclr", "rho_moco", "rho_byol", "rho_swav"):
-            yield from ((f"{task}-{rho}", task, {"rho": rho}, STEPS) for rho in (1, 2, 4))
+            yield from ((f"{task}-{rho}", task, {"rho": rho}, STEPS) for rho in RHOS)
     else:
         for row, matchings in enumerate(MATCHINGS):
             yield f"{row}", "svt", {"matchings": list(matchings)}, STEPS

@@ -16,7 +16,8 @@ from typing import Any, cast
 import numpy as np
 from first_light_table import interval
 from methods import FACTORS, read
-from methods_jobs import MATCHINGS, REAL_STEPS
+from methods_jobs import MATCHINGS, REAL_STEPS, RHOS
+from methods_text import COLOURLESS, HEAD, INVESTIGATED, LEARNING, RHO, SVT
 from numpy.typing import NDArray
 
 from evossl.task import load_catalogue
@@ -29,55 +30,6 @@ FALL = 0.05  # share of its size by which a loss is to fall on real clips
 PROTOCOLS = {"knn": "kNN", "linear": "linear"}
 APPEARANCE, WITHOUT = "appearance", " without colour"
 WORD = re.compile(r"[a-z_]+")
-
-HEAD = """# Every method, proved four times
-
-Written by `benchmarks/methods_table.py`, not by hand. `benchmarks/methods.py` has the commands.
-
-1. **Oracle.** The loss equals an independent implementation (lightly, or the paper's formula in
-   naive float64 loops) to 1e-5, on random input and on edge cases; gradcheck. The number of tests
-   in `tests/oracles/test_<method>.py` that passed.
-2. **Property.** Gradient reaches the student and nothing that is not to be trained, state is
-   restored bit for bit, the order of a batch changes nothing; and after 100 steps the embedding's
-   rank (RankMe) stays above a floor where nothing but the method prevents collapse
-   (`tests/contract`, `tests/properties`).
-3. **Real video.** 100 steps alone (400 where said) on 120 real clips (Surveillance Camera Fight
-   Dataset), on every place the method names: the share of its size by which the loss fell, from
-   steps 11 to 20 to the last ten. 5 % was asked for. The first ten are those after a queue is full
-   (MoCo and rho-MoCo: step 131, 71) or after the teacher's centre has found its place (DINO and
-   SVT: step 51): a loss over more keys, or after a sharper teacher, is larger.
-4. **It learns.** Alone, on RGB, with the demo's encoder (C3D of width 8, 32 pixels, 8 frames) on
-   800 synthetic videos: balanced accuracy of the same encoder before and after, on 400 other
-   videos, on a factor that its docstring named in advance, with an interval clear of zero.
-"""
-LEARNING = """
-## What each learns, at equal compute
-
-Equal encoder passes: a forward counts 1 and its backward 2, in shares of a whole clip's pixels;
-each method has as many as 600 steps of SimCLR at batch 32. One optimiser for all (AdamW, 0.002, but
-PIRL 0.0005: at the common rate a bank of rows an epoch old teaches nothing, measured), default
-options, the `ignores` of the method's own space without `flip`. Balanced accuracy before →
-after, mean over seeds (of videos, weights and views), and the 95 % interval of the difference,
-resampling seeds and, in each, videos. In bold: clear of zero. Chance is 0.125. `seconds`: of the
-training, one core of a shared machine.
-"""
-COLOURLESS = """
-Those that never show their encoder a colour, judged on clips of luma alone, before and after, for
-appearances differ in colour too:
-"""
-RHO = """
-## More clips of a video
-
-rho clips of one video as positives of each other, 200 steps each (as many videos seen, more clips
-for a larger rho, as in the study), balanced accuracy on motion, 3 seeds. Feichtenhofer et al. (CVPR
-2021) find that more clips are better for each of the four methods.
-"""
-SVT = """
-## Which views of SVT are matched
-
-200 steps each, 3 seeds. Ranasinghe et al. (CVPR 2022) find `l->g` with `g->g` best, and both
-worse once `l->l` or `g->l` joins them; the six rows are ours, in their vocabulary.
-"""
 
 
 @dataclass
@@ -275,6 +227,29 @@ def small_table(rows: Mapping[str, Sequence[Row]], head: str) -> list[str]:
     return lines
 
 
+def mean_accuracy(rows: Sequence[Row]) -> float:
+    """Over seeds, on motion, linear."""
+    return fmean(accuracy(row, "motion", "linear") for row in rows)
+
+
+def rho_verdict(rows: Mapping[str, Sequence[Row]]) -> str:
+    """In which methods more clips were better, as published."""
+    told = []
+    for task in dict.fromkeys(name.rpartition("-")[0] for name in rows):
+        means = [mean_accuracy(rows[f"{task}-{rho}"]) for rho in RHOS]
+        told.append(f"`{task}` {'agrees' if means == sorted(means) else 'does not'}")
+    return f"Does the order of the linear means agree with it? {', '.join(told)}."
+
+
+def svt_verdict(rows: Mapping[str, Sequence[Row]]) -> str:
+    """Where the published best row stands."""
+    best = MATCHINGS.index(("l->g", "g->g"))
+    means = [mean_accuracy(rows[str(row)]) for row in range(len(MATCHINGS))]
+    place = sorted(means, reverse=True).index(means[best]) + 1
+    agrees = "agrees" if place == 1 else "does not agree"
+    return f"The published best is number {place} of {len(means)} here: the order {agrees}."
+
+
 def main() -> None:
     """Print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -286,14 +261,16 @@ def main() -> None:
     print("\n".join(proofs_table(read_tests(file, list(gains)), gains)))
     print(LEARNING)
     print("\n".join(learning_table(learnt, gains)))
+    print(INVESTIGATED)
     print(COLOURLESS)
     print("\n".join(colourless_table(gains)))
     print(RHO)
-    print("\n".join(small_table(over_seeds("rho"), "method, rho")))
+    rho = over_seeds("rho")
+    print("\n".join(small_table(rho, "method, rho")), rho_verdict(rho), sep="\n\n")
     print(SVT)
     svt = over_seeds("svt")
     named = {", ".join(f"`{m}`" for m in MATCHINGS[int(row)]): svt[row] for row in sorted(svt)}
-    print("\n".join(small_table(named, "matchings")))
+    print("\n".join(small_table(named, "matchings")), svt_verdict(svt), sep="\n\n")
 
 
 if __name__ == "__main__":
