@@ -43,7 +43,8 @@ What did not learn at first, what was tried, and what came (seed 0 or 1, motion,
 - Moving averages: {", ".join(f"{name} {ema}" for name, ema in sorted(EMAS.items()))}, the others
   {EMA}. At 0.97 a queue's keys tell their age: rho-MoCo's loss fell from 6.4 to 4.7 in 50 steps,
   far under ln of the keys, then rose to it as the average slowed (.12 / .13; at 0.99 .42 / .50),
-  MoCo came to .44 / .53 (at 0.99 .51 / .60), and SVT stood at the uniform (.15 / .14; at 0.995 .27 / .33).
+  MoCo came to .44 / .53 (at 0.99 .51 / .60), and SVT stood at the uniform (.15 / .14; at 0.995
+  .27 / .33).
 - BraVe's reach: at 3 the broad view takes every third frame of all that a video has, and the
   motions alias: .14 / .13; at 2 .47 / .57.
 - SVT: its two global views alone learn (.37 / .44); local views, half as long and half as large, of
