@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from evossl.encoders.bootstrap import Bootstrap
+from evossl.encoders.momentum_contrast import MomentumContrast
 from evossl.encoders.self_distillation import SelfDistillation
+from evossl.encoders.swapped_prediction import SwappedPrediction
 from evossl.task import Place, Seen, Task
 from evossl.views.recipes import seen_slowly
 from evossl.views.spec import View
@@ -43,7 +45,7 @@ class SelfDistilled(Task):
         student, teacher: the views of each; the teacher's by the momentum encoder.
         clusters: outputs of the heads.
         temperature: of the teacher, after the warm-up.
-        warmup: share of the training over which it rises.
+        warmup: share of the training over which it rises from 0.04, where it is above that.
         matched_GV: which of the student's views follow which of the teacher's; None: all others.
     """
 
@@ -79,3 +81,92 @@ class SelfDistilled(Task):
     def after_step(self, seen: Seen) -> None:
         """Move the centre."""
         self.distil.update(seen.embeddings(*self.teacher))
+
+
+class MomentumContrasted(Task):
+    """MoCo's family: each view finds the moving average's of each other one among a queue's keys.
+
+    Args:
+        place: one stream.
+        clips: the views that ask, as the student sees them.
+        keys: the views that answer, by the momentum encoder; "slow 0" is the view "0" itself.
+        hidden: layers between the embedding and the projection.
+        queue: the most keys it holds.
+        temperature: of the cosines.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        clips: Mapping[str, View],
+        keys: Mapping[str, View],
+        hidden: int,
+        queue: int,
+        temperature: float,
+    ) -> None:
+        super().__init__(place)
+        self.clips, self.keys = dict(clips), dict(keys)
+        self.contrast = MomentumContrast(place.width, hidden, queue, temperature)
+        self.contrast.target = self.momentum(self.contrast.project)
+
+    def views(self) -> dict[str, View]:
+        """Those that ask and those that answer."""
+        return self.clips | self.keys
+
+    def loss(self, seen: Seen) -> Tensor:
+        """Over all ordered pairs of different views."""
+        asking = {name: seen[name].embedding_BD for name in self.clips}
+        return self.contrast.loss(asking, self._answers(seen), seen.video_id_B)
+
+    def after_step(self, seen: Seen) -> None:
+        """Put the keys into the queue."""
+        self.contrast.update(self._answers(seen), seen.video_id_B)
+
+    def _answers(self, seen: Seen) -> dict[str, Tensor]:
+        return {name.removeprefix("slow "): seen[name].embedding_BD for name in self.keys}
+
+
+class SwappedClusters(Task):
+    """SwAV's family: each view predicts the clusters of each other whole one.
+
+    Args:
+        place: one stream.
+        whole: the views that have clusters.
+        local: those that only predict.
+        prototypes: clusters.
+        epsilon: smoothness of the codes.
+        queue: clips of earlier batches among which clusters are shared out; 0 is none.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        whole: Mapping[str, View],
+        local: Mapping[str, View],
+        prototypes: int,
+        epsilon: float,
+        queue: int,
+    ) -> None:
+        super().__init__(place)
+        self.whole, self.local = dict(whole), dict(local)
+        self.swap = SwappedPrediction(place.width, len(whole), prototypes, epsilon, queue)
+
+    def views(self) -> dict[str, View]:
+        """All of them, to the student."""
+        return self.whole | self.local
+
+    def before_forward(self, progress: float) -> None:
+        """Return the prototypes to the sphere."""
+        self.swap.prototypes.normalise()
+
+    def loss(self, seen: Seen) -> Tensor:
+        """Over all pairs of a whole view and another one."""
+        return self.swap.loss(seen.embeddings(*self.whole), seen.embeddings(*self.local))
+
+    def after_backward(self, progress: float) -> None:
+        """Hold the prototypes while the training is young."""
+        self.swap.prototypes.hold(progress)
+
+    def after_step(self, seen: Seen) -> None:
+        """Put the projections into the queue, if there is one."""
+        self.swap.remember(seen.embeddings(*self.whole), seen.video_id_B)

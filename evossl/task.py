@@ -204,7 +204,10 @@ class Task(nn.Module):
         """Called between backward and the optimiser's step (freezing a last layer)."""
 
     def after_step(self, seen: Seen) -> None:
-        """Called after the optimiser's step, without gradient (queues, centres)."""
+        """Called once a batch, without gradient (queues, centres).
+
+        After the optimiser's step; of accumulated batches all but the last come before it.
+        """
 
     def momentum(self, head: nn.Module) -> nn.Module:
         """Return a copy of `head` that follows it by EMA as the momentum encoder does."""

@@ -24,7 +24,7 @@ class Dino(SelfDistilled):
         local: small crops.
         temperature: of the teacher, after the warm-up. At the papers' 0.04 to 0.07 a short training
             of a small encoder stays at the uniform (measured).
-        warmup: share of the training over which it rises.
+        warmup: share of the training over which it rises from 0.04, where it is above that.
     """
 
     places = each(*Stream)

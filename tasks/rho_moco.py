@@ -8,17 +8,14 @@ On every stream.
 Should learn: motion.
 """
 
-from torch import Tensor
-
-from evossl.encoders.momentum_contrast import MomentumContrast
+from evossl.families import MomentumContrasted
 from evossl.options import Count, Positive
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.task import Place, each
 from evossl.views.recipes import Rho, clips_of_a_video, seen_slowly
-from evossl.views.spec import View
 
 
-class RhoMoCo(Task):
+class RhoMoCo(MomentumContrasted):
     """Each clip finds each other one of its video; averaged over all ordered pairs.
 
     Args:
@@ -33,20 +30,5 @@ class RhoMoCo(Task):
     def __init__(
         self, place: Place, rho: Rho = 2, temperature: Positive = 0.1, queue: Count = 4096
     ) -> None:
-        super().__init__(place)
-        self.clips = clips_of_a_video(place.stream, rho)
-        self.contrast = MomentumContrast(place.width, 2, queue, temperature)
-        self.contrast.target = self.momentum(self.contrast.project)
-
-    def views(self) -> dict[str, View]:
-        return self.clips | seen_slowly(self.clips)
-
-    def loss(self, seen: Seen) -> Tensor:
-        student = {name: seen[name].embedding_BD for name in self.clips}
-        return self.contrast.loss(student, self._slow(seen), seen.video_id_B)
-
-    def after_step(self, seen: Seen) -> None:
-        self.contrast.update(self._slow(seen), seen.video_id_B)
-
-    def _slow(self, seen: Seen) -> dict[str, Tensor]:
-        return {name: seen[f"slow {name}"].embedding_BD for name in self.clips}
+        clips = clips_of_a_video(place.stream, rho)
+        super().__init__(place, clips, seen_slowly(clips), 2, queue, temperature)

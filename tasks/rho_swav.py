@@ -9,17 +9,14 @@ On every stream.
 Should learn: motion.
 """
 
-from torch import Tensor
-
-from evossl.encoders.swapped_prediction import SwappedPrediction
+from evossl.families import SwappedClusters
 from evossl.options import Classes, CountOrNone, Positive
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.task import Place, each
 from evossl.views.recipes import Rho, clips_of_a_video
-from evossl.views.spec import View
 
 
-class RhoSwaV(Task):
+class RhoSwaV(SwappedClusters):
     """Each clip predicts the clusters of each other one of its video.
 
     Args:
@@ -41,21 +38,5 @@ class RhoSwaV(Task):
         epsilon: Positive = 0.02,
         queue: CountOrNone = 0,
     ) -> None:
-        super().__init__(place)
-        self.clips = clips_of_a_video(place.stream, rho)
-        self.swap = SwappedPrediction(place.width, len(self.clips), prototypes, epsilon, queue)
-
-    def views(self) -> dict[str, View]:
-        return self.clips
-
-    def before_forward(self, progress: float) -> None:
-        self.swap.prototypes.normalise()
-
-    def loss(self, seen: Seen) -> Tensor:
-        return self.swap.loss(seen.embeddings(*self.clips))
-
-    def after_backward(self, progress: float) -> None:
-        self.swap.prototypes.hold(progress)
-
-    def after_step(self, seen: Seen) -> None:
-        self.swap.remember(seen.embeddings(*self.clips), seen.video_id_B)
+        clips = clips_of_a_video(place.stream, rho)
+        super().__init__(place, clips, {}, prototypes, epsilon, queue)

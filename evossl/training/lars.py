@@ -1,7 +1,7 @@
 """LARS: SGD whose step in each weight is as long as the weight, times a share.
 
 You, Gitman, Ginsburg, Large Batch Training of Convolutional Networks, 2017, algorithm 1. As SimCLR
-and BYOL use it, weights without decay (biases, norms) take plain SGD's step.
+and BYOL use it, biases and norms (weights of one dimension) take plain SGD's step.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,8 +16,8 @@ TRUST = 1e-3  # eta: length of a step in that of the weight, at learning rate 1
 class Lars(torch.optim.Optimizer):
     """velocity <- momentum * velocity + rate * (grad + decay * w); w <- w - lr * velocity.
 
-    With decay, rate = eta * |w| / (|grad| + decay * |w|). Without it, or where a norm is zero, the
-    gradient alone is added to the velocity.
+    rate = eta * |w| / (|grad| + decay * |w|). Of a weight of one dimension, or where a norm is zero,
+    the gradient alone is added to the velocity.
 
     Args:
         params: groups of parameters; each has its `weight_decay`.
@@ -49,8 +49,12 @@ class Lars(torch.optim.Optimizer):
 
 
 def _scaled(weight: Tensor, grad: Tensor, decay: float) -> Tensor:
-    """The gradient with decay, as long as the weight says; no value leaves the device."""
-    if decay == 0:
+    """The gradient with decay, as long as the weight says; no value leaves the device.
+
+    Not told from the decay, as others do: a space without decay would train at a thousand times
+    the rate that it means.
+    """
+    if weight.ndim <= 1:
         return grad
     size, slope = weight.norm(), grad.norm()
     rate = TRUST * size / (slope + decay * size)

@@ -106,6 +106,8 @@ def train_step(
             conflict = measure_conflict(model, result)
         (total / accumulate).backward()  # type: ignore[no-untyped-call]
         skipped.update(result.skipped)
+        if part < accumulate - 1:
+            model.remember(result.seen)
     for term in model.terms:
         model.task(term.name).after_backward(progress)
     norm = clip_grad_norm_(model.trained(), space.optimiser.clip_norm or float("inf"))

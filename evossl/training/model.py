@@ -152,17 +152,22 @@ class MultiTaskModel(nn.Module):
         index_V = valid_B.nonzero().squeeze(1).to(clips.video_id_B.device)
         return Seen(views, clips.video_id_B[index_V], valid_B, progress, generator)
 
+    @torch.no_grad()
+    def remember(self, seen: Mapping[str, Seen]) -> None:
+        """Let the tasks update their state with what a batch's losses were graded by."""
+        for name, shown in seen.items():
+            self.task(name).after_step(shown)
+
+    @torch.no_grad()
     def after_step(self, seen: Mapping[str, Seen], decay: float) -> None:
-        """Let the tasks update their state, then the momentum encoders and heads follow.
+        """Remember a step's last batch, then let the momentum encoders and heads follow.
 
         In this order, queues and centres get what the momentum heads gave in the step's losses.
         """
+        self.remember(seen)
         pairs = [(self.encoders[stream], slow) for stream, slow in self.momentum.items()]
         pairs += [pair for term in self.terms for pair in self.task(term.name).followers]
-        with torch.no_grad():
-            for name, shown in seen.items():
-                self.task(name).after_step(shown)
-            ema_update(pairs, decay)
+        ema_update(pairs, decay)
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that are trained: encoders and heads."""

@@ -1,7 +1,13 @@
 """After a step, state is updated with what the step's losses were graded by."""
 
+from pathlib import Path
+from typing import cast
+
 import torch
-from training_cases import make_clips, make_model, make_space
+from training_cases import MemoryLoader, make_clips, make_model, make_space
+
+from evossl.training.loop import Schedule, Weighing, train
+from evossl.video.loader import ClipLoader
 
 
 def test_a_centre_moves_to_what_the_momentum_head_gave_before_it_followed() -> None:
@@ -15,3 +21,13 @@ def test_a_centre_moves_to_what_the_momentum_head_gave_before_it_followed() -> N
             weight.add_(torch.ones_like(weight))  # an optimiser's step
     model.after_step(seen, decay=0.5)
     torch.testing.assert_close(distil.centre_K, 0.1 * torch.cat(given).mean(dim=0))
+
+
+def test_a_queue_gets_the_keys_of_every_accumulated_batch(tmp_path: Path) -> None:
+    """elo's space accumulates: with the last batch's keys alone half of the videos were none."""
+    tasks = {"moco": {"places": ["rgb"], "options": {"queue": 100}}}
+    space = make_space(tasks, training={"batch_size": 6, "accumulate": 3})
+    model, loader = make_model(space), MemoryLoader()
+    weighing = Weighing({"moco.rgb": 1.0}, {"moco.rgb": 1.0})
+    list(train(model, cast(ClipLoader, loader), space, weighing, Schedule(2), tmp_path))
+    assert len(model.task("moco.rgb").contrast.queue) == 2 * 3 * 6

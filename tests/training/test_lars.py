@@ -43,10 +43,10 @@ def test_it_moves_as_lightly_s(decay: float, scale: float) -> None:
 def test_the_first_step_is_as_long_as_the_weight_says_whatever_the_gradient() -> None:
     (weight, *_) = weights(Generator().manual_seed(0))
     before = weight.detach().clone()
-    for scale in (1e-4, 1e4):
+    for scale, decay in ((1e-4, 1e-12), (1e4, 1e-12), (1e-4, 0.0), (1e4, 0.0)):
         weight.data.copy_(before)
         weight.grad = scale * torch.ones_like(weight)
-        Lars([{"params": [weight], "weight_decay": 1e-12}], lr=2.0, momentum=0.9).step()
+        Lars([{"params": [weight], "weight_decay": decay}], lr=2.0, momentum=0.9).step()
         moved = (weight.detach() - before).norm()
         torch.testing.assert_close(moved, 2.0 * 1e-3 * before.norm(), rtol=1e-6, atol=0.0)
 
