@@ -37,7 +37,8 @@ What did not learn at first, what was tried, and what came (seed 0 or 1, motion,
 
 - Rates: at 0.002, the first common one, BraVe, NNCLR and triplet died on one of two seeds, all
   embeddings alike and gradients gone (.14 / .13, .12 / .13, .14 / .12); at {RATE} they learn
-  (.44 / .53, .27 / .33, .60 / .62). Others: {", ".join(f"{n} {r}" for n, r in sorted(RATES.items()))}.
+  (.44 / .53, .27 / .33, .60 / .62).
+  Others: {", ".join(f"{name} {rate}" for name, rate in sorted(RATES.items()))}.
   PIRL's bank holds what the encoder gave an epoch ago: .13 at 0.002, .41 / .40 at a quarter of it.
   The jigsaw is solved (loss .08) at 0.002, but the encoder is worse at appearance than untrained;
   at a quarter of it the loss comes to .67.

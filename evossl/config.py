@@ -101,6 +101,15 @@ class TaskChoice(Model):
     options: dict[str, Any] = {}
     teacher: str | None = None
 
+    @field_validator("places")
+    @classmethod
+    def _stand_once(cls, places: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if places == ():
+            raise ValueError("[] is nowhere: name a place, or leave `places` out for all of them")
+        if places is not None and len(set(places)) < len(places):
+            raise ValueError(f"{list(places)} names a place twice: each gives one term")
+        return places
+
     @field_validator("weight", mode="before")
     @classmethod
     def _in_range(cls, weight: object) -> object:

@@ -12,11 +12,10 @@ from evossl.encoders import BACKBONES
 from evossl.errors import UserError
 from evossl.fitness.score import check_fitness
 from evossl.naming import unknown
-from evossl.objective import check_weights
 from evossl.task import Task, Term, load_catalogue
 from evossl.training.rehearsal import rehearse
 from evossl.training.teacher import check_teacher
-from evossl.training.terms import active_weights, resolve_terms, term_weights
+from evossl.training.terms import active_weights, check_all_can_be_on, resolve_terms
 from evossl.video.scan import scan
 
 
@@ -57,8 +56,7 @@ def _checked_terms(
     terms = resolve_terms(space, tasks)
     for name in space.tasks:
         check_teacher(name, tasks[name], space)
-    weights = term_weights(space, terms)
-    check_weights({n: w[1] if isinstance(w, tuple) else w for n, w in weights.items()})
+    check_all_can_be_on(terms, space, tasks)
     rehearse(space, terms, tasks, device)
     return terms
 

@@ -116,6 +116,7 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
     )
     with phases() as phase, SummaryWriter(str(out / "tensorboard")) as board:
         advance = phase("training")
+        skipped: dict[str, int] = {}
 
         def on_report(report: StepReport) -> None:
             advance(report.step, steps)
@@ -123,10 +124,16 @@ def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, re
                 board.add_scalar(f"loss/{name}", value, report.step)
             board.add_scalar("objective", report.total, report.step)
             board.add_scalar("clips_per_second", report.clips_per_second, report.step)
+            skipped.update(report.skipped)
 
         result = run_trial(spec, on_report, lambda: phase("scoring"))
     if result.fitness is None:
         raise RunError(f"the training failed: {result.reason}")
+    for term, num in skipped.items():
+        say(
+            f"{term}: nothing to learn from in {num} batches of {steps * space.training.accumulate}"
+            ": fewer than two of their clips were long enough for it, or had sound"
+        )
     say(f"fitness {result.fitness:.3f} nats ({space.fitness.name})")
     encoder = load_trained(spec).cpu()
     provenance = {"steps": steps, "seed": info.seed, "weights": weights}

@@ -16,8 +16,8 @@ TRUST = 1e-3  # eta: length of a step in that of the weight, at learning rate 1
 class Lars(torch.optim.Optimizer):
     """velocity <- momentum * velocity + rate * (grad + decay * w); w <- w - lr * velocity.
 
-    rate = eta * |w| / (|grad| + decay * |w|). Of a weight of one dimension, or where a norm is zero,
-    the gradient alone is added to the velocity.
+    rate = eta * |w| / (|grad| + decay * |w|). Of a weight of one dimension, or where a norm is
+    zero, the gradient alone is added to the velocity.
 
     Args:
         params: groups of parameters; each has its `weight_decay`.

@@ -67,8 +67,10 @@ def rehearse(
     }
     asked = {term: _asked(term, tasks[term.task], shapes, space) for term in terms}
     for term, given in asked.items():
+        options = space.tasks[term.task].options
+        asks = f"{term.name} {options}" if options else term.name  # it may be they who ask too much
         for name, view in given.views.items():
-            check_fits(view, settings, stretch, fps, f"{term.name}: view {str(name)!r}")
+            check_fits(view, settings, stretch, fps, f"{asks}: view {str(name)!r}")
     if device is not None and there is not None:
         weights = weight_bytes([*encoders.values(), *(given.task for given in asked.values())])
         views = dict.fromkeys(v for given in asked.values() for v in given.views.values())

@@ -85,6 +85,6 @@ def _never_valid(term: Term) -> str:
             "none; take `audio` out of the space's streams"
         )
     return (
-        f"{term.name}: no batch had two clips that are long enough for it; take the task out, or "
-        "raise clip.stretch or cache.fps"
+        f"{term.name}: no batch had two clips that are long enough for it: shorten what it asks "
+        f"for (tasks.{term.task}.options, clip.frames), raise cache.fps, or take the task out"
     )

@@ -57,8 +57,10 @@ def _why_not(name: str, place: str, possible: Mapping[str, Term], space: SearchS
         lacking = ", ".join(s for s in possible[place].streams if s not in space.streams)
         return f"{place}: add {lacking} to the space's streams, or leave the place out"
     words = set(place.replace("->", "+").split("+"))
-    if words <= set(Stream) and all(words != set(term.streams) for term in possible.values()):
-        return f"{name} does not stand on {place}, only on {', '.join(possible)}: choose of these"
+    if words <= set(Stream):
+        other = [known for known, term in possible.items() if words == set(term.streams)]
+        choices = ", ".join(other or possible)
+        return f"{name} does not stand on {place}, only on {choices}: choose of these"
     return unknown("place", place, possible)
 
 
@@ -124,9 +126,45 @@ def active_weights(
         return index is None or term.streams[index] in trained
 
     on = {name: kept[name] for name in known if name in kept and has_teacher(known[name])}
+    if not kept:
+        raise UserError(
+            "no term is left on: every loss weight is under training.prune_below, "
+            f"{prune_below:g}: raise a weight, or lower that"
+        )
     if not on:
         raise UserError(
-            f"no term is left on: every weight is under prune_below={prune_below} or is a "
-            "distillation whose teacher has no task of its own"
+            f"no term is left on: {', '.join(kept)} need a stream that another task trains, and "
+            "none does: give a task of such a stream a weight"
         )
     return normalise(on) if rescale else on
+
+
+def check_all_can_be_on(
+    terms: Sequence[Term], space: SearchSpace, tasks: Mapping[str, type[Task]]
+) -> None:
+    """Refuse a space with a term that no weights of the space ever turn on, unless it is to be off.
+
+    Raises:
+        UserError: a weight that is always under `prune_below`, or a distillation from a stream that
+            no task of the space trains: by name, with the remedy.
+    """
+    below = space.training.prune_below
+    highest = {
+        n: w[1] if isinstance(w, tuple) else w for n, w in term_weights(space, terms).items()
+    }
+    check_weights(highest)
+    for term in terms:
+        if 0 < highest[term.name] < below:
+            raise UserError(
+                f"tasks.{term.task}.weight: {highest[term.name]:g} is under training.prune_below, "
+                f"{below:g}, and so always off: raise it, lower that, or take the task out"
+            )
+    on = active_weights(terms, highest, tasks, below)
+    for term in terms:
+        index = tasks[term.task].needs_trained
+        if highest[term.name] > 0 and index is not None and term.name not in on:
+            teacher = term.streams[index]
+            raise UserError(
+                f"tasks.{term.task}: {term.name} follows {teacher}, which no task of the space "
+                f"trains: add a task on {teacher}, or leave the place out"
+            )

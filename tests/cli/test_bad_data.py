@@ -1,11 +1,14 @@
 """Wrong folders and files, verb by verb: exit code, what is named, no trace of Python."""
 
+import re
 import shutil
 from pathlib import Path
 
 import av
 import pytest
 from cli_answers import SPACE, Run
+
+from evossl.video.synth import synthesise
 
 
 def refused(run_cli: Run, *argv: str | Path, code: int = 2) -> str:
@@ -247,3 +250,15 @@ def test_a_training_that_is_there_is_not_overwritten_nor_resumed_as_another(
     said = refused(run_cli, *words, "--steps", "2", "--seed", "3", "--resume")
     assert "seed: 0 there, 3 given" in said
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+
+
+def test_a_term_whose_clips_are_mostly_too_short_is_named_at_the_end(run_cli: Run) -> None:
+    synthesise(Path("videos/short"), 20, 3, 1, seconds=1.0)
+    synthesise(Path("videos/long"), 8, 3, 2)
+    brave = "tasks:\n  brave: {places: [rgb], options: {reach: 4}}\n"  # 16 frames, of 12 or 24
+    Path("space.yaml").write_text(SPACE.replace("tasks:\n", brave))
+    words = ("--data", "videos", "--space", "space.yaml", "--steps", "4", "--out", "run")
+    answer = run_cli("train", *words)
+    assert answer.code == 0, answer.err
+    assert re.search(r"brave\.rgb: nothing to learn from in [1-4] batches of 4: ", answer.err)
+    assert "simclr.rgb: nothing" not in answer.err

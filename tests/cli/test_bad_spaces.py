@@ -49,6 +49,18 @@ WRONG = {
     "one bound": ("places: [rgb]", "weight: [0.7]", "needs a number, 0.5, or two to evolve"),
     "true": ("places: [rgb]", "weight: true", "tasks.simclr.weight: needs a number"),
     "all zero": ("places: [rgb]", "weight: 0", "every weight is zero"),
+    "always off": (
+        "places: [rgb]",
+        "weight: 0.01",
+        "simclr.weight: 0.01 is under training.pru",
+    ),
+    "nowhere": ("places: [rgb]", "places: []", "tasks.simclr.places: [] is nowhere"),
+    "a place twice": ("places: [rgb]", "places: [rgb, rgb]", "['rgb', 'rgb'] names a place twice"),
+    "an untrained teacher": (
+        "tasks:",
+        "streams: [rgb, flow]\ntasks:\n  distill: {places: [flow->rgb.stage4]}",
+        "distill.flow->rgb.stage4 follows flow, which no task of the space trains: add a task",
+    ),
     "no task": ("\n  simclr: {places: [rgb]}", " {}", "tasks: names none"),
     "no tasks": ("tasks:\n  simclr: {places: [rgb]}", "about: x", "tasks: is missing"),
     "a stream that a method does not support": (
@@ -261,7 +273,7 @@ def test_a_resume_of_no_run_says_so_for_the_name_may_be_mistyped(run_cli: Run) -
         ("dino.rgb: 2", "must lie in [0, 1]"),
         ("simclr.rgb: .nan", "must lie in [0, 1]"),
         ("simclr.rgb: 0", "every loss weight is zero"),
-        ("simclr.rgb: 0.01", "under prune_below"),
+        ("simclr.rgb: 0.01", "under training.prune_below"),
         ("simclr.rgb: true", "a mapping of terms to numbers"),
         ("simclr.rgb: much", "a mapping of terms to numbers"),
         ("[1, 2", "--weights weights.yaml: line 1: not YAML"),

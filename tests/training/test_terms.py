@@ -40,7 +40,8 @@ def test_a_stream_that_a_task_does_not_support_is_refused_with_those_it_does() -
     said = r"jigsaw does not stand on audio, only on rgb, gray: choose of these"
     with pytest.raises(UserError, match=rf"^tasks\.jigsaw\.places: {said}$"):
         names({"jigsaw": {"places": ["audio"]}}, ["rgb", "audio"])
-    with pytest.raises(UserError, match=r"tasks\.brave\.places: unknown .* mean 'rgb\+audio'"):
+    said = r"tasks\.brave\.places: brave does not stand on audio\+rgb, only on rgb\+audio: choose"
+    with pytest.raises(UserError, match=said):
         names({"brave": {"places": ["audio+rgb"]}}, ["rgb", "audio"])
 
 
