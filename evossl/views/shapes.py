@@ -3,13 +3,15 @@
 Shapes: C channel, T frame or log-mel column, H height, W width, F mel band.
 """
 
+from math import prod
+
 from evossl.errors import UserError
 from evossl.streams import Stream
 from evossl.views.crop import side
 from evossl.views.sampling import least_window, room_for, strides, taken_frames, window_steps
 from evossl.views.settings import ViewSettings
 from evossl.views.sound import columns_per_frame
-from evossl.views.spec import View
+from evossl.views.spec import Mask, View
 
 SMALLEST_CELL = 8  # pixels: less shows a backbone of five strides next to nothing
 MOST_SEGMENTS = 20  # 20! is the last factorial that fits 64 bits
@@ -106,9 +108,20 @@ def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> 
             f"{name} has cells of {channels_frames_sides[3]} pixels: raise clip.size to "
             f"{SMALLEST_CELL * max(view.cells.rows, view.cells.columns)} or more"
         )
-    if view.mask is not None and any(side % view.mask.patch for side in channels_frames_sides[2:]):
-        sides = " x ".join(str(side) for side in channels_frames_sides[2:])
+    if view.mask is not None:
+        _check_mask(view.mask, channels_frames_sides[2:], name)
+
+
+def _check_mask(mask: Mask, sides: tuple[int, ...], name: str) -> None:
+    if any(side % mask.patch for side in sides):
         raise UserError(
-            f"{name} blanks blocks of {view.mask.patch} in {sides}: choose clip.size and "
-            f"clip.mel_bands that the block divides"
+            f"{name} blanks blocks of {mask.patch} in {' x '.join(map(str, sides))}: choose "
+            "clip.size and clip.mel_bands that the block divides"
+        )
+    blocks = prod(side // mask.patch for side in sides)
+    blanked = round(mask.ratio * blocks)
+    if not 0 < blanked < blocks:
+        raise UserError(
+            f"{name} blanks {blanked} of {blocks} blocks: choose a ratio, or a smaller block, that "
+            "blanks some of them and leaves some"
         )

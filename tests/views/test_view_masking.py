@@ -54,3 +54,10 @@ def test_blocks_that_do_not_divide_the_input_are_refused(settings) -> None:
     view = View(Stream.RGB, mask=Mask(0.5, patch=5))
     with pytest.raises(UserError, match=r"masked.rgb blanks blocks of 5 in 16 x 16"):
         check_fits(view, settings(), 32, 12.0, "masked.rgb")
+
+
+@pytest.mark.parametrize(("ratio", "blanked"), [(0.01, 0), (0.99, 16)])
+def test_a_ratio_that_blanks_nothing_or_everything_is_refused(settings, ratio, blanked) -> None:
+    view = View(Stream.RGB, mask=Mask(ratio, patch=4))
+    with pytest.raises(UserError, match=rf"masked.rgb blanks {blanked} of 16 blocks: choose a"):
+        check_fits(view, settings(), 24, 12.0, "masked.rgb")
