@@ -32,6 +32,7 @@ from evossl.trial import TrialSpec
 WORKERS = [2**power for power in range(13)]
 CHECKED = (2, 4)
 REAL_TRIALS, REAL_STEPS = 24, 40
+REPORTS = (1, 20)  # logged steps of a trial
 HEAD = (
     "| workers | hours | busy | with barriers | driver | start | cache fill | waiting | died | end "
     "| first bottleneck |"
@@ -236,8 +237,23 @@ def table(constants: Constants, num_trials: int) -> str:
     return "\n".join(lines)
 
 
-def check(place: Place, workers: int) -> str:
-    """A real search of small trials, and the simulation of the very same trials."""
+@dataclass(frozen=True)
+class Real:
+    """A search that was run on this machine.
+
+    Attributes:
+        took: seconds. start: until the first logged step: Tune and the workers' processes.
+        trials: seconds of each. driver: its processor's seconds.
+    """
+
+    took: float
+    start: float
+    trials: list[float]
+    driver: float
+
+
+def search(place: Place, workers: int, reports: int) -> Real:
+    """A real search of small trials, each of which logs so many steps."""
     place.prepare()
     run = place.run(place.demo_space("simclr", "arrow_of_time"), f"check-{workers}")
     genotype = Genotype(dict.fromkeys(sorted(run.scales), (0.0, 1.0)), {})
@@ -249,8 +265,8 @@ def check(place: Place, workers: int) -> str:
         ray_session(None, dashboard=False) as session,
     ):
         run = replace(run, folder=folder)
-        template = TrialSpec(0, {}, run, REAL_STEPS, log_every=REAL_STEPS // 20)
-        began = time.monotonic()
+        template = TrialSpec(0, {}, run, REAL_STEPS, log_every=REAL_STEPS // reports)
+        began, spent = time.monotonic(), time.process_time()
         run_trials(
             study,
             template,
@@ -259,16 +275,32 @@ def check(place: Place, workers: int) -> str:
             resources,
             on_steps=lambda *_: marks.append(time.monotonic()),
         )
-        took = time.monotonic() - began
+        took, driver = time.monotonic() - began, time.process_time() - spent
         seconds = [row.seconds or 0.0 for row in study.rows()]
-    start = marks[0] - began  # Tune, two processes, the first logged step
-    constants = replace(Constants(), start=start, warm=0.0, cache_gb=0.0, dying=0.0)
-    simulated = Simulation(constants, workers, seconds).run()
-    busy = sum(seconds) / (workers * took)
+    return Real(took, marks[0] - began, seconds, driver)
+
+
+def check(place: Place, workers: int) -> str:
+    """A real search, and the simulation of the very same trials."""
+    real = search(place, workers, REPORTS[1])
+    constants = replace(Constants(), start=real.start, warm=0.0, cache_gb=0.0, dying=0.0)
+    simulated = Simulation(constants, workers, real.trials).run()
+    busy = sum(real.trials) / (workers * real.took)
     return (
-        f"| {workers} | {took:.0f} s | {simulated.hours * 3600:.0f} s | {busy:.1%} "
+        f"| {workers} | {real.took:.0f} s | {simulated.hours * 3600:.0f} s | {busy:.1%} "
         f"| {simulated.busy:.1%} |"
     )
+
+
+def measure(place: Place) -> str:
+    """The driver's constants: what a trial costs it, and a report, from two searches.
+
+    Its start-up is in what a trial costs: an upper bound, over so few trials.
+    """
+    few, many = (search(place, CHECKED[0], reports).driver for reports in REPORTS)
+    report = max(0.0, many - few) / (REAL_TRIALS * (REPORTS[1] - REPORTS[0]))
+    trial = few / REAL_TRIALS - REPORTS[0] * report
+    return f"measured: tell_and_ask <= {trial:.3f} s, report {report:.4f} s"
 
 
 def main() -> None:
@@ -287,6 +319,7 @@ def main() -> None:
         )
         for workers in CHECKED:
             print(check(Place(options.out.resolve()), workers), flush=True)
+        print(measure(Place(options.out.resolve())))
 
 
 if __name__ == "__main__":
