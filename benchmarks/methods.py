@@ -32,6 +32,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from methods_jobs import EDGE, SETTLED, Job, jobs_of, methods, teacher
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from evossl.config import load_space
@@ -48,7 +49,7 @@ from evossl.training.model import MultiTaskModel
 from evossl.training.workbench import Workbench, measure_run
 from evossl.trial import TrialSpec, load_trained, run_trial
 from evossl.video.cache import ClipCache
-from evossl.video.index import build_index, load_index
+from evossl.video.index import Index, build_index, load_index
 from evossl.video.synth import synthesise
 from evossl.views.colour import luma
 from evossl.views.settings import ViewSettings
@@ -137,14 +138,25 @@ class Colourless(nn.Module):
         return cast(Tensor, self.encoder(gray_BTCHW.transpose(1, 2)))
 
 
-def hits(job: Job, encoder: Encoder, *, colourless: bool = False) -> dict[str, Any]:
-    """Which labelled videos each protocol gets right, by factor, in the order of the folds."""
+def hits(job: Job, encoder: Encoder, *, colourless: bool) -> dict[str, Any]:
+    """Which labelled videos each protocol gets right, by factor, in the order of the folds.
+
+    Under "colourless" too, shown no colour, where that is asked for.
+    """
     exported = VideoEncoder(encoder, EncoderConfig.of(job.space(), encoder))
     config = exported.config
     index = load_index(job.out / f"labelled-{job.seed}.parquet")
     loader, _ = open_clips(index.videos, config, job.out / "cache", seed=0)
-    judged_on = Colourless(exported, config) if colourless else exported
-    x_ND = mean_over_clips(judged_on, config, loader, range(len(index.videos))).numpy()
+
+    def of(network: nn.Module) -> dict[str, Any]:
+        x_ND = mean_over_clips(network, config, loader, range(len(index.videos))).numpy()
+        return hits_of(x_ND, index)
+
+    return of(exported) | ({"colourless": of(Colourless(exported, config))} if colourless else {})
+
+
+def hits_of(x_ND: NDArray[np.float32], index: Index) -> dict[str, Any]:
+    """As `hits`, of the videos' features."""
     found: dict[str, Any] = {}
     for factor in FACTORS:
         data = labelled(index.labels(factor), [video.group for video in index.videos])
@@ -173,7 +185,7 @@ def grade_untrained(job: Job) -> dict[str, Any]:
     bench = Workbench.open(job.run())
     untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed or 0)
     calibrate(untrained, bench.data.train, bench.settings)
-    return hits(job, untrained) | {"colourless": hits(job, untrained, colourless=True)}
+    return hits(job, untrained, colourless=True)
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -187,12 +199,6 @@ def run_job(job: Job) -> dict[str, Any]:
     settled = SETTLED.get(job.task, EDGE)
     edges = (losses[settled : settled + EDGE], losses[-EDGE:])
     early, late = (mean_losses(part) for part in edges)
-    graded: dict[str, Any] = {"hits": None}
-    if job.seed is not None:
-        encoder = load_trained(spec)
-        graded["hits"] = hits(job, encoder)
-        if job.task in COLOURLESS:
-            graded["hits"] |= {"colourless": hits(job, encoder, colourless=True)}
     return {
         "steps": spec.steps,
         "passes": cost,
@@ -201,7 +207,10 @@ def run_job(job: Job) -> dict[str, Any]:
         "reason": result.reason,
         "rankme": result.indicators.get("rankme"),
         "loss": {term: [early[term], late[term]] for term in late},
-    } | graded
+        "hits": None
+        if job.seed is None
+        else hits(job, load_trained(spec), colourless=job.task in COLOURLESS),
+    }
 
 
 def mean_losses(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -26,7 +26,6 @@ Row = Mapping[str, Any]
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
-FALL = 0.05  # share of its size by which a loss is to fall on real clips
 PROTOCOLS = {"knn": "kNN", "linear": "linear"}
 APPEARANCE, WITHOUT = "appearance", " without colour"
 WORD = re.compile(r"[a-z_]+")

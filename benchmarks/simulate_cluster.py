@@ -32,7 +32,7 @@ from evossl.trial import TrialSpec
 WORKERS = [2**power for power in range(13)]
 CHECKED = (2, 4)
 REAL_TRIALS, REAL_STEPS = 24, 40
-REPORTS = (1, 20)  # logged steps of a trial
+RARELY, OFTEN = 40, 2  # steps between two that are logged; the first is logged too
 HEAD = (
     "| workers | hours | busy | with barriers | driver | start | cache fill | waiting | died | end "
     "| first bottleneck |"
@@ -252,8 +252,8 @@ class Real:
     driver: float
 
 
-def search(place: Place, workers: int, reports: int) -> Real:
-    """A real search of small trials, each of which logs so many steps."""
+def search(place: Place, workers: int, log_every: int) -> Real:
+    """A real search of small trials."""
     place.prepare()
     run = place.run(place.demo_space("simclr", "arrow_of_time"), f"check-{workers}")
     genotype = Genotype(dict.fromkeys(sorted(run.scales), (0.0, 1.0)), {})
@@ -265,7 +265,7 @@ def search(place: Place, workers: int, reports: int) -> Real:
         ray_session(None, dashboard=False) as session,
     ):
         run = replace(run, folder=folder)
-        template = TrialSpec(0, {}, run, REAL_STEPS, log_every=REAL_STEPS // reports)
+        template = TrialSpec(0, {}, run, REAL_STEPS, log_every=log_every)
         began, spent = time.monotonic(), time.process_time()
         run_trials(
             study,
@@ -280,9 +280,8 @@ def search(place: Place, workers: int, reports: int) -> Real:
     return Real(took, marks[0] - began, seconds, driver)
 
 
-def check(place: Place, workers: int) -> str:
+def check(real: Real, workers: int) -> str:
     """A real search, and the simulation of the very same trials."""
-    real = search(place, workers, REPORTS[1])
     constants = replace(Constants(), start=real.start, warm=0.0, cache_gb=0.0, dying=0.0)
     simulated = Simulation(constants, workers, real.trials).run()
     busy = sum(real.trials) / (workers * real.took)
@@ -292,14 +291,14 @@ def check(place: Place, workers: int) -> str:
     )
 
 
-def measure(place: Place) -> str:
+def measure(rarely: Real, often: Real) -> str:
     """The driver's constants: what a trial costs it, and a report, from two searches.
 
     Its start-up is in what a trial costs: an upper bound, over so few trials.
     """
-    few, many = (search(place, CHECKED[0], reports).driver for reports in REPORTS)
-    report = max(0.0, many - few) / (REAL_TRIALS * (REPORTS[1] - REPORTS[0]))
-    trial = few / REAL_TRIALS - REPORTS[0] * report
+    few, many = (REAL_STEPS // log_every + 1 for log_every in (RARELY, OFTEN))
+    report = max(0.0, often.driver - rarely.driver) / (REAL_TRIALS * (many - few))
+    trial = rarely.driver / REAL_TRIALS - few * report
     return f"measured: tell_and_ask <= {trial:.3f} s, report {report:.4f} s"
 
 
@@ -317,9 +316,11 @@ def main() -> None:
         print(
             "\n| workers | real | simulated | busy, real | busy, simulated |\n|---|---|---|---|---|"
         )
-        for workers in CHECKED:
-            print(check(Place(options.out.resolve()), workers), flush=True)
-        print(measure(Place(options.out.resolve())))
+        place = Place(options.out.resolve())
+        often = {workers: search(place, workers, OFTEN) for workers in CHECKED}
+        for workers, real in often.items():
+            print(check(real, workers))
+        print(measure(search(place, CHECKED[0], RARELY), often[CHECKED[0]]))
 
 
 if __name__ == "__main__":

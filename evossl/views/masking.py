@@ -19,6 +19,11 @@ def mask_shape(mask: Mask, input_shape: tuple[int, int, int, int]) -> tuple[int,
     return ceil(frames / BLOCK_FRAMES), height // mask.patch, width // mask.patch
 
 
+def num_blanked(mask: Mask, blocks: int) -> int:
+    """Return how many of a slice's blocks are blanked."""
+    return round(mask.ratio * blocks)
+
+
 def draw_mask(
     mask: Mask, input_shape: tuple[int, int, int, int], batch: int, draws: Draws, draw: int
 ) -> Tensor:
@@ -27,7 +32,7 @@ def draw_mask(
     drawn = 1 if mask.tube else times
     u = draws.uniform(draw, "mask", batch, drawn, high * wide)
     rank = u.argsort(dim=2).argsort(dim=2)
-    blocked = (rank < round(mask.ratio * high * wide)).view(batch, drawn, high, wide)
+    blocked = (rank < num_blanked(mask, high * wide)).view(batch, drawn, high, wide)
     return blocked.expand(batch, times, high, wide)
 
 

@@ -8,6 +8,7 @@ from math import prod
 from evossl.errors import UserError
 from evossl.streams import Stream
 from evossl.views.crop import side
+from evossl.views.masking import mask_shape, num_blanked
 from evossl.views.sampling import least_window, room_for, strides, taken_frames, window_steps
 from evossl.views.settings import ViewSettings
 from evossl.views.sound import columns_per_frame
@@ -109,17 +110,18 @@ def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> 
             f"{SMALLEST_CELL * max(view.cells.rows, view.cells.columns)} or more"
         )
     if view.mask is not None:
-        _check_mask(view.mask, channels_frames_sides[2:], name)
+        _check_mask(view.mask, channels_frames_sides, name)
 
 
-def _check_mask(mask: Mask, sides: tuple[int, ...], name: str) -> None:
+def _check_mask(mask: Mask, shape: tuple[int, int, int, int], name: str) -> None:
+    sides = shape[2:]
     if any(side % mask.patch for side in sides):
         raise UserError(
             f"{name} blanks blocks of {mask.patch} in {' x '.join(map(str, sides))}: choose "
             "clip.size and clip.mel_bands that the block divides"
         )
-    blocks = prod(side // mask.patch for side in sides)
-    blanked = round(mask.ratio * blocks)
+    blocks = prod(mask_shape(mask, shape)[1:])
+    blanked = num_blanked(mask, blocks)
     if not 0 < blanked < blocks:
         raise UserError(
             f"{name} blanks {blanked} of {blocks} blocks: choose a ratio, or a smaller block, that "
