@@ -3,7 +3,8 @@
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
 CVPR 2020). After Wei, Lim, Zisserman, Freeman, Learning and Using the Arrow of Time, CVPR 2018.
 
-On every stream; for sound the log-mel is reversed.
+On every stream; for sound the log-mel is reversed. Frames of RGB and gray are jittered, so that a
+shot that fades does not tell by its light. How a sound dies away is left in: it tells the way.
 
 Should learn: motion.
 """
@@ -26,7 +27,8 @@ class ArrowOfTime(Task):
         self.head = nn.Linear(place.width, 1)
 
     def views(self) -> dict[str, View]:
-        return {"clip": View(self.place.stream, time=Time(reverse=0.5), space=WEAK)}
+        time = Time(reverse=0.5)
+        return {"clip": View(self.place.stream, time, WEAK, jitter_frames=True)}
 
     def loss(self, seen: Seen) -> Tensor:
         clip = seen["clip"]

@@ -55,9 +55,9 @@ class BraVe(Task):
     def views(self) -> dict[str, View]:
         num_frames = self.place.shapes[Stream.RGB].input[1]
         window = self.reach * num_frames if self.synchronised else None
-        narrow = View(self.streams["narrow"], Time(window=window), STRONG, draw=0)
+        narrow = View(self.streams["narrow"], Time(stride=(1,), window=window), STRONG, draw=0)
         when = 0 if self.synchronised else 1
-        time = Time(stride=self.reach)
+        time = Time(stride=(self.reach,))
         broad = View(self.streams["broad"], time, STRONG, draw=1, time_draw=when)
         return {"narrow": narrow, "broad": broad}
 

@@ -59,8 +59,7 @@ class DPC(Task):
     def views(self) -> dict[str, View]:
         stream, blocks = self.place.stream, self.blocks
         time = Time(frames=self.frames * blocks, segments=blocks)
-        jitter = stream in (Stream.RGB, Stream.GRAY)
-        return {"blocks": View(stream, time, STRONG, pieces=blocks, jitter_frames=jitter)}
+        return {"blocks": View(stream, time, STRONG, pieces=blocks, jitter_frames=True)}
 
     def loss(self, seen: Seen) -> Tensor:
         block_BNCHW = self._blocks(seen["blocks"].last_map)

@@ -4,7 +4,9 @@ ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Repres
 CVPR 2020). After Misra, Zitnick, Hebert, Shuffle and Learn: Unsupervised Learning using Temporal
 Order Verification, ECCV 2016.
 
-On every stream; for sound the segments are of its log-mel.
+On every stream; for sound the segments are of its log-mel. As much time as a segment lasts is left
+out between two of them, shuffled or not, so that a jump alone says nothing (its size may); frames
+are jittered for the same reason, and flow is within segments.
 
 Should learn: motion.
 """
@@ -17,14 +19,12 @@ from evossl.task import Place, Seen, Task, each
 from evossl.views.spec import WEAK, Time, View
 
 SEGMENTS = 4
+GAP = 0.5
 FEWEST_SEGMENTS = 3  # two have only their order and its reversal, which does not count as shuffled
 
 
 class OrderBinary(Task):
-    """A linear answer to half-shuffled clips; frames are jittered, lest their joints give it away.
-
-    Flow is not jittered: it is computed from the frames, and a jitter would be a motion.
-    """
+    """A linear answer to clips of which half are shuffled."""
 
     places = each(*Stream)
 
@@ -33,17 +33,16 @@ class OrderBinary(Task):
         self.head = nn.Linear(place.width, 1)
 
     def views(self) -> dict[str, View]:
-        stream = self.place.stream
-        time = Time(segments=self._num_segments(), shuffle=0.5)
-        jitter = stream in (Stream.RGB, Stream.GRAY)
-        return {"clip": View(stream, time=time, space=WEAK, jitter_frames=jitter)}
+        time = Time(segments=self._num_segments(), shuffle=0.5, gap=GAP)
+        return {"clip": View(self.place.stream, time, WEAK, jitter_frames=True)}
 
     def _num_segments(self) -> int:
         """Four, or the number nearest to it that cuts the clip's frames into equal segments."""
         if self.place.stream is Stream.AUDIO:
             return SEGMENTS
         num_frames = self.place.shape.input[1]
-        equal = [n for n in range(FEWEST_SEGMENTS, num_frames + 1) if num_frames % n == 0]
+        most = num_frames // (2 if self.place.stream is Stream.FLOW else 1)
+        equal = [n for n in range(FEWEST_SEGMENTS, most + 1) if num_frames % n == 0]
         return min(equal, key=lambda n: abs(n - SEGMENTS), default=SEGMENTS)
 
     def loss(self, seen: Seen) -> Tensor:

@@ -5,7 +5,7 @@ Prediction, CVPR 2019. After Lee, Huang, Singh, Yang, Unsupervised Representatio
 Sorting Sequences, ICCV 2017.
 
 On every stream; for sound the segments are of its log-mel. Pieces leave a gap of time between them
-and are cropped each at a place of its own; those of RGB and gray have equal brightness.
+and are cropped each at a place of its own; they have equal brightness or loudness.
 
 Should learn: motion.
 """

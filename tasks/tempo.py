@@ -59,8 +59,8 @@ class Tempo(Task):
             room = View(stream, Time(stride=fastest), WEAK)
             return {"clip": View(stream, Time(stride=self.speeds), WEAK, within=room)}
         return {
-            "slow": View(stream, Time(stride=slowest), STRONG, draw=0),
-            "fast": View(stream, Time(stride=fastest), STRONG, draw=1),
+            "slow": View(stream, Time(stride=(slowest,)), STRONG, draw=0),
+            "fast": View(stream, Time(stride=(fastest,)), STRONG, draw=1),
         }
 
     def loss(self, seen: Seen) -> Tensor:

@@ -3,6 +3,7 @@
 Shapes: B clip, L frame of a stretch, T frame of a view, C channel, H height, W width, S sample.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -43,9 +44,28 @@ def moving_bar(num: int = 24, length: int = 32, speed: int = 1) -> ClipBatch:
     )
 
 
-def see(views: Mapping[str, View], clips: ClipBatch, seed: int = 0) -> Seen:
+def gliding_tone(clips: ClipBatch) -> ClipBatch:
+    """The same, with a tone of one loudness that rises by octaves, from 100 Hz to 6.4 kHz."""
+    second_S = torch.arange(clips.waveform_BS.shape[1], dtype=torch.float64) / AUDIO_RATE
+    growth = math.log(64) / float(second_S[-1])
+    tone_S = 0.5 * torch.sin(2 * math.pi * 100 / growth * torch.exp(growth * second_S))
+    return replace(clips, waveform_BS=tone_S.float().expand(len(clips), -1))
+
+
+def pitch(mel_F_T: Tensor) -> Tensor:
+    """Where among the bands a sound's power lies, of log-mels (..., F, T)."""
+    share_F = (4 * mel_F_T.mean(dim=-1)).softmax(dim=-1)
+    return share_F @ torch.arange(share_F.shape[-1], dtype=torch.float32)
+
+
+def see(
+    views: Mapping[str, View],
+    clips: ClipBatch,
+    seed: int = 0,
+    ignores: tuple[str, ...] = SETTINGS.ignores,
+) -> Seen:
     """The views made of the clips, seen by no encoder."""
-    made = make(views.values(), clips, SETTINGS, seed=seed, step=0)
+    made = make(views.values(), clips, replace(SETTINGS, ignores=ignores), seed=seed, step=0)
     shown = {
         name: SeenView(made[view.pixels].pixels, made[view.pixels].applied, None)
         for name, view in views.items()

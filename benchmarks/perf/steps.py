@@ -66,7 +66,7 @@ class Unshared(MultiTaskModel):
         return StepLosses(losses, seen, frozenset(skipped))
 
     def _own_plan(self, term: str) -> ViewPlan:
-        return plan_views({term: self.task(term)})
+        return plan_views({term: self.task(term)}, self.settings)
 
 
 def everything(place: Place) -> Measured:

@@ -68,7 +68,7 @@ class MultiTaskModel(nn.Module):
         shapes = {s: self._shape(s, space.cache.fps) for s in streams}
         built = {t.name: _build_task(tasks[t.task], t, shapes, space, seed) for t in terms}
         self.heads = nn.ModuleDict({_key(name): task for name, task in built.items()})
-        self.plan: ViewPlan = plan_views(built)
+        self.plan: ViewPlan = plan_views(built, self.settings)
         followed = {v.stream for v in self.plan.forwards if v.encoder == "momentum"}
         self.momentum = nn.ModuleDict(
             {stream: make_momentum(self.encoders[stream]) for stream in sorted(followed)}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from evossl.streams import Stream
 from evossl.task import Task
+from evossl.views.sampling import settled
+from evossl.views.settings import ViewSettings
 from evossl.views.spec import View
 
 
@@ -28,9 +30,12 @@ class ViewPlan:
         return frozenset(view.stream for view in views if view.encoder == "student")
 
 
-def plan_views(tasks: Mapping[str, Task]) -> ViewPlan:
-    """Return the plan of the tasks' views, by term."""
-    asked = {term: task.views() for term, task in tasks.items()}
+def plan_views(tasks: Mapping[str, Task], settings: ViewSettings) -> ViewPlan:
+    """Return the plan of the tasks' views, by term, as the space settles them."""
+    asked = {
+        term: {name: settled(view, settings) for name, view in task.views().items()}
+        for term, task in tasks.items()
+    }
     distinct = dict.fromkeys(view for views in asked.values() for view in views.values())
     return ViewPlan(
         asked=asked,

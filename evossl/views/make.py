@@ -94,9 +94,10 @@ class _Workshop:
 
     def _piece(self, view: View, time: TimePlan, space: SpacePlan) -> Tensor:
         if view.stream == Stream.AUDIO:
-            return self._sound(view, time)
-        x = self._images(view, time, space)
-        return x if view.stream == Stream.FLOW else levelled(x)
+            x = self._sound(view, time)
+        else:
+            x = self._images(view, time, space)
+        return x if view.stream == Stream.FLOW else levelled(x)  # of flow, it would be the motion
 
     def _plans(self, view: View) -> tuple[TimePlan, SpacePlan]:
         outer = (None, None) if view.within is None else self._plans(view.within)
@@ -116,7 +117,7 @@ class _Workshop:
             if view.time.hole:  # the first half is the longer one of an odd number
                 halves = gray.tensor_split([(gray.shape[1] + 1) // 2], dim=1)
                 return torch.cat([_flow(half, 1) for half in halves], dim=2)
-            return _flow(gray, view.pieces if segments_come_apart(view) else 1)
+            return _flow(gray, view.time.segments)
         x = self._crop(view, time, space)
         if view.stream == Stream.GRAY:
             x = luma(x)
@@ -196,10 +197,10 @@ def pieces_of(view: View) -> list[View]:
     ]
 
 
-def _flow(gray_BT1HW: Tensor, pieces: int) -> Tensor:
-    """Flow within each piece, normalised, (B, 2, T, H, W)."""
+def _flow(gray_BT1HW: Tensor, segments: int) -> Tensor:
+    """Flow within each segment, normalised, (B, 2, T, H, W)."""
     b, t = gray_BT1HW.shape[:2]
-    flow = clip_flow(gray_BT1HW.reshape(b * pieces, t // pieces, *gray_BT1HW.shape[2:]))
+    flow = clip_flow(gray_BT1HW.reshape(b * segments, t // segments, *gray_BT1HW.shape[2:]))
     return (flow / FLOW_SCALE).view(b, t, *flow.shape[2:]).transpose(1, 2).contiguous()
 
 

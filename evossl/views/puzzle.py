@@ -104,7 +104,9 @@ def _cut_time(time: TimePlan, number: int, steps: tuple[int, int], u_B: Tensor) 
     late_B = (u_B * ((cell - frames) // 2 + 1)).long()
     start_B = time.start_B + (number * cell + late_B) * time.stride_B
     order_BT = torch.arange(frames, device=u_B.device).expand(len(u_B), frames)
-    return replace(time, start_B=start_B, window=frames, frames=frames, order_BT=order_BT)
+    return replace(
+        time, start_B=start_B, window=frames, frames=frames, cell=frames, order_BT=order_BT
+    )
 
 
 def _cut_space(cells: Cells, space: SpacePlan, row: int, column: int, u_B2: Tensor) -> SpacePlan:

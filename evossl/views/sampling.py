@@ -3,7 +3,7 @@
 Shapes: B clip, K stride that may be drawn, N segment, T taken frame.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, factorial
 
 import torch
@@ -25,6 +25,7 @@ class TimePlan:
         start_B: int64, first frame of the window. stride_B: int64, frames per step.
         longest_stride: the largest of the strides drawn from.
         window: steps of the window. frames, offset, hole: what the view takes of it, in steps.
+        cell: steps from one segment's start to the next one's.
         order_BT: int64, output frame j is taken frame order[j] (reversal, then the permutation).
         reversed_B, shuffled_B, shifted_B: bool. permutation_BN: int64.
         valid_B: bool, the stretch is long enough.
@@ -37,6 +38,7 @@ class TimePlan:
     frames: int
     offset: int
     hole: int
+    cell: int
     order_BT: Tensor
     reversed_B: Tensor
     shuffled_B: Tensor
@@ -52,9 +54,25 @@ class TimePlan:
     def frame_index_BT(self, num_frames_B: Tensor) -> Tensor:
         """Return the frames of the stretch to show; a short stretch repeats its last frame."""
         late_BT = 2 * self.order_BT >= self.frames
-        steps_BT = self.offset + self.order_BT + self.hole * late_BT
+        steps_BT = self.offset + self.spread(self.order_BT) + self.hole * late_BT
         index_BT = self.start_B[:, None] + steps_BT * self.stride_B[:, None]
         return torch.minimum(index_BT, num_frames_B[:, None] - 1)
+
+    @property
+    def extent(self) -> int:
+        """Steps from the first that is taken to the last, both counted; but for a hole."""
+        segments = self.permutation_BN.shape[1]
+        return (segments - 1) * self.cell + self.frames // segments
+
+    def spread(self, order_BT: Tensor, parts: int = 1) -> Tensor:
+        """Return the steps at which the frames of an order stand, their segments apart.
+
+        Args:
+            order_BT: of the frames, or of `parts` of each.
+            parts: of a frame, each with a number of its own.
+        """
+        length = self.frames // self.permutation_BN.shape[1] * parts
+        return order_BT // length * (self.cell * parts) + order_BT % length
 
 
 def taken_frames(view: View, settings: ViewSettings) -> int:
@@ -65,15 +83,22 @@ def taken_frames(view: View, settings: ViewSettings) -> int:
 def cell_steps(view: View, cells: Cells, settings: ViewSettings) -> tuple[int, int]:
     """Return the frames of a piece and the steps of its cell, the gap among them."""
     frames = taken_frames(view, settings) // cells.times
-    return frames, ceil(frames / (1 - cells.gap)) if cells.times > 1 else frames
+    return frames, _with_gap(frames, cells.gap) if cells.times > 1 else frames
+
+
+def _with_gap(frames: int, gap: float) -> int:
+    """Steps of which `frames` are shown and a share `gap` is left out."""
+    return ceil(frames / (1 - gap))
 
 
 def least_window(view: View, settings: ViewSettings) -> int:
     """Return the fewest steps that hold what the view takes."""
     time, frames = view.time, taken_frames(view, settings)
     if view.cells is not None:
-        frames = view.cells.times * cell_steps(view, view.cells, settings)[1]
-    return time.offset + frames + time.hole
+        return time.offset + view.cells.times * cell_steps(view, view.cells, settings)[1]
+    length = frames // time.segments
+    apart = (time.segments - 1) * (_with_gap(length, time.gap) - length)
+    return time.offset + frames + apart + time.hole
 
 
 def window_steps(view: View, settings: ViewSettings) -> int:
@@ -82,11 +107,17 @@ def window_steps(view: View, settings: ViewSettings) -> int:
 
 
 def strides(view: View, settings: ViewSettings) -> tuple[int, ...]:
-    """Return the strides a view draws from, ascending."""
+    """Return the strides a view draws from, ascending; several, or one in a tuple, are its own."""
     stride = view.time.stride
     if stride == 1 and view.space.kind == "strong" and "speed" in settings.ignores:
         return STRIDES_OF_ANY_SPEED
     return (stride,) if isinstance(stride, int) else tuple(sorted(set(stride)))
+
+
+def settled(view: View, settings: ViewSettings) -> View:
+    """Return the view with its strides written out: recipes that come to the same are equal."""
+    within = None if view.within is None else settled(view.within, settings)
+    return replace(view, time=replace(view.time, stride=strides(view, settings)), within=within)
 
 
 def room_for(span: int, *, shift: bool) -> int:
@@ -136,6 +167,7 @@ def plan_time(
         frames=frames,
         offset=time.offset,
         hole=time.hole,
+        cell=_with_gap(frames // time.segments, time.gap),
         order_BT=order_BT,
         reversed_B=reversed_B,
         shuffled_B=shuffled_B,

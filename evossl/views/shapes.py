@@ -102,7 +102,8 @@ def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> 
     if view.space.kind == "clean" and view.space.scale is not None:
         raise UserError(f'{name} is clean and has a scale: use Space("weak", scale=...)')
     channels_frames_sides = input_shape(view, settings, fps)
-    if view.stream == Stream.FLOW and channels_frames_sides[1] < 2:
+    segments = 1 if segments_come_apart(view) else view.time.segments
+    if view.stream == Stream.FLOW and channels_frames_sides[1] < 2 * segments:
         raise UserError(f"{name} has one frame a piece: flow needs two; raise clip.frames")
     if view.cells is not None and min(channels_frames_sides[2:]) < SMALLEST_CELL:
         raise UserError(

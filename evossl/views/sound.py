@@ -45,12 +45,13 @@ def log_mel(waveform_BS: Tensor, plan: TimePlan, fps: float, mel_bands: int) -> 
         mel_bands: F.
     """
     per_frame = columns_per_frame(fps)
-    columns = plan.frames * per_frame
+    columns = plan.extent * per_frame
     power_BJF = _mel_power(waveform_BS, plan, fps, mel_bands, columns * plan.longest_stride)
     power_BTF = _mean_of_groups(power_BJF, plan.stride_B, columns, plan.longest_stride)
     mel_BTF = (torch.log(power_BTF + FLOOR) - LOG_MEL_MEAN) / LOG_MEL_SD
-    order_BT = playing_order(columns, plan.reversed_B, plan.permutation_BN)
-    mel_BTF = mel_BTF.gather(1, order_BT[:, :, None].expand_as(mel_BTF))
+    order_BT = playing_order(plan.frames * per_frame, plan.reversed_B, plan.permutation_BN)
+    order_BT = plan.spread(order_BT, per_frame)
+    mel_BTF = mel_BTF.gather(1, order_BT[:, :, None].expand(-1, -1, mel_bands))
     return mel_BTF.transpose(1, 2)[:, None, None].contiguous()
 
 
@@ -63,7 +64,7 @@ def _mel_power(
     hop = samples_per_frame / columns_per_frame(fps)
     first_frame_B = plan.start_B + plan.offset * plan.stride_B
     begin_B = first_frame_B * samples_per_frame
-    end_B = (first_frame_B + plan.frames * plan.stride_B) * samples_per_frame
+    end_B = (first_frame_B + plan.extent * plan.stride_B) * samples_per_frame
     middle_J = (torch.arange(columns, device=device) + 0.5) * hop
     middle_BJ = (begin_B[:, None] + middle_J).round().long()
     index_BJK = middle_BJ[:, :, None] + torch.arange(-WINDOW // 2, WINDOW // 2, device=device)

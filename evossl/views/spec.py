@@ -30,19 +30,21 @@ class Time:
     is that of the seconds from the first frame taken to the end of the last one's step.
 
     Strong views follow the space's `ignores`: without `time` in it, those of different draws share
-    time draw 0; with `speed`, those of stride 1 have stride 1 or 2.
+    time draw 0; with `speed`, those of stride 1 have stride 1 or 2, but not those of stride (1,).
 
     Attributes:
         frames: frames taken; None is the space's `clip.frames`.
         stride: frames of the cache per step; several are drawn from uniformly, and a sample whose
             stretch is too short for its draw takes the largest that fits (`Applied.stride_B`).
         offset: steps after the window's start (prediction: `offset=past`).
-        window: steps that the window spans; None is the fewest: offset + frames + hole.
+        window: steps that the window spans; None is the fewest that hold it all.
         reverse: probability of playing backwards (`Applied.reversed_B`), before any shuffle.
         segments: the taken frames are cut into this many equal segments, which `shuffle` permutes.
         shuffle: probability of a permutation that is not the identity, uniform among those
             (`Applied.shuffled_B`, `Applied.permutation_BN`). The reversed order is left out, so
             that "shuffled" does not mean "backwards".
+        gap: share of a segment's time that is left out before the next one, shuffled or not: joints
+            look alike, whether what comes next is next.
         hole: steps left out in the middle, after half of the frames (interpolation). Not of sound.
         shift: probability of a window elsewhere in the stretch: at least half a window away from
             the time draw's (`Applied.shifted_B`). A sample whose stretch has no such place for some
@@ -56,6 +58,7 @@ class Time:
     reverse: float = 0.0
     segments: int = 1
     shuffle: float = 0.0
+    gap: float = 0.0
     shift: float = 0.0
     hole: int = 0
 
@@ -107,8 +110,8 @@ class Cells:
 
     What tells the order without a look at the content is closed (Noroozi, Favaro, Unsupervised
     Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016): a piece shows a part
-    of its cell at a place of its own, so that edges do not meet; it is jittered by itself; and in
-    RGB and gray each of its channels has mean 0 and spread 1, so that no shade says where it was.
+    of its cell at a place of its own, so that edges do not meet; it is jittered by itself; and but
+    for flow each of its channels has mean 0 and spread 1: no shade or loudness says where it was.
 
     Attributes:
         times, rows, columns: of the grid; cells are counted by time, then row, then column. A piece
@@ -159,7 +162,7 @@ class View:
         within: an outer view; the crop and the window lie inside its own.
         mask: blocks that are blanked.
         jitter_frames: colour jitter and a 1-pixel shift drawn for each frame, whatever `ignores`
-            says: closes shortcuts of order tasks. Flow and sound have none.
+            says: closes shortcuts of order tasks. Sound has none, nor flow, where it were motion.
         channels: what RGB's three show: their own; luma, three times; or one of them, drawn for
             each sample or cell, three times, so that neither colours nor what a lens does to them
             give an order away (Lee et al., ICCV 2017). Other streams are what they are.

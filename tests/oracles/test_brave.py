@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import made_by_hand as hand
 import made_by_views as real
@@ -9,6 +10,7 @@ from edges import EDGES
 from naive import rows
 from torch import Tensor
 
+from evossl.config import Ignore
 from evossl.streams import Stream
 from evossl.task import Seen, Term
 from evossl.views.spec import View
@@ -90,12 +92,24 @@ def test_the_broad_view_lasts_longer_and_begins_with_the_narrow_one_only_if_aske
 
 
 @each_place
+def test_views_are_synchronised_and_of_their_own_speeds_whatever_the_space_ignores(
+    streams: tuple[Stream, ...],
+) -> None:
+    case = built(streams, synchronised=True, reach=2)
+    seen = real.see(case.views, real.moving_bar(num=40), ignores=get_args(Ignore))
+    narrow, broad = seen["narrow"].applied, seen["broad"].applied
+    assert torch.equal(narrow.start_B, broad.start_B)
+    assert set(narrow.stride_B.tolist()) == {1}
+    assert set(broad.stride_B.tolist()) == {2}
+
+
+@each_place
 def test_the_narrow_view_is_rgb_and_the_broad_one_of_the_place(streams: tuple[Stream, ...]) -> None:
     views: dict[str, View] = dict(built(streams).views)
     assert list(views) == ["narrow", "broad"]
     assert views["narrow"].stream is Stream.RGB
     assert views["broad"].stream is streams[-1]
-    assert views["broad"].time.stride == 3
+    assert views["broad"].time.stride == (3,)
 
 
 def test_a_broad_view_that_is_shorter_is_refused() -> None:

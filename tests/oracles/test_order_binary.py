@@ -31,7 +31,8 @@ def test_yes_means_that_the_pixels_are_out_of_order_and_no_that_they_run_forward
     """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
     case = real.built("order_binary", stream)
     real.answer_is_first_feature(case.task.head)
-    clips = real.moving_bar(length=hand.FRAMES, speed=8)
+    length = hand.FRAMES * 7 // 4  # as much as a segment is left out between two of the four
+    clips = real.moving_bar(length=length, speed=8)
     seen = real.see(case.views, clips)
     steps_BT = real.clock_BT(seen["clip"], stream).diff(dim=1)
     forwards_B, backwards_B = (steps_BT > 0).all(dim=1), (steps_BT < 0).all(dim=1)
@@ -59,4 +60,3 @@ def test_equal_frames_are_jittered_apart_but_flow_is_not(stream: Stream, jitters
     still = real.see(case.views, real.moving_bar(num=4, speed=0))["clip"].pixels
     is_equal = torch.allclose(still, still[:, :, :1].expand_as(still), atol=1e-3)
     assert is_equal != jitters
-    assert case.views["clip"].jitter_frames == jitters

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import get_args
 
 import made_by_hand as hand
 import made_by_views as real
@@ -10,6 +11,7 @@ import pytest
 import torch
 from edges import EDGES, ONE_VIEW
 
+from evossl.config import Ignore
 from evossl.streams import Stream
 from evossl.task import Term
 from evossl.views.make import make
@@ -45,8 +47,14 @@ def test_the_loss_of_consistency_is_nt_xent_of_a_slow_and_a_fast_clip(
     slow, fast = (tempo.task.head(seen[name].embedding_BD) for name in ("slow", "fast"))
     expected = naive.nt_xent(slow, fast, 0.1)
     assert math.isclose(tempo.task.loss(seen).item(), expected, rel_tol=1e-5)
-    assert tempo.views["slow"].time.stride == 1
-    assert tempo.views["fast"].time.stride == 3
+
+
+@streams
+def test_consistency_is_between_two_tempos_whatever_the_space_ignores(stream: Stream) -> None:
+    views = case("consistency", stream).views
+    seen = real.see(views, real.moving_bar(num=40), ignores=get_args(Ignore))
+    assert set(seen["slow"].applied.stride_B.tolist()) == {1}
+    assert set(seen["fast"].applied.stride_B.tolist()) == {3}
 
 
 @streams

@@ -1,10 +1,11 @@
-"""Pretext labels cannot be read off light, contrast or edges: a linear reader is at chance.
+"""A linear reader of light, loudness, contrast, lenses or joints gets no pretext label.
 
 Each reader is also shown to read the label where the shortcut is left open, so that it can fail.
 
 Shapes: B clip, N piece, C channel, T frame, H height, W width.
 """
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -16,15 +17,17 @@ from shortcuts import most_by_chance, reads
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from evossl.streams import ClipBatch, Stream
+from evossl.streams import AUDIO_RATE, ClipBatch, Stream
 from evossl.task import SeenView, Term
 from evossl.views import make as module
 from evossl.views.spec import Time, View
 
 NUM, LENGTH, SIDE, GRAIN = 300, 24, 32, 4
+FRINGE = 1  # pixels at the border
 IMAGES = [Stream.RGB, Stream.GRAY]
 PUZZLES = [("jigsaw", "cells", Stream.RGB), ("cubic_puzzles", "space", Stream.RGB)]
 PUZZLES += [("cubic_puzzles", "time", Stream.GRAY), ("order_multiclass", "pieces", Stream.RGB)]
+PUZZLES += [("order_multiclass", "pieces", Stream.AUDIO)]
 
 
 @cache
@@ -45,11 +48,74 @@ def textures() -> ClipBatch:
     )
 
 
+def still() -> ClipBatch:
+    """Their first frame."""
+    clips = textures()
+    frames = clips.frames_BLHWC[:, :1].expand_as(clips.frames_BLHWC)
+    return replace(clips, frames_BLHWC=frames.contiguous())
+
+
+@cache
+def drifting() -> ClipBatch:
+    """Grains of noise that drift by 1 or 2 pixels a frame, each clip its own way, and a melody."""
+    generator = Generator().manual_seed(1)
+    coarse = torch.rand(NUM, 1, SIDE // GRAIN, SIDE // GRAIN, generator=generator)
+    grains = F.interpolate(coarse, scale_factor=GRAIN, mode="bilinear")[:, 0]
+    pace = torch.randint(1, 3, (NUM, 2), generator=generator)
+    way = torch.randint(0, 2, (NUM, 2), generator=generator) * 2 - 1
+    frames = torch.stack(
+        [
+            torch.stack([x.roll((step * t).tolist(), dims=(0, 1)) for t in range(LENGTH)])
+            for x, step in zip(grains, pace * way, strict=True)
+        ]
+    )
+    clips = replace(
+        real.moving_bar(num=NUM, length=LENGTH, speed=0),
+        frames_BLHWC=(frames * 255).byte()[..., None].expand(-1, -1, -1, -1, 3).contiguous(),
+        size_B2=torch.full((NUM, 2), SIDE),
+    )
+    return replace(clips, waveform_BS=melody(clips.waveform_BS.shape[1], generator))
+
+
+def melody(length: int, generator: Generator) -> Tensor:
+    """Notes of 1.5 frames over four octaves, in some noise: (NUM, length)."""
+    note = round(1.5 / real.FPS * AUDIO_RATE)
+    octave = 4 * torch.rand(NUM, length // note + 2, generator=generator)
+    begun = torch.randint(note, (NUM, 1), generator=generator)
+    hertz = 400 * 2 ** octave.gather(1, (torch.arange(length) + begun) // note)
+    tone = 0.3 * torch.sin(2 * math.pi * (hertz.double() / AUDIO_RATE).cumsum(dim=1)).float()
+    return tone + 0.05 * torch.randn(NUM, length, generator=generator)
+
+
+def fringed() -> ClipBatch:
+    """Still grains through a lens that magnifies red more than blue."""
+    frames = textures().frames_BLHWC[:, 0].permute(0, 3, 1, 2).float()
+    middle = (SIDE - 2 * FRINGE, SIDE - 2 * FRINGE)
+    green = frames[:, 1:2]
+    red = F.interpolate(green[..., FRINGE:-FRINGE, FRINGE:-FRINGE], (SIDE, SIDE), mode="bilinear")
+    blue = F.pad(F.interpolate(green, middle, mode="bilinear"), [FRINGE] * 4, mode="replicate")
+    image = torch.cat([red, green, blue], dim=1).permute(0, 2, 3, 1)
+    return replace(
+        textures(),
+        frames_BLHWC=image[:, None].expand(-1, LENGTH, -1, -1, -1).byte().contiguous(),
+    )
+
+
+def changes(x: Tensor, stream: Stream) -> Tensor:
+    """How much each step differs from the one before; of flow, how large each is: (B, K)."""
+    if stream is Stream.AUDIO:
+        return x.diff(dim=-1).abs().mean(dim=(1, 2, 3))
+    if stream is Stream.FLOW:
+        return x.abs().mean(dim=(1, 3, 4))
+    return x.diff(dim=2).abs().mean(dim=(1, 3, 4))
+
+
 def moments(x_BNCTHW: Tensor) -> Tensor:
     """Of each piece: mean, spread, and mean steps along time, rows and columns of each channel."""
     rest = (3, 4, 5)
     steps = [x_BNCTHW.diff(dim=axis).abs().mean(dim=rest) for axis in rest]
-    return torch.stack([x_BNCTHW.mean(dim=rest), x_BNCTHW.std(dim=rest), *steps]).movedim(0, -1)
+    of_all = torch.stack([x_BNCTHW.mean(dim=rest), x_BNCTHW.std(dim=rest), *steps])
+    return of_all.nan_to_num().movedim(0, -1)  # sound has one row
 
 
 def shown(view: View, clips: ClipBatch) -> SeenView:
@@ -74,9 +140,30 @@ def test_light_and_contrast_do_not_tell_where_a_piece_was(
     assert told > 1.5 * chance if is_open else told < chance
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_lens_does_not_tell_where_a_piece_was(is_open: bool) -> None:
+    """Red lies further out than blue, the more the further from the centre."""
+    view = real.built("jigsaw", Stream.RGB).views["cells"]
+    made = shown(replace(view, channels="own") if is_open else view, fringed())
+    red, green, blue = made.pixels.unbind(dim=2)
+    apart_BN = torch.stack(
+        [
+            ((red - blue)[..., 1:-1, 1:-1] * slope).mean(dim=(2, 3, 4))
+            for slope in (
+                green[..., 1:-1, 2:] - green[..., 1:-1, :-2],
+                green[..., 2:, 1:-1] - green[..., :-2, 1:-1],
+            )
+        ],
+        dim=-1,
+    )
+    told = reads(apart_BN.flatten(0, 1), made.applied.permutation_BN.flatten())
+    chance = most_by_chance(1 / view.num_pieces, apart_BN.shape[0] * view.num_pieces // 2)
+    assert told > 2 * chance if is_open else told < chance
+
+
 @pytest.mark.parametrize("task", ["jigsaw", "cubic_puzzles", "order_multiclass"])
 def test_puzzles_of_rgb_show_one_channel_and_leave_gaps(task: str) -> None:
-    """What one channel and a gap close is tested on views."""
+    """What one channel and a gap close is tested here and on views."""
     for view in real.built(task, Stream.RGB).views.values():
         assert view.channels == "one"
         assert view.cells.gap >= 0.2
@@ -93,11 +180,53 @@ def test_joints_of_light_do_not_tell_that_a_clip_is_shuffled(stream: Stream, is_
     assert told > 0.95 if is_open else told < chance
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("stream", list(Stream))
+def test_a_jump_does_not_tell_that_a_clip_is_shuffled(stream: Stream, is_open: bool) -> None:
+    view = real.built("order_binary", stream).views["clip"]
+    if is_open:
+        view = replace(view, time=replace(view.time, gap=0.0), jitter_frames=False)
+    made = shown(view, drifting())
+    told = reads(changes(made.pixels, stream), made.applied.shuffled_B)
+    chance = most_by_chance(1 / 2, NUM // 2)
+    assert told > chance + 0.1 if is_open and stream is not Stream.FLOW else told < chance
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("stream", IMAGES)
+def test_light_does_not_tell_the_arrow_of_time(stream: Stream, is_open: bool) -> None:
+    view = real.built("arrow_of_time", stream).views["clip"]
+    made = shown(replace(view, jitter_frames=not is_open), textures())
+    told = reads(made.pixels.mean(dim=(1, 3, 4)), made.applied.reversed_B)
+    assert told > 0.95 if is_open else told < most_by_chance(1 / 2, NUM // 2)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("stream", IMAGES)
+def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) -> None:
+    """Short ones are dark, as if of another camera, and have no room for a long stride."""
+    view = hand.build(Term("tempo", (stream,), variant="speed")).views["clip"]
+    clips = still()
+    is_short_B = torch.arange(NUM) % 2 == 0
+    dark = (clips.frames_BLHWC * 0.5).byte()
+    clips = replace(
+        clips,
+        frames_BLHWC=torch.where(is_short_B[:, None, None, None, None], dark, clips.frames_BLHWC),
+        num_frames_B=torch.where(is_short_B, hand.FRAMES, LENGTH),
+    )
+    if is_open:
+        view = replace(view, within=None)
+    made = module.make([view], clips, real.SETTINGS, seed=0, step=0)[view.pixels]
+    stride_B = made.applied.stride_B[made.valid_B] - 1
+    told = reads(moments(made.pixels[made.valid_B][:, None]), stride_B)
+    chance = most_by_chance(1 / 3, len(stride_B) // 2)
+    assert told > chance + 0.1 if is_open else told < chance
+
+
 @pytest.mark.parametrize("stream", IMAGES)
 def test_a_still_clip_does_not_tell_its_tempo(stream: Stream) -> None:
+    """Nothing to open: what has no motion looks the same at any stride."""
     view = hand.build(Term("tempo", (stream,), variant="speed")).views["clip"]
-    clips = textures()
-    still = clips.frames_BLHWC[:, :1].expand_as(clips.frames_BLHWC).contiguous()
-    made = shown(view, replace(clips, frames_BLHWC=still))
+    made = shown(view, still())
     told = reads(moments(made.pixels[:, None]), made.applied.stride_B - 1)
     assert told < most_by_chance(1 / 3, NUM // 2)

@@ -39,11 +39,15 @@ def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
     applied, rows = made.applied, []
     for b in range(len(applied.start_B)):
         stride = int(applied.stride_B[b])
-        steps = [time.offset + i + (time.hole if 2 * i >= frames else 0) for i in range(frames)]
+        part = frames // time.segments
+        left_out = round(part * time.gap / (1 - time.gap))
+        steps = [
+            time.offset + i + i // part * left_out + (time.hole if 2 * i >= frames else 0)
+            for i in range(frames)
+        ]
         taken = [int(applied.start_B[b]) + step * stride for step in steps]
         if applied.reversed_B[b]:
             taken.reverse()
-        part = frames // time.segments
         order = applied.permutation_BN[b].tolist()
         rows.append([f for segment in order for f in taken[segment * part : (segment + 1) * part]])
     return rows
@@ -60,6 +64,8 @@ def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
         Time(frames=6, hole=2, reverse=0.5),
         Time(reverse=0.5),
         Time(segments=4, shuffle=0.5),
+        Time(segments=4, shuffle=0.5, gap=0.5),
+        Time(reverse=0.5, segments=2, shuffle=0.7, gap=0.2, stride=2),
         Time(reverse=0.5, segments=2, shuffle=0.7, stride=2),
         Time(shift=0.5),
         Time(reverse=0.5, segments=4, shuffle=0.5, shift=0.5, stride=(1, 2)),

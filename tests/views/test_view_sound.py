@@ -65,11 +65,17 @@ def test_a_view_hears_the_seconds_of_its_frames_and_no_other(noisy, settings) ->
     )
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        Time(stride=(1, 2), reverse=0.5, segments=4, shuffle=0.5, shift=0.3),
+        Time(stride=(1, 2), reverse=0.5, segments=4, shuffle=0.5, gap=0.5),
+    ],
+)
 @pytest.mark.parametrize("fps", [10.0, 12.0, 25.0])
-def test_sound_is_in_step_with_the_frames_of_equal_draws(timed, settings, fps) -> None:
+def test_sound_is_in_step_with_the_frames_of_equal_draws(timed, settings, fps, time) -> None:
     """The amplitude of the sound of frame t is 1.25 ** t: read t back from the columns."""
     clips, settings = timed(batch=16, fps=fps), settings(size=2)
-    time = Time(stride=(1, 2), reverse=0.5, segments=4, shuffle=0.5, shift=0.3)
     picture, heard = (View(stream, time=time, space=WEAK) for stream in (Stream.RGB, Stream.AUDIO))
     made = make([picture, heard], clips, settings, seed=0, step=0)
     value = made[picture.pixels].pixels.mean(dim=(1, 3, 4)) * 0.225 + 0.45
