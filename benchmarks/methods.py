@@ -6,8 +6,8 @@
     python benchmarks/methods_table.py DIR/tests.xml > docs/methods.md
 
 `learn`: each space of `search_spaces/methods/` on the demo's encoder, RGB alone, its own `ignores`
-but `flip` (motions tell left from right), its tasks' default options; 3 seeds of videos and of
-weights. Equal compute is equal encoder passes: a forward counts 1 and its backward 2, in shares of
+but `flip` and `noise` (motions tell left from right, and are of few pixels), its tasks' default
+options; 3 seeds of videos and of weights. Equal compute is equal encoder passes: a forward counts 1 and its backward 2, in shares of
 the pixels of a whole clip; SimCLR takes 600 steps. Before and after training the same encoder
 is graded on labelled videos that it has not seen.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.

@@ -112,9 +112,9 @@ def methods() -> list[str]:
 
 
 def ignores_of(method: str) -> tuple[str, ...]:
-    """What the method's space ignores, but for the mirror: motions tell left from right."""
+    """What the method's space ignores, but for mirror (motions tell left from right) and blur."""
     ignored = load_space(f"methods/{method}").ignores
-    return tuple(word for word in ignored if word != "flip")
+    return tuple(word for word in ignored if word not in ("flip", "noise"))
 
 
 def jobs_of(part: str, out: Path, seeds: int) -> Iterator[Job]:

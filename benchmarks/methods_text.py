@@ -28,8 +28,8 @@ LEARNING = f"""
 Equal encoder passes: a forward counts 1 and its backward 2, in shares of a whole clip's pixels;
 each method has as many as 600 steps of SimCLR at batch 32. AdamW at {RATE} and a moving average of
 {EMA} for all but those below, default options but BraVe's reach (2), the `ignores` of the method's
-own space without `flip`. Balanced accuracy before → after, mean over seeds (of videos, weights and
-views), and the 95 % interval of the difference, resampling seeds and, in each, videos. In bold:
+own space without `flip` and `noise`. Balanced accuracy before → after, mean over seeds (of videos,
+weights and views), and the 95 % interval of the difference, resampling seeds and, in each, videos. In bold:
 clear of zero. Chance is 0.125. `seconds`: of the training, one core of a shared machine.
 """
 INVESTIGATED = f"""

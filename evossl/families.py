@@ -2,15 +2,48 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from evossl.encoders.bootstrap import Bootstrap
+from evossl.encoders.heads import mlp
 from evossl.encoders.momentum_contrast import MomentumContrast
 from evossl.encoders.self_distillation import SelfDistillation
 from evossl.encoders.swapped_prediction import SwappedPrediction
+from evossl.losses.contrastive import nt_xent_of_views
 from evossl.task import Place, Seen, Task
 from evossl.views.recipes import seen_slowly
 from evossl.views.spec import View
+
+PROJECTED = 128  # of SimCLR's family
+
+
+class Contrasted(Task):
+    """SimCLR's family: each view finds each other one of its clip among all those of a batch.
+
+    Args:
+        place: one stream.
+        clips: the views.
+        hidden: layers between the embedding and the projection.
+        temperature: of the cosines.
+    """
+
+    def __init__(
+        self, place: Place, clips: Mapping[str, View], hidden: int, temperature: float
+    ) -> None:
+        super().__init__(place)
+        self.clips = dict(clips)
+        self.temperature = temperature
+        self.project = mlp([place.width] * (1 + hidden) + [PROJECTED])
+
+    def views(self) -> dict[str, View]:
+        """All of them, to the student."""
+        return self.clips
+
+    def loss(self, seen: Seen) -> Tensor:
+        """Over all ordered pairs of views."""
+        projected = [self.project(x_BD) for x_BD in seen.embeddings(*self.clips)]
+        return nt_xent_of_views(torch.stack(projected), self.temperature)
 
 
 class Bootstrapped(Task):

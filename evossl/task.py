@@ -129,6 +129,12 @@ class SeenView:
         return self.features.embedding_BD
 
     @property
+    def mask_BTHW(self) -> Tensor:
+        """What is blanked, in blocks, of a view with a mask."""
+        assert self.applied.mask_BTHW is not None, "this view has no mask"
+        return self.applied.mask_BTHW
+
+    @property
     def maps(self) -> Mapping[str, Tensor]:
         """The stages' feature maps."""
         assert self.features is not None, "a view with encoder=None has pixels only"

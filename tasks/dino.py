@@ -15,7 +15,7 @@ from evossl.task import Place, each
 from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops, seen_slowly
 
 
-class Dino(SelfDistilled):
+class DINO(SelfDistilled):
     """The student sees two whole views and small crops, the teacher the whole views.
 
     Args:

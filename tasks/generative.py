@@ -47,6 +47,5 @@ class Generative(Task):
 
     def loss(self, seen: Seen) -> Tensor:
         masked = seen["masked"]
-        assert masked.applied.mask_BTHW is not None, "a masked view has a mask"
         decoded = self.decoder(masked.last_map)
-        return masked_pixels(decoded, seen["whole"].pixels, masked.applied.mask_BTHW)
+        return masked_pixels(decoded, seen["whole"].pixels, masked.mask_BTHW)

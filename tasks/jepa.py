@@ -46,7 +46,6 @@ class JEPA(Task):
 
     def loss(self, seen: Seen) -> Tensor:
         masked, target = seen["masked"], seen["whole"].last_map
-        assert masked.applied.mask_BTHW is not None, "a masked view has a mask"
-        share_BTHW = hidden_share(masked.applied.mask_BTHW, self.size)
+        share_BTHW = hidden_share(masked.mask_BTHW, self.size)
         predicted = self.predict(masked.last_map, share_BTHW)
         return masked_features(predicted, target, share_BTHW)

@@ -9,21 +9,14 @@ On every stream.
 Should learn: motion.
 """
 
-import torch
-from torch import Tensor
-
-from evossl.encoders.heads import mlp
-from evossl.losses.contrastive import nt_xent_of_views
+from evossl.families import Contrasted
 from evossl.options import Positive
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.task import Place, each
 from evossl.views.recipes import Rho, clips_of_a_video
-from evossl.views.spec import View
-
-PROJECTED = 128
 
 
-class RhoSimCLR(Task):
+class RhoSimCLR(Contrasted):
     """NT-Xent averaged over all ordered pairs of a video's clips.
 
     Args:
@@ -35,14 +28,4 @@ class RhoSimCLR(Task):
     places = each(*Stream)
 
     def __init__(self, place: Place, rho: Rho = 2, temperature: Positive = 0.1) -> None:
-        super().__init__(place)
-        self.clips = clips_of_a_video(place.stream, rho)
-        self.temperature = temperature
-        self.project = mlp([place.width, place.width, place.width, PROJECTED])
-
-    def views(self) -> dict[str, View]:
-        return self.clips
-
-    def loss(self, seen: Seen) -> Tensor:
-        projected = [self.project(x_BD) for x_BD in seen.embeddings(*self.clips)]
-        return nt_xent_of_views(torch.stack(projected), self.temperature)
+        super().__init__(place, clips_of_a_video(place.stream, rho), 2, temperature)

@@ -16,7 +16,7 @@ from evossl.task import Place, each
 from evossl.views.recipes import Rho, clips_of_a_video
 
 
-class RhoSwaV(SwappedClusters):
+class RhoSwAV(SwappedClusters):
     """Each clip predicts the clusters of each other one of its video.
 
     Args:

@@ -9,20 +9,14 @@ On every stream.
 Should learn: motion.
 """
 
-from torch import Tensor
-
-from evossl.encoders.heads import mlp
-from evossl.losses.contrastive import nt_xent
+from evossl.families import Contrasted
 from evossl.options import Positive
 from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.task import Place, each
 from evossl.views.recipes import clips_of_a_video
-from evossl.views.spec import View
-
-PROJECTED = 128
 
 
-class SimCLR(Task):
+class SimCLR(Contrasted):
     """NT-Xent over the 2B projections of two draws.
 
     Args:
@@ -33,13 +27,4 @@ class SimCLR(Task):
     places = each(*Stream)
 
     def __init__(self, place: Place, temperature: Positive = 0.1) -> None:
-        super().__init__(place)
-        self.temperature = temperature
-        self.project = mlp([place.width, place.width, PROJECTED])
-
-    def views(self) -> dict[str, View]:
-        return clips_of_a_video(self.place.stream, rho=2)
-
-    def loss(self, seen: Seen) -> Tensor:
-        x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
-        return nt_xent(x_BD, y_BD, self.temperature)
+        super().__init__(place, clips_of_a_video(place.stream, rho=2), 1, temperature)

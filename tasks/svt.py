@@ -13,7 +13,6 @@ Should learn: motion.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from evossl.families import SelfDistilled
 from evossl.options import Classes, Positive, Share
@@ -54,10 +53,15 @@ class SVT(SelfDistilled):
         warmup: Share = 0.1,
     ) -> None:
         _check(matchings, local)
-        asking, asked = ({matching[i] for matching in matchings} for i in (0, -1))
+        asking, asked = ({matching.split("->")[i] for matching in matchings} for i in (0, 1))
         student = {f"student {n}": v for n, v in _views(place, asking, local).items()}
         teacher = seen_slowly(_views(place, asked, local), prefix="momentum")
-        matched_GV = _matched(matchings, local)
+        matched_GV = torch.tensor(
+            [
+                [f"{v[0]}->{g[0]}" in matchings and v != g for v in _parts(asking, local)]
+                for g in _parts(asked, local)
+            ]
+        )
         super().__init__(place, student, teacher, clusters, temperature, warmup, matched_GV)
 
 
@@ -79,13 +83,7 @@ def _views(place: Place, kinds: set[str], local: int) -> dict[str, View]:
     return views
 
 
-def _matched(matchings: Sequence[str], local: int) -> Tensor:
-    """Return matched_GV, of those views alone that are matched with any."""
-    kinds = [*"gg", *"l" * local]
-    matched = torch.tensor(
-        [
-            [f"{asks}->{asked}" in matchings and v != g for v, asks in enumerate(kinds)]
-            for g, asked in enumerate(kinds)
-        ]
-    )
-    return matched[matched.any(dim=1)][:, matched.any(dim=0)]
+def _parts(kinds: set[str], local: int) -> list[tuple[str, int]]:
+    """Return kind and number of each of these views, as they come out of the encoder."""
+    counts = {"g": 2, "l": local}
+    return [(kind, i) for kind, count in counts.items() if kind in kinds for i in range(count)]

@@ -15,7 +15,7 @@ from evossl.task import Place, each
 from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops
 
 
-class SwaV(SwappedClusters):
+class SwAV(SwappedClusters):
     """Two whole views, whose clusters all other views predict, and small crops, which only predict.
 
     Args:
