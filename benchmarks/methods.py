@@ -7,9 +7,9 @@
 
 `learn`: each space of `search_spaces/methods/` on the demo's encoder, RGB alone, its own `ignores`
 but `flip` and `noise` (motions tell left from right, and are of few pixels), its tasks' default
-options; 3 seeds of videos and of weights. Equal compute is equal encoder passes: a forward counts 1 and its backward 2, in shares of
-the pixels of a whole clip; SimCLR takes 600 steps. Before and after training the same encoder
-is graded on labelled videos that it has not seen.
+options; 3 seeds of videos and of weights. Equal compute is equal encoder passes: a forward counts 1
+and its backward 2, in shares of the pixels of a whole clip; SimCLR takes 600 steps. Before and
+after training the same encoder is graded on labelled videos that it has not seen.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.
 `real`: each method on every place it names, 100 steps on real clips, or 400.
 

@@ -139,12 +139,16 @@ def rows_of(part: str) -> Iterator[tuple[str, str, Mapping[str, Any], int | None
             yield f"{row}", "svt", {"matchings": list(matchings)}, STEPS
 
 
+def places_of(method: str) -> list[str]:
+    """The places it names, as a space has them."""
+    sites = load_catalogue()[method].places
+    return [("->" if site.directed else "+").join(site.streams) for site in sites]
+
+
 def real_jobs(out: Path) -> Iterator[Job]:
     """Each method on each of its places."""
-    catalogue = load_catalogue()
     for method in methods():
-        for site in catalogue[method].places:
-            place = ("->" if site.directed else "+").join(site.streams)
+        for place in places_of(method):
             name, options = f"{method} {place}", OPTIONS.get(method, {})
             ignored = ignores_of(method)
             steps = LONGER if method in LATE else REAL_STEPS
