@@ -15,7 +15,7 @@ NOBODY = -1  # video of a row that is not filled
 
 
 class Queue(nn.Module):
-    """The newest rows: first in, first out.
+    """The newest rows: first in, first out; of a batch that it holds in part, the last ones.
 
     He, Fan, Wu, Xie, Girshick, Momentum Contrast for Unsupervised Visual Representation Learning,
     CVPR 2020, section 3.2.

@@ -174,6 +174,13 @@ def test_the_order_of_the_clips_in_a_batch_does_not_matter(case: Case) -> None:
     seen, loss = graded(case)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     torch.testing.assert_close(case.task.loss(hand.permuted(seen, order)), loss)
+    remembered = []
+    for batch in (seen, hand.permuted(seen, order)):
+        task = hand.build(case.term).task
+        with torch.no_grad():
+            task.after_step(batch)
+        remembered.append(task.loss(hand.show(case.views, seed=1)))
+    torch.testing.assert_close(*remembered)
 
 
 def test_hooks_run_before_and_after_a_step(case: Case) -> None:

@@ -40,6 +40,14 @@ def test_yes_means_that_the_pixels_run_backwards(stream: Stream) -> None:
     assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
 
 
+def test_flow_that_runs_backwards_points_the_other_way() -> None:
+    case = real.built("arrow_of_time", Stream.FLOW)
+    clip = real.see(case.views, real.moving_bar(length=hand.FRAMES, speed=4))["clip"]
+    right_B = clip.pixels[:, 0].mean(dim=(1, 2, 3))
+    assert torch.equal(right_B < 0, clip.applied.reversed_B)
+    assert 0 < clip.applied.reversed_B.sum() < len(right_B)
+
+
 @streams
 def test_no_view_is_shuffled_or_shifted(stream: Stream) -> None:
     case = real.built("arrow_of_time", stream)

@@ -7,6 +7,7 @@ import oracle_checks as checks
 import pytest
 import torch
 from edges import EDGES
+from lightly.loss import NegativeCosineSimilarity
 from naive import rows
 from torch import Tensor
 
@@ -48,6 +49,19 @@ def expected(case: hand.Case, seen: Seen) -> float:
 def test_the_loss_is_the_loops_of_its_formula(streams: tuple[Stream, ...], edge: str) -> None:
     case, seen = checks.at_edge(Term("brave", streams), edge)
     assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
+
+
+@each_place
+def test_loss_and_gradients_are_lightlys_cosine_to_targets_that_learn_nothing(
+    streams: tuple[Stream, ...],
+) -> None:
+    case, seen = checks.at_edge(Term("brave", streams), "random")
+    leaves = [seen[name].embedding_BD for name in ("narrow", "broad")]
+    task, cosine_loss = case.task, NegativeCosineSimilarity()
+    z_n, z_b = (task.project[name](x) for name, x in zip(("narrow", "broad"), leaves, strict=True))
+    forth = cosine_loss(task.predict["narrow"](z_n), z_b.detach())
+    back = cosine_loss(task.predict["broad"](z_b), z_n.detach())
+    checks.assert_same(task.loss(seen), 1 + (forth + back) / 2, *leaves)
 
 
 def test_the_loss_of_identical_views_is_the_loops_of_its_formula() -> None:

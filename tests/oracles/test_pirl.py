@@ -39,13 +39,23 @@ def expected_loss(case: hand.Case, seen: Seen, bank: dict[int, list[float]]) -> 
     return sum(parts) / 2
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_loops_of_its_formula_with_an_empty_bank(edge: str) -> None:
-    case = hand.build(RGB)
+@pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.FLOW])
+def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str, is_empty: bool) -> None:
+    case = hand.build(Term("pirl", (stream,)))
     case.task.double()
+    bank: dict[int, list[float]] = {}
+    if not is_empty:
+        before = replace(
+            seen_at("random", case.views, 1), video_id_B=torch.tensor([0, 7, 1, 8, 9, 3])
+        )
+        case.task.after_step(before)
+        rows_of = zip(before.video_id_B.tolist(), rows(projections(case, before)[1]), strict=True)
+        bank = {video: to_unit(row) for video, row in rows_of}
     seen = seen_at(edge, case.views)
     loss = case.task.loss(seen)
-    assert math.isclose(loss.item(), expected_loss(case, seen, {}), rel_tol=1e-5)
+    assert math.isclose(loss.item(), expected_loss(case, seen, bank), rel_tol=1e-5)
 
 
 def test_the_bank_is_a_running_mean_of_each_video_on_the_sphere() -> None:
