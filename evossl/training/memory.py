@@ -1,8 +1,9 @@
 """What a step needs of memory at the least, known from shapes: nothing is computed, nothing made.
 
-Counted are weights, the views' pixels, and what a student's forward keeps for its backward. Heads,
-decoding and what is needed for a moment come on top: where this is more than there is, no step can
-be done; where it is not, one may still fail.
+Counted are weights with their copies and the optimiser's moments, queues and banks, the views'
+pixels, and what a student's forward keeps for its backward. What heads compute, decoding and what
+is needed for a moment come on top: where this is more than there is, no second step can be done;
+where it is not, one may still fail.
 """
 
 import os
@@ -42,9 +43,20 @@ def memory_of(device: torch.device) -> int:
     return min([free, *(int(limit) for limit in limits if limit.isdigit())])
 
 
-def weight_bytes(modules: Iterable[nn.Module]) -> int:
-    """Return the bytes of the modules' weights."""
-    return sum(p.numel() * FLOAT for module in modules for p in module.parameters())
+def held_bytes(modules: Iterable[nn.Module], moments: int = 0) -> int:
+    """Return the bytes of the modules' weights and buffers.
+
+    Args:
+        modules: on any device, the meta device too.
+        moments: that the optimiser keeps of each weight that learns.
+    """
+    total = 0
+    for module in modules:
+        total += sum(
+            p.numel() * FLOAT * (1 + moments * p.requires_grad) for p in module.parameters()
+        )
+        total += sum(b.numel() * b.element_size() for b in module.buffers())
+    return total
 
 
 def pixel_bytes(shape: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ from evossl.schedule import parameter_groups, share_of_rate
 from evossl.training.lars import Lars
 
 MOMENTUM = 0.9
+MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}  # that each keeps of a weight
 
 
 def build_optimiser(

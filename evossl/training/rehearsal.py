@@ -17,8 +17,9 @@ from evossl.errors import MISTAKES, UserError
 from evossl.options import check_options
 from evossl.streams import EncoderShape, Stream
 from evossl.task import Place, Task, Term
-from evossl.training.memory import kept_bytes, memory_of, pixel_bytes, weight_bytes
+from evossl.training.memory import held_bytes, kept_bytes, memory_of, pixel_bytes
 from evossl.training.model import MIN_VALID
+from evossl.training.optim import MOMENTS
 from evossl.training.teacher import teacher_of
 from evossl.userfile import mistake
 from evossl.views.settings import ViewSettings
@@ -72,8 +73,8 @@ def rehearse(
         for name, view in given.views.items():
             check_fits(view, settings, stretch, fps, f"{asks}: view {str(name)!r}")
     if device is not None and there is not None:
-        weights = weight_bytes([*encoders.values(), *(given.task for given in asked.values())])
         views = dict.fromkeys(v for given in asked.values() for v in given.views.values())
+        weights = _check_held(asked, views, encoders, space, there)
         per_view = _bytes_of_views(views, encoders, space, device)
         _check_memory(asked, per_view, weights, space.training.batch_size, there)
 
@@ -119,12 +120,35 @@ def _built(task: type[Task], place: Place, options: Mapping[str, Any]) -> Task:
 
 
 def _check_weights(encoders: Mapping[Stream, Encoder], space: SearchSpace) -> None:
-    needed, free = weight_bytes(encoders.values()), memory_of(CPU)
+    needed, free = held_bytes(encoders.values()), memory_of(CPU)
     if needed > free:
         raise UserError(
             f"backbone.width: {space.backbone.width}: its weights alone are "
             f"{needed / GB:.1f} GB, {free / GB:.1f} GB are free: lower it"
         )
+
+
+def _check_held(
+    asked: Mapping[Term, Asked],
+    views: Iterable[View],
+    encoders: Mapping[Stream, Encoder],
+    space: SearchSpace,
+    there: int,
+) -> int:
+    """Return the bytes of all that lasts from step to step, if they fit."""
+    moments = MOMENTS[space.optimiser.name]
+    followed = {view.stream for view in views if view.encoder == "momentum"}
+    held = {term: held_bytes([given.task], moments) for term, given in asked.items()}
+    weights = held_bytes(encoders.values(), moments) + sum(held.values())
+    weights += held_bytes(encoders[stream] for stream in followed)
+    if weights <= there:
+        return weights
+    most = max(held, key=held.__getitem__)
+    raise UserError(
+        f"tasks.{most.task}.options: {space.tasks[most.task].options}: weights, queues and banks "
+        f"alone are {weights / GB:.1f} GB, those of {most.name} {held[most] / GB:.1f}, "
+        f"{there / GB:.1f} GB are free: lower them, or backbone.width"
+    )
 
 
 def _check_memory(

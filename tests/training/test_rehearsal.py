@@ -34,6 +34,8 @@ def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr(rehearsal, "GB", 1e6)
     monkeypatch.setattr(rehearsal, "memory_of", lambda device: 0 if device is CPU else 10**12)
     monkeypatch.setattr(rehearsal, "_check_weights", lambda *_: None)
+    held = rehearsal._check_held
+    monkeypatch.setattr(rehearsal, "_check_held", lambda *asked: held(*asked[:-1], 10**12))
     found = re.search(r"a step needs ([\d.]+) GB", refusal(space) or "")
     assert found
     return float(found[1])
@@ -53,6 +55,20 @@ def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
     assert lower
     assert refusal(space_of(int(lower[1]), **many)) is None
     assert refusal(space_of(int(lower[1]) + 1, **many))
+
+
+@pytest.mark.parametrize(
+    ("task", "options"), [("svt", {"clusters": 2**20}), ("dino", {"clusters": 2**20})]
+)
+def test_heads_and_memories_that_do_not_fit_are_refused_by_their_options(
+    task: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DINO's last layer, its gradient's moments, the teacher's copy: 4.3 GB."""
+    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 4 * 10**9)
+    said = refusal(space_of(4, simclr={}, **{task: {"options": options}}))
+    assert said
+    assert said.startswith(f"tasks.{task}.options: {options}: weights, queues and banks alone are ")
+    assert "4.0 GB are free" in said
 
 
 def test_a_machine_that_is_not_this_one_is_not_asked_for_its_memory(
