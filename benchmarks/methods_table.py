@@ -149,18 +149,18 @@ def fall(row: Row, term: str) -> float:
 
 def falls(method: str, real: Mapping[tuple[str, int | None], Row]) -> str:
     """By how much each loss of a method fell on real clips; in bold where it was too little."""
-    told, steps = [], REAL_STEPS
+    told = []
     for place in places_of(method):
         row = real.get((f"{method} {place}", None))
         if row is None or row["fitness"] is None:
             told.append(f"**{place}: {row['reason'] if row else 'not run'}**")
             continue
-        steps = row["steps"]
+        longer = f" in {row['steps']}" if row["steps"] != REAL_STEPS else ""
         for term in row["loss"]:
             share = fall(row, term)
-            text = f"{term.partition('.')[2]} {share:.0%}"
+            text = f"{term.partition('.')[2]} {share:.0%}{longer}"
             told.append(text if share >= FALL else f"**{text}**")
-    return ", ".join(told) + (f"; {steps} steps" if steps != REAL_STEPS else "")
+    return ", ".join(told)
 
 
 def factors_of(method: str) -> list[str]:

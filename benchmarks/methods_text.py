@@ -14,12 +14,12 @@ Written by `benchmarks/methods_table.py`, not by hand. `benchmarks/methods.py` h
    restored bit for bit, the order of a batch changes nothing; and after 100 steps the embedding's
    rank (RankMe) stays above a floor where nothing but the method prevents collapse
    (`tests/contract`, `tests/properties`).
-3. **Real video.** 100 steps alone (400 where said) on 120 real clips (Surveillance Camera Fight
+3. **Real video.** 100 steps alone (more where said) on 120 real clips (Surveillance Camera Fight
    Dataset), on every place the method names: the share of its size by which the loss fell, from
    steps 11 to 20 to the last ten. {FALL:.0%} was asked for; in bold what falls less. The first ten
-   are those after a queue is full (MoCo and rho-MoCo: step 131, 71) or after the teacher's centre
-   has found its place (DINO and SVT: step 51): a loss over more keys, or after a sharper teacher,
-   is larger.
+   of DINO and SVT are those after the teacher's centre has found its place (from step 51): a loss
+   after a sharper teacher is larger. MoCo and rho-MoCo have queues of 256: of 80 clips, 4096 keys
+   are fifty passes, and tell their age.
 4. **It learns.** Alone, on RGB, with the demo's encoder (C3D of width 8, 32 pixels, 8 frames) on
    800 synthetic videos: balanced accuracy of the same encoder before and after, on 400 other
    videos, on a factor that its docstring named in advance, with an interval clear of zero.
