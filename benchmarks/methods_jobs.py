@@ -38,8 +38,8 @@ LATEST = {"arrow_of_time gray", "arrow_of_time rgb", "dino flow", "order_multicl
 REAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     name: {"queue": 256} for name in ("moco", "rho_moco")
 }
-"""Of the 80 real clips that train, 4096 keys are fifty passes: the keys' age then tells the positive
-from the others, and the loss rises as the average slows (measured)."""
+"""Of the 80 real clips that train, 4096 keys are fifty passes: the keys' age then tells the
+positive from the others, and the loss rises as the average slows (measured)."""
 EDGE = 10  # steps whose mean loss is compared: the last ones with those after `SETTLED`
 SETTLED: Mapping[str, int] = {"dino": 50, "svt": 50}
 """Steps before a loss has its scale, as the centre stands; of the others, `EDGE`."""
