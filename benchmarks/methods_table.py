@@ -142,9 +142,12 @@ def gain(rows: Sequence[Row], factor: str, protocol: str) -> Gain:
 
 
 def fall(row: Row, term: str) -> float:
-    """Share of its size by which a loss fell, from ten early steps to the last ten."""
+    """Share of its size by which a loss fell, from ten early steps to the last ten.
+
+    Of the larger size of both: SimSiam's begins near zero and ends at -1.
+    """
     early, late = row["loss"][term]
-    return float((early - late) / max(abs(early), 1e-12))
+    return float((early - late) / max(abs(early), abs(late), 1e-12))
 
 
 def falls(method: str, real: Mapping[tuple[str, int | None], Row]) -> str:
@@ -251,7 +254,7 @@ def rho_verdict(rows: Mapping[str, Sequence[Row]]) -> str:
     told = []
     for task in dict.fromkeys(name.rpartition("-")[0] for name in rows):
         means = [mean_accuracy(rows[f"{task}-{rho}"]) for rho in RHOS]
-        word = "the most clips are best" if max(means) == means[-1] else "does not"
+        word = "does not, but 4 are best" if max(means) == means[-1] else "does not"
         told.append(f"`{task}` {'agrees' if means == sorted(means) else word}")
     return f"Does the order of the linear means agree with it? {', '.join(told)}."
 
@@ -266,7 +269,12 @@ def svt_verdict(rows: Mapping[str, Sequence[Row]]) -> str:
         change = means[MATCHINGS.index((*MATCHINGS[best], added))] - means[best]
         told.append(f"`{added}` added to it makes {change:+.3f}")
     agrees = "agrees" if place == 1 else "does not agree"
-    return f"{', '.join(told)}: the order {agrees}."
+    untrained = mean_accuracy([{"hits": hits} for hits in read("untrained").values()])
+    passed = sum(mean > untrained for mean in means)
+    said = f"{', '.join(told)}: the order {agrees}."
+    if passed < len(means) / 2:
+        said += f" {passed} of {len(means)} rows pass the untrained encoder: it says little."
+    return said
 
 
 def main() -> None:
