@@ -10,6 +10,7 @@ but `flip` and `noise` (motions tell left from right, and are of few pixels), it
 options; 3 seeds of videos and of weights. Equal compute is equal encoder passes: a forward counts 1
 and its backward 2, in shares of the pixels of a whole clip; SimCLR takes 600 steps. Before and
 after training the same encoder is graded on labelled videos that it has not seen.
+`longer`: those that go by their own clusters or average, at four times the compute.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.
 `real`: each method on every place it names, 100 steps on real clips, or 400.
 
@@ -56,7 +57,7 @@ from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
 from evossl.views.spec import CLEAN, View
 
-PARTS = ("learn", "real", "rho", "svt")
+PARTS = ("learn", "longer", "real", "rho", "svt")
 SEEDS = 3
 VIDEOS = 1200  # of which 400 are held out for the fitness
 LABELLED = 400
@@ -192,7 +193,7 @@ def run_job(job: Job) -> dict[str, Any]:
     """Train and grade; return the training's line."""
     torch.set_num_threads(1)
     cost = passes(job)
-    spec = trial_of(job, job.steps or round(PASSES / cost))
+    spec = trial_of(job, job.steps or round(PASSES * job.times / cost))
     result = run_trial(spec)
     lines = (job.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"] for line in lines]

@@ -17,6 +17,8 @@ soon that what the encoder knew is lost (measured)."""
 EMAS: Mapping[str, float] = {"svt": 0.995}
 """SVT's is 0.996; at 0.97 it stood still, and what drifts as fast as the keys of rho-MoCo's queue
 did tells their age from the positive: its loss fell at once, and what it had learnt was lost."""
+SLOW, TIMES = ("byol", "dino", "rho_byol", "simsiam", "svt", "swav"), 4
+"""What has only its own clusters or average to go by, and this many times the compute for it."""
 STEPS = 200  # of the papers' tables
 RHOS = (1, 2, 4)
 REAL_STEPS, LONGER, LONGEST = 100, 400, 1600
@@ -67,7 +69,7 @@ class Job:
         out: the benchmark's folder. part: of it. name: of the row.
         task: of the catalogue. options: its own. ignores: of its space.
         seed: of videos, weights and views; None for the real clips.
-        steps: None for as many as `PASSES` buys.
+        steps: None for as many as `PASSES`, `times` over, buys.
         place: "rgb", "rgb+flow", "flow->rgb", ...
     """
 
@@ -81,6 +83,7 @@ class Job:
     steps: int | None = None
     place: str = "rgb"
     width: int = 8
+    times: int = 1
 
     @property
     def folder(self) -> Path:
@@ -130,15 +133,18 @@ def jobs_of(part: str, out: Path, seeds: int) -> Iterator[Job]:
     if part == "real":
         yield from real_jobs(out)
         return
+    times = TIMES if part == "longer" else 1
     for seed in range(seeds):
         for name, task, options, steps in rows_of(part):
-            yield Job(out, part, name, task, options, ignores_of(task), seed, steps)
+            ignored = ignores_of(task)
+            yield Job(out, part, name, task, options, ignored, seed, steps, times=times)
 
 
 def rows_of(part: str) -> Iterator[tuple[str, str, Mapping[str, Any], int | None]]:
     """The rows of a synthetic part: name, task, options, steps."""
-    if part == "learn":
-        yield from ((name, name, OPTIONS.get(name, {}), None) for name in methods())
+    if part in ("learn", "longer"):
+        names = methods() if part == "learn" else SLOW
+        yield from ((name, name, OPTIONS.get(name, {}), None) for name in names)
     elif part == "rho":
         for task in ("rho_simclr", "rho_moco", "rho_byol", "rho_swav"):
             yield from ((f"{task}-{rho}", task, {"rho": rho}, STEPS) for rho in RHOS)
