@@ -123,7 +123,7 @@ def test_a_trial_of_every_task_at_once_comes_through(
     tmp_path: Path, tiny_videos: Path, tiny_cache: Path
 ) -> None:
     space = load_space("everything").model_dump(mode="json")
-    clip = {"frames": 4, "size": 32, "stretch": 24, "mel_bands": 32}
+    clip = {"frames": 8, "size": 32, "stretch": 24, "mel_bands": 32}
     keys = {"streams": space["streams"], "tasks": space["tasks"], "clip": clip}
     run = make_run(tmp_path / "run", tiny_videos, tiny_cache, **keys)
     names = [term.name for term in Workbench.open(run).terms]
