@@ -12,7 +12,7 @@ and its backward 2, in shares of the pixels of a whole clip; SimCLR takes 600 st
 after training the same encoder is graded on labelled videos that it has not seen.
 `longer`: those that go by their own clusters or average, at four times the compute.
 `rho`, `svt`: the two tables of the papers that can be redone small, at equal steps.
-`real`: each method on every place it names, 100 steps on real clips, or 400.
+`real`: each method on every place it names, 100 steps on real clips, or more.
 
 Trainings run in two processes, without Ray, hours in all. Each leaves a line in `RESULTS`, which is
 kept with the code: a benchmark that was cut short goes on where it was, on another machine too.

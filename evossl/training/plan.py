@@ -30,12 +30,14 @@ class ViewPlan:
         return frozenset(view.stream for view in views if view.encoder == "student")
 
 
+def views_of(task: Task, settings: ViewSettings) -> dict[str, View]:
+    """Return the task's views by its own names, as the space settles them."""
+    return {name: settled(view, settings) for name, view in task.views().items()}
+
+
 def plan_views(tasks: Mapping[str, Task], settings: ViewSettings) -> ViewPlan:
     """Return the plan of the tasks' views, by term, as the space settles them."""
-    asked = {
-        term: {name: settled(view, settings) for name, view in task.views().items()}
-        for term, task in tasks.items()
-    }
+    asked = {term: views_of(task, settings) for term, task in tasks.items()}
     distinct = dict.fromkeys(view for views in asked.values() for view in views.values())
     return ViewPlan(
         asked=asked,

@@ -20,6 +20,7 @@ from evossl.task import Place, Task, Term
 from evossl.training.memory import held_bytes, kept_bytes, memory_of, pixel_bytes
 from evossl.training.model import MIN_VALID
 from evossl.training.optim import MOMENTS
+from evossl.training.plan import views_of
 from evossl.training.teacher import teacher_of
 from evossl.userfile import mistake
 from evossl.views.settings import ViewSettings
@@ -100,7 +101,7 @@ def _asked(
     place = term.place(shapes, teacher_of(term.task, task, space))
     try:
         built = _built(task, place, options)
-        return Asked(built, built.views())
+        return Asked(built, views_of(built, ViewSettings.of(space)))
     except ValueError as error:  # what the task itself refuses
         said = f"{where}: {options}" if options else f"tasks.{term.task}"
         raise UserError(f"{said}: {error}") from error

@@ -89,6 +89,16 @@ def test_memory_grows_with_distinct_views_and_the_batch_not_with_tasks(
     assert needed(space_of(1024, simclr={}), monkeypatch) == pytest.approx(2 * alone, rel=0.05)
 
 
+def test_equal_views_are_counted_once_however_their_stride_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tempo's slow clip is SimCLR's first view."""
+    simclr = needed(space_of(512, simclr={}), monkeypatch)
+    tempo = needed(space_of(512, tempo={}), monkeypatch)
+    both = needed(space_of(512, simclr={}, tempo={}), monkeypatch)
+    assert both == pytest.approx(simclr / 2 + tempo, rel=0.02)
+
+
 @pytest.mark.parametrize("width", [10**6, 10**9])
 def test_a_network_that_no_memory_holds_is_refused_before_its_heads_are_made(width: int) -> None:
     said = refusal(make_space({"byol": {}}, backbone={"name": "r2plus1d", "width": width}))
