@@ -35,7 +35,14 @@ LATE = {  # on real clips their loss stands still for some hundred steps
     "tempo",
     "vicreg",
 }
-LATEST = {"arrow_of_time gray", "arrow_of_time rgb", "dino flow", "order_multiclass audio"}
+LATEST = {
+    "arrow_of_time gray",
+    "arrow_of_time rgb",
+    "dino flow",
+    "order_binary gray",
+    "order_binary rgb",
+    "order_multiclass audio",
+}
 """Rows whose loss stands still even longer."""
 REAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     name: {"queue": 256} for name in ("moco", "rho_moco")
