@@ -15,7 +15,7 @@ from evossl.video.synth import synthesise
 
 NUM_VIDEOS = 1200  # 400 held out: fewer do not rank encoders
 NUM_CLASSES = 8
-BUDGET = {"steps": 100, "final_steps": 200}  # two thirds of the space's own: minutes
+BUDGET = {"steps": 100, "final_steps": 150}  # less than the space's own: minutes
 NEXT = """Next, with videos of your own:
   evossl search --data VIDEOS --space elo --ignores colour,crop,time --out RUN
   evossl evaluate {out}/run/winner/encoder --data LABELLED

@@ -173,6 +173,8 @@ def search_and_report(
             plan = SearchPlan(
                 chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
             )
+            if not address:
+                say("starting a local Ray")
             with ray_session(address) as session:
                 if session.dashboard:
                     say(f"Ray dashboard: {session.dashboard}")

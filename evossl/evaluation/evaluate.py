@@ -68,7 +68,7 @@ def evaluate(
         seed: of random inits, k-means and fine-tuning.
         finetuning: how the encoder is fine-tuned.
         from_scratch: how random init is trained.
-        progress: called with (work done, work in all), in videos shown to a network.
+        progress: called with (work done, work in all), in videos shown to a network or judged.
 
     Raises:
         UserError: features that are not finite.
@@ -77,7 +77,7 @@ def evaluate(
     frozen = [name for name in protocols if name in FROZEN]
     tunes = "finetune" in protocols
     trainings = (finetuning, from_scratch) if tunes else ()
-    work = _Work(progress, _cost(data, folds, bool(frozen), trainings))
+    work = _Work(progress, _cost(data, folds, len(frozen), trainings))
     judged: dict[str, tuple[Judged, Judged]] = {}
     if frozen:
         judged = _frozen(encoder, loader, data, folds, frozen, seed, work)
@@ -111,18 +111,20 @@ def _frozen(
 ) -> dict[str, tuple[Judged, Judged]]:
     """Each protocol's (encoder, mean over random inits)."""
     videos, device = data.videos, next(encoder.parameters()).device
-    features = [extract_features(encoder, loader, videos, progress=work.part(len(videos)))]
+
+    def part() -> Progress:
+        return work.part(len(videos))
+
+    features = [extract_features(encoder, loader, videos, progress=part())]
     for i in range(NUM_RANDOM):
         untrained = random_init(
             encoder.config, loader, videos, seed=derive_seed(seed, "random init", i), device=device
         )
-        features.append(
-            extract_features(untrained, loader, videos, progress=work.part(len(videos)))
-        )
+        features.append(extract_features(untrained, loader, videos, progress=part()))
     judged = {}
     for name in protocols:
         ours, *theirs = (
-            judge(FROZEN[name], x_ND, data.class_N, data.group_N, folds, seed % 2**32)
+            judge(FROZEN[name], x_ND, data.class_N, data.group_N, folds, seed % 2**32, part())
             for x_ND in features
         )
         judged[name] = ours, mean_over(theirs)
@@ -164,10 +166,10 @@ def _finetuned(
 
 
 def _cost(
-    data: Labelled, folds: Sequence[Fold], frozen: bool, trainings: Sequence[FineTuning]
+    data: Labelled, folds: Sequence[Fold], num_frozen: int, trainings: Sequence[FineTuning]
 ) -> int:
-    """Videos that will be shown to a network (for the progress bar)."""
-    shown = (1 + NUM_RANDOM) * len(data.videos) if frozen else 0
+    """Videos that will be shown to a network, or judged by a protocol (for the progress bar)."""
+    shown = (1 + NUM_RANDOM) * len(data.videos) * (1 + num_frozen) if num_frozen else 0
     return shown + sum(how.epochs * len(fold.train_idx) for how in trainings for fold in folds)
 
 

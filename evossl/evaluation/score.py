@@ -3,7 +3,7 @@
 Shapes: N clip, D feature, K fold, S seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -36,7 +36,13 @@ Summary = dict[str, float | list[float]]
 
 
 def judge(
-    protocol: Protocol, x_ND: Floats, class_N: Ints, group_N: Ints, folds: Sequence[Fold], seed: int
+    protocol: Protocol,
+    x_ND: Floats,
+    class_N: Ints,
+    group_N: Ints,
+    folds: Sequence[Fold],
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Judged:
     """Return the metrics of each fold under one protocol.
 
@@ -47,6 +53,7 @@ def judge(
         group_N: int64, group of each clip.
         folds: of `evossl.evaluation.splits`.
         seed: of what is random in the protocol.
+        progress: called with (folds done, folds in all).
 
     Raises:
         UserError: features that are not finite.
@@ -55,8 +62,13 @@ def judge(
         bad = int((~np.isfinite(x_ND)).any(axis=1).sum())
         raise UserError(f"{bad} of {len(x_ND)} clips have features that are not finite")
     threads = 1 if x_ND.size < SMALL else None
+    judged = []
     with threadpool_limits(threads):
-        return [protocol(sides(x_ND, class_N, group_N, fold), seed) for fold in folds]
+        for fold in folds:
+            judged.append(protocol(sides(x_ND, class_N, group_N, fold), seed))
+            if progress is not None:
+                progress(len(judged), len(folds))
+    return judged
 
 
 def mean_over(judged_S: Sequence[Judged]) -> Judged:

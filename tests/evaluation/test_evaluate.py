@@ -58,6 +58,21 @@ def test_every_protocol_stands_beside_random_init(bars, data, make_encoder) -> N
     assert seen[-1][0] == seen[-1][1]
 
 
+def test_the_bar_moves_with_each_fold_of_a_probe(bars, data, make_encoder) -> None:
+    seen = []
+    evaluate(
+        make_encoder(),
+        bars[0],
+        data,
+        made_folds(data),
+        protocols=["linear"],
+        progress=lambda done, total: seen.append(done / total),
+    )
+    assert [share for share in seen if share > 0.5] == pytest.approx(
+        np.arange(9, 17) / 16, abs=0.01
+    )
+
+
 def test_the_same_seed_gives_the_same_numbers(bars, data, make_encoder) -> None:
     first, again = (
         evaluate(make_encoder(), bars[0], data, made_folds(data), protocols=["kmeans"], seed=2**40)
