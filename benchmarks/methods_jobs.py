@@ -21,7 +21,7 @@ SLOW, TIMES = ("byol", "dino", "rho_byol", "simsiam", "svt", "swav"), 4
 """What has only its own clusters or average to go by, and this many times the compute for it."""
 STEPS = 200  # of the papers' tables
 RHOS = (1, 2, 4)
-REAL_STEPS, LONGER, LONGEST = 100, 400, 1600
+REAL_STEPS, LONGER = 100, 400
 LATE = {  # on real clips their loss stands still for some hundred steps
     "arrow_of_time",
     "dino",
@@ -36,14 +36,14 @@ LATE = {  # on real clips their loss stands still for some hundred steps
     "vicreg",
 }
 LATEST = {
-    "arrow_of_time gray",
-    "arrow_of_time rgb",
-    "dino flow",
-    "order_binary gray",
-    "order_binary rgb",
-    "order_multiclass audio",
+    "arrow_of_time gray": 6400,
+    "arrow_of_time rgb": 6400,
+    "dino flow": 1600,
+    "order_binary gray": 1600,
+    "order_binary rgb": 1600,
+    "order_multiclass audio": 1600,
 }
-"""Rows whose loss stands still even longer."""
+"""Steps of single rows whose loss stands still even longer."""
 REAL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     name: {"queue": 256} for name in ("moco", "rho_moco")
 }
@@ -174,7 +174,7 @@ def real_jobs(out: Path) -> Iterator[Job]:
             options = {**OPTIONS.get(method, {}), **REAL_OPTIONS.get(method, {})}
             ignored = ignores_of(method)
             steps = LONGER if method in LATE else REAL_STEPS
-            steps = LONGEST if name in LATEST else steps
+            steps = LATEST.get(name, steps)
             yield Job(out, "real", name, method, options, ignored, None, steps, place)
 
 
