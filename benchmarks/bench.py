@@ -34,12 +34,19 @@ def measure_apart(row: Row, place: Place) -> dict[str, Any]:
     """Measure a row in a process of its own; what it says of a failure is kept as `error`."""
     words = [sys.executable, __file__, "--out", str(place.folder), "--only", row.key]
     begin = time.monotonic()
-    done = subprocess.run(
-        words, env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=LIMIT_SECONDS
-    )
+    try:
+        done = subprocess.run(
+            words,
+            env=os.environ | ONE_THREAD,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done within {LIMIT_SECONDS} s", "took": LIMIT_SECONDS}
     took = round(time.monotonic() - begin, 1)
     if done.returncode:
-        return {"error": done.stderr[-2000:], "took": took}
+        return {"error": f"exit code {done.returncode}\n{done.stderr[-2000:]}", "took": took}
     return {**json.loads(done.stdout.splitlines()[-1]), "took": took}
 
 
@@ -107,7 +114,7 @@ def main() -> int:
         print(f"{number}/{len(chosen)} {row.key}", end=" ", flush=True, file=sys.stderr)
         results[row.key] = measure_apart(row, place)
         print(f"{results[row.key]['took']:.0f} s", file=sys.stderr)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = table(ALL, results)
     print(text)
     print(f"{time.monotonic() - begin:.0f} s in all", file=sys.stderr)

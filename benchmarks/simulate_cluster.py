@@ -257,7 +257,7 @@ def search(place: Place, workers: int, log_every: int) -> Real:
     place.prepare()
     run = place.run(place.demo_space("simclr", "arrow_of_time"), f"check-{workers}")
     genotype = Genotype(dict.fromkeys(sorted(run.scales), (0.0, 1.0)), {})
-    resources = Resources(cpus=CHECKED[0] / workers)
+    resources = Resources(cpus=CHECKED[0] / workers, max_concurrent=workers)
     marks: list[float] = []
     with (
         tempfile.TemporaryDirectory() as folder,

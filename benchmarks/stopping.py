@@ -9,6 +9,7 @@ trials at a rung is their order at the end (Spearman).
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,8 +86,9 @@ def replay(rows: Sequence[TrialRow], rule: Stopping) -> Replay:
         used = 1.0
         for share in rule.rungs:
             name = rung_indicator(RUNGS.index(share) + 1)
-            going = goes_on(row.indicators[name], come.get(name, []), rule)
-            come.setdefault(name, []).append(row.indicators[name])
+            at_rung = row.indicators.get(name, math.inf)  # collapsed there
+            going = goes_on(at_rung, come.get(name, []), rule)
+            come.setdefault(name, []).append(at_rung)
             if not going:
                 cut.add(row.trial)
                 used = share
@@ -112,7 +114,7 @@ def main() -> None:
     print(f"{len(rows)} complete trials of {options.steps} steps")
     print("| rung | Spearman with the end |\n|---|---|")
     for number, share in enumerate(RUNGS, start=1):
-        at_rung = [row.indicators[rung_indicator(number)] for row in rows]
+        at_rung = [row.indicators.get(rung_indicator(number), math.inf) for row in rows]
         rho = spearmanr(at_rung, [row.fitness for row in rows]).statistic
         print(f"| {share:.0%} of the steps | {rho:.2f} |")
     print(f"\n{HEAD}\n|---|---|---|---|---|")

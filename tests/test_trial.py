@@ -271,7 +271,7 @@ def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
     bench = Workbench.open(run)
     bench.data.scored.clips(range(len(bench.data.scored_videos)), 0)
     for video in bench.data.train_videos:  # all are open: from here on there is nothing to add
-        bench.data.train._cache.num_frames(video)
+        bench.data.train._cache.shape(video)[0]
     try_out(run)
     after_one = held()
     for number in range(4):

@@ -66,7 +66,7 @@ class Place:
         return load_space("tiny", dict(STEP) | {"tasks": {name: {} for name in tasks}} | keys)
 
     def demo_space(self, *tasks: str) -> SearchSpace:
-        """The space of some tasks on RGB, with the demo's encoder and clips."""
+        """The space of some tasks on RGB, as in the demo: C3D of width 8 at 32 pixels."""
         return load_space("tiny", {"streams": ["rgb"], "tasks": {name: {} for name in tasks}})
 
     def run(self, space: SearchSpace, name: str) -> RunSpec:

@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from evossl.config import Sampler
+from evossl.cluster.rungs import RungScheduler
+from evossl.config import Sampler, Stopping
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
+from evossl.search.table import write_table
 from perf.place import Place
 from perf.row import REPEATS, Measured, Row, seconds
 
@@ -74,12 +76,14 @@ def ask_and_tell(place: Place) -> Measured:
 
 
 def resume(place: Place) -> Measured:
-    """Seconds from opening a study of many trials to its next proposal."""
+    """Seconds from opening a study of many trials to its next proposal, as a search resumes."""
     values = []
     with _studies(place, MANY) as folder:
         for _ in range(REPEATS):
             begin = time.perf_counter()
             with Study.open(folder) as study:
+                write_table(folder / "trials.parquet", study.rows())
+                RungScheduler(Stopping(), study.rows())
                 study.ask()
                 values.append(time.perf_counter() - begin)
     return Measured(values)

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import count, pairwise
 from typing import Any
 from unittest import mock
@@ -32,11 +33,12 @@ from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 from perf.steps import Bare
 
-STEPS = 8  # in a repeat
+STEPS = 4  # in a repeat
 WORKERS = 2  # of others' DataLoaders: as many as cores
 WARM_UP = 3
 QUEUED = 2 * WORKERS  # batches that a DataLoader makes ahead
 IDLE_SECONDS = 1.0
+LARGE, SMALL = "R(2+1)D-50 of width 16", "the demo's C3D of width 8"
 EPOCHS = 40  # of others' data sets in one: they start new processes for each
 
 
@@ -48,7 +50,9 @@ class LightlyClips(Dataset[list[Tensor]]):
 
     def __init__(self, place: Place, space: SearchSpace) -> None:
         videos, cache = load_index(place.manifest).videos, ClipCache(place.cache, space.cache)
-        self.loader = ClipLoader(cache, videos, stretch=space.clip.stretch, batch_size=1, seed=0)
+        self.loader = ClipLoader(
+            cache, videos, stretch=space.clip.stretch, batch_size=1, seed=0, sound=False
+        )
         self.transform = SimCLRViewTransform(input_size=space.clip.size)
         self.frames = space.clip.frames
 
@@ -76,9 +80,9 @@ class LightlyClips(Dataset[list[Tensor]]):
         return self.transform(Image.fromarray(frame_HWC))
 
 
-def lightly(place: Place) -> Measured:
-    """SimCLR with its views: ours, and lightly's in a DataLoader; the demo's encoder."""
-    space = place.demo_space("simclr")
+def lightly(place: Place, small: bool) -> Measured:
+    """SimCLR with its views: ours, and lightly's in a DataLoader."""
+    space = (place.demo_space if small else place.space)("simclr")
     bench = place.bench(space, "lightly")
     ours, theirs = Stepper(space), Bare(space)
     clips = bench.data.train.prefetch(0, 1 << 20)
@@ -92,9 +96,9 @@ def lightly(place: Place) -> Measured:
     return measured
 
 
-def waiting(place: Place) -> Measured:
+def waiting(place: Place, small: bool) -> Measured:
     """Share of a training's time in which no encoder computes for want of an input."""
-    space = place.space("simclr")
+    space = (place.demo_space if small else place.space)("simclr")
     bench = place.bench(space, "waiting")
     stepper = Stepper(space)
     shares, loaded, made = [], [], []
@@ -198,18 +202,20 @@ def flow(place: Place) -> Measured:
 ROWS = (
     Row(
         "lightly",
-        "our SimCLR step with views",
+        f"our SimCLR step with views, {LARGE}",
         "lightly's transforms and loss in a DataLoader with 2 workers, same encoder",
         0.50,
-        lightly,
+        partial(lightly, small=False),
     ),
+    Row("lightly-small", f"the same, {SMALL}", "the same", 0.50, partial(lightly, small=True)),
     Row(
         "waiting",
-        "waiting for data or making views, warm cache",
+        f"waiting for data or making views, warm cache, {LARGE}",
         "the step",
         0.08,
-        waiting,
+        partial(waiting, small=False),
     ),
+    Row("waiting-small", f"the same, {SMALL}", "the step", 0.08, partial(waiting, small=True)),
     Row(
         "pytorchvideo",
         "pytorchvideo's LabeledVideoDataset (2 workers), transforms of its kind, seconds a clip",
@@ -218,5 +224,5 @@ ROWS = (
         pytorchvideo,
         better="high",
     ),
-    Row("flow", "flow on the device, a pair", "OpenCV's DIS in one thread", 1.0, flow),
+    Row("flow", "flow on the device, a pair", "OpenCV's DIS (medium) in one thread", 1.0, flow),
 )

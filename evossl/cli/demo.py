@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from evossl.cli.encoder import evaluate_folder, print_scores
-from evossl.cli.options import run_info
+from evossl.cli.options import num_cores, run_info
 from evossl.cli.progress import bar, say
 from evossl.cli.search import search_and_report, write_the_report
 from evossl.config import load_space
@@ -44,9 +44,10 @@ def demo(out: Path) -> None:
         labels = synthesise(out / "videos", NUM_VIDEOS, NUM_CLASSES, 0, advance)
     info = run_info(space, str(out / "videos"), 0, out / "cache", None, None)
     run = out / "run"
-    outcome = search_and_report(info, run)
+    cores = num_cores()
+    outcome = search_and_report(info, run, workers=cores)
     scores = evaluate_folder(
-        str(outcome.encoders[0]), str(labels), out / "cache", protocols="knn,linear"
+        str(outcome.encoders[0]), str(labels), out / "cache", protocols="knn,linear", workers=cores
     )
     write_json(run / "winner" / "evaluation.json", scores)
     print_scores(scores)

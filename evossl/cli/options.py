@@ -1,5 +1,6 @@
 """Options that several verbs share, and how words on the command line become values."""
 
+import os
 import re
 import shlex
 import sys
@@ -79,10 +80,21 @@ def seed_option(command: Command) -> Command:
     return option(command)
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def workers_option(what: str) -> Callable[[Command], Command]:
     """`--workers`, whose help says what they do."""
     return click.option(
-        "--workers", type=click.IntRange(1), default=2, show_default=True, help=what
+        "--workers",
+        type=click.IntRange(1),
+        default=num_cores,
+        show_default="all cores",
+        help=what,
     )
 
 

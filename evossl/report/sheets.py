@@ -111,7 +111,7 @@ def _tile(
     if example.path in absent:
         return Tile(name, example.path, None, absent[example.path])
     try:
-        count = cache.num_frames(video)
+        count, _, _ = cache.shape(video)
         first = min(max(round(example.start * space.cache.fps), 0), count - 1)
         frame_LHWC, _ = cache.read(video, first, space.clip.stretch)
     except (DecodeError, RunError, UserError) as error:

@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 Told = Literal["complete", "failed", "pruned"]
 
 _NAME = "finished"
 
 
-class _Bounds(FloatDistribution):
-    """Never changes, so its copies are itself: copying is most of the cost of storing a trial."""
+class _Trial(FrozenTrial):
+    """Nobody else holds it, so its copy is itself: copying is most of what storing one costs."""
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "_Bounds":
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Trial":
         return self
 
 
@@ -31,7 +32,7 @@ class Finished:
 
     def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # else a line for every study and trial
-        self._kinds = {name: _Bounds(*pair) for name, pair in bounds.items()}
+        self._kinds = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
         self._storage = InMemoryStorage()
         self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _NAME)
         self._num = 0
@@ -41,10 +42,19 @@ class Finished:
 
     def add(self, evolving: Mapping[str, float], status: Told, fitness: float | None) -> None:
         """Append a trial that has been told."""
-        trial = create_trial(
+        now = datetime.now()
+        trial = _Trial(
+            number=-1,
+            trial_id=-1,
+            state=TrialState.COMPLETE,
+            value=standing(status, fitness),
+            datetime_start=now,
+            datetime_complete=now,
             params=dict(evolving),
             distributions=dict(self._kinds),
-            value=standing(status, fitness),
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
         )
         self._storage.create_new_trial(self._study_id, template_trial=trial)
         self._num += 1

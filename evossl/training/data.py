@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.seeds import derive_seed
@@ -100,6 +102,8 @@ class RunData:
 def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunData:
     """Open a run's videos; kept open, so that a warm worker's next trial starts at once.
 
+    What is not in the cache is decoded by as many processes as there are threads that compute.
+
     Args:
         manifest: of the index.
         cache: folder of the clip cache.
@@ -109,7 +113,7 @@ def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunDat
     space = SearchSpace.model_validate_json(space_json)
     videos = load_index(manifest).videos
     split = split_videos(videos, space.fitness.clips)
-    store = ClipCache(cache, space.cache)
+    store = ClipCache(cache, space.cache, workers=torch.get_num_threads())
     train, scored = (tuple(videos[row] for row in rows) for rows in (split.train, split.scored))
     loaders = [
         ClipLoader(

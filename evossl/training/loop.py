@@ -170,7 +170,8 @@ def train(
             if done % schedule.log_every == 0 or done in (start + 1, schedule.steps):
                 report = meter.report(done, lr, outcome)
                 history.append(log, report)
-                yield report
+                with meter.paused():  # a rung is scored, or a driver waits
+                    yield report
             if done == schedule.steps or (schedule.save_every and done % schedule.save_every == 0):
                 save_checkpoint(checkpoint, model, optimiser, {"step": done})
             elif schedule.deadline_seconds and meter.seconds > schedule.deadline_seconds:
@@ -200,6 +201,15 @@ class _Meter:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._began
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what is done meanwhile: neither speed nor deadline are about it."""
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began += time.monotonic() - since
 
     def report(self, done: int, lr: float, outcome: StepOutcome) -> StepReport:
         seconds = max(self.seconds, 1e-9)

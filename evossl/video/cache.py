@@ -1,4 +1,4 @@
-"""The clip cache: a node decodes a video once; every trial on it maps the same pages.
+"""The clip cache: a node decodes a video once; every trial on it reads the same file.
 
 Shapes: T frame of the video at the cache's rate, L frame of a stretch, H height, W width,
 C channel, S audio sample.
@@ -8,10 +8,7 @@ import hashlib
 import json
 import os
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +27,7 @@ from evossl.video.pool import Job, Outcome, WorkerPool
 from evossl.video.probing import run_jobs
 
 HEADERS_ERR = 2.0  # times the seconds that an index has: no video is longer
-MAX_OPEN = 128  # mapped videos kept open; each costs a file descriptor
-_ATTEMPTS = 5  # at mapping a video that others evict as soon as it is stored
+_ATTEMPTS = 5  # at opening a video that others evict as soon as it is stored
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,6 @@ class ClipCache:
         limit = None if settings.limit_gb is None else int(settings.limit_gb * 1e9)
         self._room = Room(folder, limit)
         self._decoder = default_decoder().name
-        self._open: OrderedDict[str, Entry] = OrderedDict()
         self._pool = WorkerPool(CACHE, workers=workers, deadline=deadline)
         self._lock = threading.RLock()
 
@@ -148,16 +143,23 @@ class ClipCache:
                     faults[videos[outcome.number].path] = outcome.reason
             return faults
 
-    def num_frames(self, video: Video) -> int:
-        """Return T, the frames of the video at the cache's rate (at least 1).
+    def shape(self, video: Video) -> tuple[int, int, int]:
+        """Return T (at least 1), H, W of the video at the cache's rate and size.
 
         Raises:
             DecodeError: the video was not in the cache and cannot be decoded.
         """
-        return len(self._entry(video).frame_THWC)
+        with self._entry(video) as entry:
+            return entry.shape[:3]
 
     def read(
-        self, video: Video, start: int, count: int, *, sound: bool = True
+        self,
+        video: Video,
+        start: int,
+        count: int,
+        *,
+        sound: bool = True,
+        into: NDArray[np.uint8] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Return a stretch of a video, decoding the video if it is not in the cache.
 
@@ -166,68 +168,62 @@ class ClipCache:
             start: first frame, in [0, T).
             count: frames wanted; the video's end gives fewer.
             sound: is wanted too.
+            into: (count, H, W, C) or larger; its first rows and columns are overwritten.
 
         Returns:
-            frame_LHWC, uint8, a read-only view of the mapped file; and sound_S, float32 in
-            [-1, 1], of the same seconds, or None where sound is not wanted or covers less than half
-            of them.
+            frame_LHWC, uint8, a part of `into` if that is given; and sound_S, float32 in [-1, 1],
+            of the same seconds, or None where sound is not wanted or covers less than half of them.
 
         Raises:
             DecodeError: the video was not in the cache and cannot be decoded.
         """
-        entry = self._entry(video)
-        assert 0 <= start < len(entry.frame_THWC), (start, entry.frame_THWC.shape)
-        frame_LHWC = entry.frame_THWC[start : start + count]
-        if entry.sound_S is None or not sound:
-            return frame_LHWC, None
-        begin = round(start / self.settings.fps * AUDIO_RATE)
-        length = round(len(frame_LHWC) / self.settings.fps * AUDIO_RATE)
-        heard_S = entry.sound_S[begin : begin + length]
-        if 2 * len(heard_S) < length:
-            return frame_LHWC, None
-        sound_S = np.zeros(length, np.float32)
-        sound_S[: len(heard_S)] = heard_S / np.float32(np.iinfo(np.int16).max)
-        return frame_LHWC, sound_S
+        with self._entry(video) as entry:
+            num_frames, height, width, _ = entry.shape
+            assert 0 <= start < num_frames, (start, entry.shape)
+            length = min(count, num_frames - start)
+            if into is None:
+                into = np.empty((length, *entry.shape[1:]), np.uint8)
+            frame_LHWC = into[:length, :height, :width]
+            entry.read_frames(start, frame_LHWC)
+            return frame_LHWC, self._sound(entry, start, length) if sound else None
 
     def close(self) -> None:
-        """End the decoding processes and let go of the mapped files."""
+        """End the decoding processes."""
         with self._lock:
             self._pool.close()
-            self._open.clear()
 
     @property
     def _recipe(self) -> tuple[float, int, float]:
         return (self.settings.fps, self.settings.short_side, self.settings.max_seconds)
 
     def _entry(self, video: Video) -> Entry:
-        key = self.key(video)
-        path = entry_path(self.folder, key)
-        with self._lock:
-            for _ in range(_ATTEMPTS):
-                entry = self._open.pop(key, None) or open_entry(path)
-                if entry is not None:
-                    return self._keep(key, path, entry)
-                fault = self.prepare([video]).get(video.path)
-                if fault is not None:
-                    raise DecodeError(fault)
+        """Open a video, decoding it where it must be; the caller closes it."""
+        path = entry_path(self.folder, self.key(video))
+        for _ in range(_ATTEMPTS):
+            entry = open_entry(path)
+            if entry is not None:
+                if self._room.limit is not None:
+                    entry.touch()
+                return entry
+            fault = self.prepare([video]).get(video.path)
+            if fault is not None:
+                raise DecodeError(fault)
         raise RunError(
             f"{path}: evicted {_ATTEMPTS} times before it could be read; raise cache.limit_gb"
         )
 
-    def _keep(self, key: str, path: Path, entry: Entry) -> Entry:
-        """Make it the most recently used one, here and for eviction."""
-        self._open[key] = entry
-        if len(self._open) > MAX_OPEN:
-            self._open.popitem(last=False)
-        if self._room.limit is not None:
-            now = time.time_ns()
-            with suppress(OSError):  # evicted by another process; the mapped pages stay
-                os.utime(path, ns=(now, now))
-        return entry
+    def _sound(self, entry: Entry, start: int, length: int) -> NDArray[np.float32] | None:
+        """What is heard with so many frames, followed by silence where the track ends before."""
+        wanted = round(length / self.settings.fps * AUDIO_RATE)
+        heard_S = entry.read_sound(round(start / self.settings.fps * AUDIO_RATE), wanted)
+        if entry.samples is None or 2 * len(heard_S) < wanted:
+            return None
+        sound_S = np.zeros(wanted, np.float32)
+        sound_S[: len(heard_S)] = heard_S / np.float32(np.iinfo(np.int16).max)
+        return sound_S
 
     def _has(self, video: Video) -> bool:
-        key = self.key(video)
-        return key in self._open or entry_path(self.folder, key).exists()
+        return entry_path(self.folder, self.key(video)).exists()
 
     def _fault(self, video: Video) -> str | None:
         """Why an earlier attempt could not decode the video, or None."""

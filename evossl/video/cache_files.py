@@ -1,23 +1,29 @@
-"""A cached video on disk: one file, mapped into memory, whole or absent; and the room for them.
+"""A cached video on disk: one file, whole or absent; and the room for them.
 
 Layout: a page of JSON (shape of the frames, number of sound samples), frame_THWC uint8, sound_S
 int16 at 16 kHz. Files are written under a temporary name that already has their full size, so that
 whoever adds up the folder counts what is under way. Their writers hold a lock (flock) on them:
 what is not locked is left over from a dead process and is removed.
 
+A file is open only while it is read, straight into the batch that wants it. A mapping would be no
+faster (docs/performance.md), has to be opened and faulted in anew for every video that has not been
+read lately, and holds the disk space of what the limit has evicted. The kernel keeps the pages once
+for all processes either way.
+
 Shapes: T frame, H height, W width, C channel, S audio sample.
 """
 
 import fcntl
 import json
-import mmap
+import math
 import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +34,64 @@ from evossl.files import is_full
 FORMAT = 1
 SLACK = 0.1  # share of a full cache that is emptied at once: eviction looks at every file
 _PAGE = 4096
+_HEAD = 256  # bytes of the first page that can hold anything but blanks
 _TEMPORARY = ".writing-"
 
 
-@dataclass(frozen=True)
 class Entry:
-    """A cached video, mapped.
+    """A cached video, open: it says what it holds, and reads what is asked for.
+
+    Args:
+        handle: the file's descriptor; closed with the entry.
 
     Attributes:
-        frame_THWC: uint8, read-only.
-        sound_S: int16 at `AUDIO_RATE`, read-only; None without a sound track.
+        shape: T, H, W, C of the frames.
+        samples: of the sound, at `AUDIO_RATE`; None without a sound track.
+
+    Raises:
+        ValueError, KeyError, TypeError: the file is cut, empty or another program's.
     """
 
-    frame_THWC: NDArray[np.uint8]
-    sound_S: NDArray[np.int16] | None
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        head = json.loads(os.pread(handle, _HEAD, 0))
+        self.shape: tuple[int, int, int, int] = tuple(head["shape"])
+        self.samples: int | None = head["samples"]
+        size = _PAGE + math.prod(self.shape) + 2 * (self.samples or 0)
+        if head["format"] != FORMAT or os.fstat(handle).st_size != size:
+            raise ValueError("not as long as it says")
+
+    def read_frames(self, start: int, frame_LHWC: NDArray[np.uint8]) -> None:
+        """Overwrite an array by the frames from `start` on."""
+        in_one = frame_LHWC.flags.c_contiguous
+        read_LHWC = frame_LHWC if in_one else np.empty(frame_LHWC.shape, np.uint8)
+        self._read(start * math.prod(self.shape[1:]), read_LHWC)
+        if not in_one:
+            frame_LHWC[:] = read_LHWC
+
+    def read_sound(self, begin: int, count: int) -> NDArray[np.int16]:
+        """Return samples from `begin` on; the track's end gives fewer."""
+        sound_S = np.empty(max(min(count, (self.samples or 0) - begin), 0), np.int16)
+        self._read(math.prod(self.shape) + 2 * begin, sound_S)
+        return sound_S
+
+    def touch(self) -> None:
+        """Make it the one that was used last: eviction goes by the time of change."""
+        with suppress(OSError):  # another user's
+            os.utime(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
+
+    def _read(self, offset: int, into: NDArray[Any]) -> None:
+        rest, place = into.data.cast("B") if into.size else memoryview(b""), _PAGE + offset
+        while rest:  # one call reads at most 2 GB
+            done = os.preadv(self._handle, [rest], place)
+            assert done, "a cached video is never shortened"
+            rest, place = rest[done:], place + done
 
 
 def entry_path(folder: Path, key: str) -> Path:
@@ -55,34 +105,36 @@ def fault_path(folder: Path, key: str) -> Path:
 
 
 def open_entry(path: Path) -> Entry | None:
-    """Return the mapped video, or None if it is absent; a damaged file is removed.
+    """Return the open video, or None if it is absent; a damaged file is removed.
 
     Raises:
         RunError: the file is there and cannot be opened.
     """
     try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _parse(data)
+        handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise RunError(f"{path}: cannot be opened: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError):  # empty, cut, or another program's
+    try:
+        return Entry(handle)
+    except (ValueError, KeyError, TypeError):
+        os.close(handle)
         path.unlink(missing_ok=True)
         return None
 
 
-def _parse(data: mmap.mmap) -> Entry:
-    head = json.loads(data[:_PAGE])
-    shape, samples = tuple(head["shape"]), head["samples"]
-    num_bytes = int(np.prod(shape))
-    if head["format"] != FORMAT or len(data) != _PAGE + num_bytes + 2 * (samples or 0):
-        raise ValueError("not as long as it says")
-    frame_THWC = np.frombuffer(data, np.uint8, num_bytes, _PAGE).reshape(shape)
-    if samples is None:
-        return Entry(frame_THWC, None)
-    return Entry(frame_THWC, np.frombuffer(data, np.int16, samples, _PAGE + num_bytes))
+@contextmanager
+def decoding(folder: Path, key: str) -> Iterator[None]:
+    """Hold the right to decode the video of that key: who comes second waits, and finds it done.
+
+    It ends with the process. Where the file system has no such locks, both decode.
+    """
+    handle = os.open(folder / ".decoding", os.O_RDWR | os.O_CREAT, 0o666)
+    with os.fdopen(handle, "r+b") as file:
+        with suppress(OSError):
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, int(key[:12], 16))
+        yield
 
 
 def pack(
@@ -188,13 +240,14 @@ class Room:
         """Return the bytes in the folder, after eviction where it is allowed and needed."""
         assert self.limit is not None
         self._remove_leftovers()
-        total = sum(file.stat().st_size for file in self.folder.glob(f"{_TEMPORARY}*"))
-        files = []
-        for path in self.folder.glob("??/*"):
+        total, files = 0, []
+        # In this order, for what another process finishes meanwhile: seen twice rather than never.
+        for path in chain(self.folder.glob(f"{_TEMPORARY}*"), self.folder.glob("??/*")):
             with suppress(FileNotFoundError):
                 status = path.stat()
-                files.append((status.st_mtime_ns, status.st_size, path))
                 total += status.st_size
+                if path.parent != self.folder:
+                    files.append((status.st_mtime_ns, status.st_size, path))
         if not evict or total + size <= self.limit:
             return total
         for _, num_bytes, path in sorted(files):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evossl.video.cache_files import Room, entry_path, fault_path, pack
+from evossl.video.cache_files import Room, decoding, entry_path, fault_path, pack
 from evossl.video.decode import DecodeError, find_decoder
 from evossl.video.sound import decode_sound
 
@@ -31,13 +31,14 @@ def cache_file(
         RunError, UserError: the disk is full, the limit is less than one video.
     """
     room, target = Room(Path(folder), limit), entry_path(Path(folder), key)
-    if target.exists():
-        return {"stored": True}
-    try:
-        frame_THWC = find_decoder(decoder).frames(file, fps, short_side, max_seconds)
-    except DecodeError as error:
-        reason = str(error).encode("utf-8", "backslashreplace")
-        room.store(fault_path(Path(folder), key), [reason], evict=evict)
-        raise
-    sound_S = decode_sound(file, max_seconds)
-    return {"stored": room.store(target, pack(frame_THWC, sound_S), evict=evict)}
+    with decoding(Path(folder), key):
+        if target.exists():
+            return {"stored": True}
+        try:
+            frame_THWC = find_decoder(decoder).frames(file, fps, short_side, max_seconds)
+        except DecodeError as error:
+            reason = str(error).encode("utf-8", "backslashreplace")
+            room.store(fault_path(Path(folder), key), [reason], evict=evict)
+            raise
+        sound_S = decode_sound(file, max_seconds)
+        return {"stored": room.store(target, pack(frame_THWC, sound_S), evict=evict)}

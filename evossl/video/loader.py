@@ -151,7 +151,7 @@ class ClipLoader:
 
     def _last_start(self, row: int) -> int:
         """The last frame at which a whole stretch starts; 0 in a shorter video."""
-        return max(self._cache.num_frames(self._videos[row]) - self._stretch, 0)
+        return max(self._cache.shape(self._videos[row])[0] - self._stretch, 0)
 
     def _start(self, row: int, rng: np.random.Generator) -> int:
         return int(rng.integers(self._last_start(row) + 1))
@@ -175,41 +175,31 @@ class ClipLoader:
         return int(rng.integers(len(self._videos)))
 
     def _gather(self, rows: Sequence[int], starts: Sequence[int]) -> ClipBatch:
-        """Copy the stretches out of the cache, each once."""
+        """Read the stretches, each into its place: short ones end in their last frame."""
         stretch, fps = self._stretch, self._cache.settings.fps
-        clips = [
-            self._cache.read(self._videos[row], start, stretch, sound=self._sound)
-            for row, start in zip(rows, starts, strict=True)
-        ]
-        size_B2 = np.array([frames.shape[1:3] for frames, _ in clips])
+        videos = [self._videos[row] for row in rows]
+        size_B2 = np.array([self._cache.shape(video)[1:] for video in videos], dtype=np.int64)
+        frame_BLHWC = np.empty((len(rows), stretch, *size_B2.max(axis=0), 3), np.uint8)
         waveform_BS = np.zeros((len(rows), round(stretch / fps * AUDIO_RATE)), np.float32)
-        for wave_S, (_, sound_S) in zip(waveform_BS, clips, strict=True):
+        lengths, heard = [], []
+        for slot, (video, start) in enumerate(zip(videos, starts, strict=True)):
+            frame_LHWC = frame_BLHWC[slot]
+            if (size_B2[slot] != size_B2.max(axis=0)).any():
+                frame_LHWC[:] = 0
+            shown_LHWC, sound_S = self._cache.read(
+                video, start, stretch, sound=self._sound, into=frame_LHWC
+            )
+            frame_LHWC[len(shown_LHWC) :] = frame_LHWC[len(shown_LHWC) - 1]
+            lengths.append(len(shown_LHWC))
             if sound_S is not None:
-                wave_S[: len(sound_S)] = sound_S
+                waveform_BS[slot, : len(sound_S)] = sound_S
+            heard.append(sound_S is not None and np.abs(sound_S).max(initial=0) > SILENCE)
         return ClipBatch(
-            frames_BLHWC=torch.from_numpy(_side_by_side([frames for frames, _ in clips], stretch)),
-            num_frames_B=torch.tensor([len(frames) for frames, _ in clips]),
-            size_B2=torch.from_numpy(size_B2.astype(np.int64)),
+            frames_BLHWC=torch.from_numpy(frame_BLHWC),
+            num_frames_B=torch.tensor(lengths),
+            size_B2=torch.from_numpy(size_B2),
             waveform_BS=torch.from_numpy(waveform_BS),
-            has_audio_B=torch.tensor(
-                [
-                    sound_S is not None and bool(np.abs(sound_S).max(initial=0) > SILENCE)
-                    for _, sound_S in clips
-                ]
-            ),
+            has_audio_B=torch.tensor(heard, dtype=torch.bool),
             video_id_B=torch.tensor(rows, dtype=torch.int64),
             fps=fps,
         )
-
-
-def _side_by_side(clips: Sequence[NDArray[np.uint8]], stretch: int) -> NDArray[np.uint8]:
-    """Return frame_BLHWC: short clips end in their last frame, small ones in zeros."""
-    height, width = np.array([clip.shape[1:3] for clip in clips]).max(axis=0)
-    frame_BLHWC = np.empty((len(clips), stretch, height, width, 3), np.uint8)
-    for frame_LHWC, clip in zip(frame_BLHWC, clips, strict=True):
-        length, tall, wide, _ = clip.shape
-        if (tall, wide) != (height, width):
-            frame_LHWC[:] = 0
-        frame_LHWC[:length, :tall, :wide] = clip
-        frame_LHWC[length:, :tall, :wide] = clip[-1]
-    return frame_BLHWC

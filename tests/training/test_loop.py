@@ -4,6 +4,7 @@ import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from training_cases import MemoryLoader, make_model, make_space
 from evossl.errors import RunError, UserError
 from evossl.task import Seen
 from evossl.training import checkpoint as checkpoint_module
+from evossl.training import loop
 from evossl.training.checkpoint import load_checkpoint, load_encoder_state
 from evossl.training.history import StepReport, read_history
 from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
@@ -105,6 +107,17 @@ def test_a_loss_that_is_not_finite_fails_with_its_name(tmp_path: Path) -> None:
     task.loss = broken  # type: ignore[method-assign]
     with pytest.raises(TrainingFailedError, match=r"loss of reconstruction\.rgb .* step 1"):
         list(start(tmp_path, model=model))
+
+
+def test_what_is_done_with_a_report_is_not_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
+    reports = start(tmp_path, deadline=60.0)
+    for _ in range(STEPS):
+        assert next(reports).seconds < 1.0
+        now += 100.0
 
 
 def test_a_deadline_fails_the_training_and_says_where(tmp_path: Path) -> None:

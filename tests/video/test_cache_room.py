@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,14 +49,15 @@ def test_an_entry_comes_back_as_it_was(
     assert Room(tmp_path, None).store(path, pack(frames, sound), evict=False)
     entry = open_entry(path)
     assert entry is not None
-    np.testing.assert_array_equal(entry.frame_THWC, frames)
-    if sound is None:
-        assert entry.sound_S is None
-    else:
-        assert entry.sound_S is not None
-        np.testing.assert_allclose(
-            entry.sound_S / 32767, np.clip(sound, -1, 1), atol=0.5 / 32767 + 1e-7
-        )
+    read = np.empty_like(frames)
+    with entry:
+        assert entry.shape == frames.shape
+        assert entry.samples == samples
+        entry.read_frames(0, read)
+        heard = entry.read_sound(0, 100)
+    np.testing.assert_array_equal(read, frames)
+    want = np.zeros(0) if sound is None else np.clip(sound, -1, 1)
+    np.testing.assert_allclose(heard / 32767, want, atol=0.5 / 32767 + 1e-7)
 
 
 def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
@@ -65,6 +67,28 @@ def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
     assert names(tmp_path) == {"a", "b", "c"}
     assert store(room, "d", 300)  # down to 900, a tenth below the limit
     assert names(tmp_path) == {"b", "c", "d"}
+
+
+def test_what_others_finish_while_the_folder_is_added_up_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(tmp_path, 1000)
+    assert store(room, "a", 300)
+    writing = tmp_path / ".writing-b"
+    writing.write_bytes(bytes(300))
+    (tmp_path / ".lock").write_bytes(b"")  # the ledger is empty: the folder is added up
+    stat, rest = Path.stat, [writing]
+
+    def finish(path: Path, **options: bool) -> os.stat_result:
+        if path in rest:
+            rest.pop().rename(tmp_path / "xx" / "b")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", finish)
+    with writing.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert store(room, "c", 600)  # 300 too many: a goes, and b is counted
+    assert names(tmp_path) == {"b", "c"}
 
 
 def test_without_eviction_a_full_cache_takes_no_more(tmp_path: Path) -> None:
@@ -188,7 +212,7 @@ def test_a_full_disk_ends_the_fill_and_what_was_cached_is_whole(
     resource.setrlimit(resource.RLIMIT_FSIZE, (4500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     with pytest.raises(RunError, match="cannot be written: File too large"):
         cache.fill(videos, workers=1)
-    assert cache.num_frames(videos[0]) == 6
+    assert cache.shape(videos[0])[0] == 6
     assert len(list(tmp_path.rglob("*.clip"))) == 1
     assert list(tmp_path.glob(".writing-*")) == []
 
@@ -205,7 +229,7 @@ def test_a_cache_that_has_everything_is_not_written_to(tmp_path: Path, videos: l
     cache = ClipCache(tmp_path / "cache", settings)
     assert len(cache.fill(rows).readable) == 4
     assert cache.prepare(rows).keys() == {str(broken)}
-    assert cache.num_frames(videos[0]) == 6
+    assert cache.shape(videos[0])[0] == 6
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")} == before
 
 
@@ -231,7 +255,7 @@ def test_reading_keeps_a_video_from_eviction(tmp_path: Path, videos: list[Video]
     cache.prepare([videos[0]])
     cache.prepare([videos[1]])
     for _ in range(2):  # once by opening it, once by the map that is open
-        cache.num_frames(videos[0])
+        cache.shape(videos[0])[0]
     cache.prepare([videos[2]])
     kept = {path.stem for path in (tmp_path / "c").rglob("*.clip")}
     assert kept == {cache.key(videos[0]), cache.key(videos[2])}
