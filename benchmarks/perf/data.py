@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import decord
@@ -224,11 +224,11 @@ def _watch(folder: Path, ended: threading.Event) -> int:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of a cache, what is being written with it."""
+    """Bytes of a cache's videos, what is being written with them."""
     total = 0
-    for file in folder.rglob("*"):
+    for file in chain(folder.rglob(".writing-*"), folder.rglob("*.clip")):
         with suppress(FileNotFoundError):
-            total += file.stat().st_size if file.is_file() else 0
+            total += file.stat().st_size
     return total
 
 

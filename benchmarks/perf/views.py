@@ -89,11 +89,17 @@ def lightly(place: Place, small: bool) -> Measured:
     batches = iter(
         DataLoader(LightlyClips(place, space), space.training.batch_size, num_workers=WORKERS)
     )
-    measured = interleaved(
-        lambda: ours.step(next(clips)), lambda: theirs.step(*next(batches)), calls=STEPS
-    )
+    ours.step(next(clips))
+    theirs.step(*next(batches))
+    pairs = []
+    for _ in range(REPEATS):
+        for _ in range(QUEUED):  # what was made beforehand
+            next(batches)
+        took = seconds(lambda: theirs.step(*next(batches)), STEPS)
+        time.sleep(IDLE_SECONDS)  # their workers fill their queue, and rest
+        pairs.append((seconds(lambda: ours.step(next(clips)), STEPS), took))
     clips.close()
-    return measured
+    return of_pairs(pairs)
 
 
 def waiting(place: Place, small: bool) -> Measured:
