@@ -26,6 +26,7 @@ from evossl.config import SearchSpace, load_space
 from evossl.streams import Stream
 from evossl.task import Site, load_catalogue
 from evossl.views.recipes import clips_of_a_video
+from evossl.views.sampling import settled
 
 COUNTS = (1, 5, 10, 20, 30)
 SHARING_COUNTS = (1, 5, 10)
@@ -87,11 +88,11 @@ def tasks_on_rgb() -> list[str]:
 def tasks_that_share(names: Sequence[str]) -> list[str]:
     """Those whose student sees the two strong views and nothing else."""
     space = space_of(names)
-    plan = build_model(space).plan
-    strong = set(clips_of_a_video(Stream.RGB, rho=2).values())
+    model = build_model(space)
+    strong = {settled(v, model.settings) for v in clips_of_a_video(Stream.RGB, rho=2).values()}
     return [
         term.split(".")[0]
-        for term, views in plan.asked.items()
+        for term, views in model.plan.asked.items()
         if {view for view in views.values() if view.encoder == "student"} == strong
     ]
 

@@ -91,3 +91,10 @@ def test_the_benchmark_for_gpus_runs_without_one_and_without_ray() -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("| ") > 10
+
+
+def test_ten_tasks_share_their_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import many_tasks
+
+    assert len(many_tasks.tasks_that_share(many_tasks.tasks_on_rgb())) >= 10
