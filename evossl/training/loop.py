@@ -156,8 +156,7 @@ def train(
         start = int(load_checkpoint(checkpoint, model, optimiser)["step"])
     history.cut(log, start)
     meter = _Meter(loader, start, space.training.accumulate * space.training.batch_size)
-    accumulate = space.training.accumulate
-    batches = _batches(model, loader, start * accumulate, schedule.steps * accumulate)
+    batches = _batches(model, loader, range(start, schedule.steps), space.training.accumulate)
     model.train()
     with contextlib.closing(batches):
         for step in range(start, schedule.steps):
@@ -182,8 +181,9 @@ def train(
 
 
 def _batches(
-    model: MultiTaskModel, loader: ClipLoader, start: int, stop: int
+    model: MultiTaskModel, loader: ClipLoader, steps: range, accumulate: int
 ) -> Generator[ClipBatch, None, None]:
+    start, stop = steps.start * accumulate, steps.stop * accumulate
     return loader.prefetch(start, stop, pinned=next(model.parameters()).is_cuda)
 
 
