@@ -77,18 +77,22 @@ def search(out: Path, num_trials: int, steps: int, seed: int) -> list[TrialRow]:
         return study.rows()
 
 
+def at_rung(row: TrialRow, share: float) -> float:
+    """A trial's score at a rung; infinite where it had collapsed."""
+    return row.indicators.get(rung_indicator(RUNGS.index(share) + 1), math.inf)
+
+
 def replay(rows: Sequence[TrialRow], rule: Stopping) -> Replay:
     """Go through complete trials in their order of completion, as if the rule had been on."""
-    come: dict[str, list[float]] = {}
+    come: dict[float, list[float]] = {}
     cut: set[int] = set()
     steps = 0.0
     for row in sorted(rows, key=lambda row: row.completed or 0):
         used = 1.0
         for share in rule.rungs:
-            name = rung_indicator(RUNGS.index(share) + 1)
-            at_rung = row.indicators.get(name, math.inf)  # collapsed there
-            going = goes_on(at_rung, come.get(name, []), rule)
-            come.setdefault(name, []).append(at_rung)
+            others, own = come.setdefault(share, []), at_rung(row, share)
+            going = goes_on(own, others, rule)
+            others.append(own)
             if not going:
                 cut.add(row.trial)
                 used = share
@@ -113,9 +117,9 @@ def main() -> None:
     rows = [row for row in rows if row.status == "complete"]
     print(f"{len(rows)} complete trials of {options.steps} steps")
     print("| rung | Spearman with the end |\n|---|---|")
-    for number, share in enumerate(RUNGS, start=1):
-        at_rung = [row.indicators.get(rung_indicator(number), math.inf) for row in rows]
-        rho = spearmanr(at_rung, [row.fitness for row in rows]).statistic
+    for share in RUNGS:
+        there = [at_rung(row, share) for row in rows]
+        rho = spearmanr(there, [row.fitness for row in rows]).statistic
         print(f"| {share:.0%} of the steps | {rho:.2f} |")
     print(f"\n{HEAD}\n|---|---|---|---|---|")
     for rungs in (RUNGS[:1], RUNGS[1:], RUNGS):

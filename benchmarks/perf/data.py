@@ -197,7 +197,6 @@ def limited(place: Place) -> Measured:
         largest = pool.submit(_watch, small.folder, ended)
         run(loaders[0]), run(loaders[1])
         pairs = [(run(loaders[0]), run(loaders[1])) for _ in range(REPEATS)]
-        ended.set()
     small.close()
     assert largest.result() <= limit, f"{largest.result()} bytes in a cache of {limit:.0f}"
     measured = of_pairs(pairs)

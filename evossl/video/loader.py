@@ -21,6 +21,8 @@ from evossl.video.index import Video
 SILENCE = 1e-3  # peak (-60 dB) under which a stretch has no sound: tracks of zeros are common
 AHEAD = 2  # batches that wait, made, for the consumer
 _REPLACEMENTS = 8  # for one sample, when its video fails after all
+Shape = tuple[int, int, int]
+"""T, H, W of a cached video."""
 _EPOCH, _START, _DRAW, _REPLACE = range(4)  # streams of random numbers
 
 
@@ -73,11 +75,12 @@ class ClipLoader:
             RunError: too many videos cannot be decoded, or the disk is full.
         """
         rows = self._replace_failing(self.rows(step), step)
+        shapes = self._shapes(rows)
         starts = [
-            self._start(row, np.random.default_rng([self._seed, _START, step, slot]))
-            for slot, row in enumerate(rows)
+            self._start(shape, np.random.default_rng([self._seed, _START, step, slot]))
+            for slot, shape in enumerate(shapes)
         ]
-        return self._gather(rows, starts)
+        return self._gather(rows, shapes, starts)
 
     def rows(self, step: int) -> list[int]:
         """Return which videos the batch of a step is of, if all of them can be decoded."""
@@ -97,11 +100,11 @@ class ClipLoader:
             DecodeError: a video cannot be decoded.
         """
         self._cache.prepare([self._videos[row] for row in indices])
-        starts = []
-        for row in indices:
+        shapes, starts = self._shapes(indices), []
+        for row, shape in zip(indices, shapes, strict=True):
             rng = np.random.default_rng([self._seed, _DRAW, draw, row])
-            starts.append(self._start(row, rng) if draw else self._last_start(row) // 2)
-        return self._gather(indices, starts)
+            starts.append(self._start(shape, rng) if draw else self._last_start(shape) // 2)
+        return self._gather(indices, shapes, starts)
 
     def prefetch(
         self, start: int, stop: int, *, pinned: bool = False
@@ -149,12 +152,15 @@ class ClipLoader:
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self._seed, _EPOCH, epoch]).permutation(len(self._videos))
 
-    def _last_start(self, row: int) -> int:
-        """The last frame at which a whole stretch starts; 0 in a shorter video."""
-        return max(self._cache.shape(self._videos[row])[0] - self._stretch, 0)
+    def _shapes(self, rows: Sequence[int]) -> list[Shape]:
+        return [self._cache.shape(self._videos[row]) for row in rows]
 
-    def _start(self, row: int, rng: np.random.Generator) -> int:
-        return int(rng.integers(self._last_start(row) + 1))
+    def _last_start(self, shape: Shape) -> int:
+        """The last frame at which a whole stretch starts; 0 in a shorter video."""
+        return max(shape[0] - self._stretch, 0)
+
+    def _start(self, shape: Shape, rng: np.random.Generator) -> int:
+        return int(rng.integers(self._last_start(shape) + 1))
 
     def _replace_failing(self, rows: list[int], step: int) -> list[int]:
         """Put other videos, drawn by (seed, step, slot), in the place of those that fail."""
@@ -174,20 +180,22 @@ class ClipLoader:
         rng = np.random.default_rng([self._seed, _REPLACE, step, slot, attempt])
         return int(rng.integers(len(self._videos)))
 
-    def _gather(self, rows: Sequence[int], starts: Sequence[int]) -> ClipBatch:
+    def _gather(
+        self, rows: Sequence[int], shapes: Sequence[Shape], starts: Sequence[int]
+    ) -> ClipBatch:
         """Read the stretches, each into its place: short ones end in their last frame."""
         stretch, fps = self._stretch, self._cache.settings.fps
-        videos = [self._videos[row] for row in rows]
-        size_B2 = np.array([self._cache.shape(video)[1:] for video in videos], dtype=np.int64)
-        frame_BLHWC = np.empty((len(rows), stretch, *size_B2.max(axis=0), 3), np.uint8)
+        size_B2 = np.array([size for _, *size in shapes], dtype=np.int64)
+        largest_2 = size_B2.max(axis=0)
+        frame_BLHWC = np.empty((len(rows), stretch, *largest_2, 3), np.uint8)
         waveform_BS = np.zeros((len(rows), round(stretch / fps * AUDIO_RATE)), np.float32)
         lengths, heard = [], []
-        for slot, (video, start) in enumerate(zip(videos, starts, strict=True)):
+        for slot, (row, start) in enumerate(zip(rows, starts, strict=True)):
             frame_LHWC = frame_BLHWC[slot]
-            if (size_B2[slot] != size_B2.max(axis=0)).any():
+            if (size_B2[slot] != largest_2).any():
                 frame_LHWC[:] = 0
             shown_LHWC, sound_S = self._cache.read(
-                video, start, stretch, sound=self._sound, into=frame_LHWC
+                self._videos[row], start, stretch, sound=self._sound, into=frame_LHWC
             )
             frame_LHWC[len(shown_LHWC) :] = frame_LHWC[len(shown_LHWC) - 1]
             lengths.append(len(shown_LHWC))
