@@ -1,13 +1,12 @@
 """The verbs about videos: synth, index, cache."""
 
 import json
-import os
 from pathlib import Path
 
 import click
 
 from evossl.cli.checks import check_out_file, check_out_folder
-from evossl.cli.options import json_option, seed_option, workers_option
+from evossl.cli.options import json_option, num_cores, seed_option, workers_option
 from evossl.cli.progress import bar, say
 from evossl.config import Cache, SearchSpace
 from evossl.errors import RunError
@@ -162,7 +161,7 @@ def fill_cache(videos: list[Video], folder: Path, settings: Cache, workers: int)
     """Fill the cache with a bar, and say how many were set aside and why."""
     store = ClipCache(folder, settings)
     with bar("decoding into the cache") as advance:
-        report = store.fill(videos, workers=min(workers, os.cpu_count() or 1), progress=advance)
+        report = store.fill(videos, workers=min(workers, num_cores()), progress=advance)
     say_set_aside(report.set_aside)
     return report
 

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from evossl.cli.options import json_option
+from evossl.cli.options import json_option, num_cores
 from evossl.cli.progress import bar
 from evossl.config import load_space, shipped_spaces
 
@@ -109,4 +108,4 @@ def _checks() -> Iterator[tuple[bool, str, str]]:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free / GB
     yield free > MIN_FREE_GB, "clip cache", f"{folder}: {free:.0f} GB free"
-    yield True, "cores", str(os.cpu_count())
+    yield True, "cores", str(num_cores())

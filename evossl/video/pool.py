@@ -1,6 +1,10 @@
 """A pool of worker processes with a deadline for each file: killed and replaced, never waited for.
 
 One file is in flight in a worker, so that the one which hangs or kills it is known.
+
+A pool with a worker for each CPU keeps each on its own. decord hands every frame from one thread to
+another; where the kernel wakes the second on another CPU, caches are cold and CPUs doze in between:
+a quarter of the time of a first pass (docs/performance.md).
 """
 
 import json
@@ -114,10 +118,19 @@ class WorkerPool:
             if job is None:
                 break
             if not idle:
-                idle = [_Worker(self._function, self._deadline)]
+                idle = [_Worker(self._function, self._deadline, self._free_cpu())]
                 self._workers += idle
             idle.pop().start(job)
         return any(worker.job is not None for worker in self._workers)
+
+    def _free_cpu(self) -> int | None:
+        """A CPU for the next worker alone, if there is one for each."""
+        if sys.platform != "linux":
+            return None
+        cpus = os.sched_getaffinity(0)
+        if len(cpus) != self._limit:
+            return None
+        return min(cpus - {worker.cpu for worker in self._workers})
 
     def _wait(self) -> list["_Worker"]:
         """Return the workers that have answered, died or passed their deadline."""
@@ -132,9 +145,10 @@ class WorkerPool:
 
 
 class _Worker:
-    """One process and the job in flight in it."""
+    """One process, the CPU that it stays on (None: any), and the job in flight in it."""
 
-    def __init__(self, function: str, deadline: float) -> None:
+    def __init__(self, function: str, deadline: float, cpu: int | None) -> None:
+        self.cpu = cpu
         self.job: Job | None = None
         self.dead = False
         self._deadline = deadline
@@ -149,6 +163,9 @@ class _Worker:
             stderr=self._errors,
             env=os.environ | {"PYTHONPATH": path},
         )
+        if sys.platform == "linux" and cpu is not None:
+            with suppress(OSError):  # forbidden here, or the process is gone: `collect` will see
+                os.sched_setaffinity(self._process.pid, {cpu})
         assert self._process.stdout is not None
         self.answers = self._process.stdout
         self.process_id = self._process.pid

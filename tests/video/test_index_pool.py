@@ -1,5 +1,7 @@
 """The worker pool: one file's hang, crash or complaint costs that file and nothing else."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,20 @@ def test_workers_import_no_torch_and_no_ray(tmp_path: Path) -> None:
     assert {"torch", "ray", "torchaudio", "torchvision", "pydantic"} & set(
         outcome.value["modules"]
     ) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such call elsewhere")
+@pytest.mark.parametrize("more", [0, 1])
+def test_where_each_worker_can_have_a_cpu_it_stays_on_it(
+    more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    affinity = os.sched_getaffinity
+    cpus = sorted(affinity(0))[:2]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: affinity(pid) if pid else {*cpus})
+    pool = WorkerPool(MISBEHAVE, workers=len(cpus) + more, deadline=60)
+    expected = [affinity(0)] * (len(cpus) + 1) if more else [{cpu} for cpu in cpus]
+    for names in (["a"] * len(expected), ["kill_1"], ["a"] * len(expected)):
+        list(pool.run(Job(i, f"/{name}") for i, name in enumerate(names)))
+    found = [affinity(process) for process in pool.processes()]
+    pool.close()
+    assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
