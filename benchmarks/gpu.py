@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from unittest import mock
 
 import torch
@@ -25,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evossl.config import SearchSpace, load_space
-from evossl.streams import Stream
+from evossl.streams import ClipBatch, Stream
 from evossl.training import model as model_module
 from evossl.training.model import channels_last
 from evossl.views.flow import clip_flow
@@ -33,6 +34,7 @@ from evossl.views.make import make
 
 TRIALS = (1, 2, 4)
 FPS = 12.0
+START_SECONDS = 300.0  # until the last of several trials has come up
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Variant:
     last: bool = True
     compiled: bool = False
     graphs: bool = False
+    ahead: bool = False
 
 
 VARIANTS = (
@@ -90,9 +93,13 @@ VARIANTS = (
     Variant("float32, channels last", half=False),
     Variant("bf16, contiguous", last=False),
     Variant("bf16, channels last (the product's)"),
+    Variant("the product's, the next clips copied meanwhile", ahead=True),
     Variant("the product's, compiled", compiled=True),
     Variant("the product's, compiled, CUDA graphs", compiled=True, graphs=True),
 )
+
+
+_start: Barrier  # of the trials side by side, given to each process as it comes up
 
 
 class Trial:
@@ -109,12 +116,30 @@ class Trial:
             encoder.network = compiled(encoder.network, setting, graphs=variant.graphs)
         clips = noise(setting.space)
         self.clips = clips.pinned() if setting.device == "cuda" else clips
+        self._device = torch.device(setting.device)
+        self._copier: torch.cuda.Stream | None = None
+        if setting.device == "cuda":
+            self._copier = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._next = self.clips
 
     def step(self) -> None:
         """Copy, views, forward, backward, optimiser: the product's own step."""
         half = mock.patch.object(model_module, "_autocast", return_value=nullcontext())
         with nullcontext() if self.variant.half else half:
-            self._stepper.step(self.clips)
+            self._stepper.step(self._taken() if self.variant.ahead else self.clips)
+
+    def _taken(self) -> ClipBatch:
+        """The clips that were copied during the last step, once the copy of others has begun."""
+        if self._copier is None:
+            return self.clips
+        torch.cuda.current_stream().wait_stream(self._copier)
+        clips = self._next
+        with torch.cuda.stream(self._copier):
+            self._next = self.clips.to(self._device)
+        for value in vars(clips).values():
+            if isinstance(value, torch.Tensor) and value.is_cuda:
+                value.record_stream(torch.cuda.current_stream())
+        return clips
 
 
 def compiled(network: nn.Module, setting: Setting, *, graphs: bool) -> nn.Module:
@@ -131,21 +156,27 @@ def seconds(setting: Setting, work: Callable[[], object], steps: int | None = No
     """Median time of a call, the device waited for; two calls warm it up."""
     count = steps or setting.steps
 
-    def wait() -> None:
-        if setting.device == "cuda":
-            torch.cuda.synchronize()
-
     for _ in range(2):
         work()
     took = []
     for _ in range(setting.repeats):
-        wait()
+        _wait(setting)
         begin = time.perf_counter()
         for _ in range(count):
             work()
-        wait()
+        _wait(setting)
         took.append((time.perf_counter() - begin) / count)
     return statistics.median(took)
+
+
+def _wait(setting: Setting) -> None:
+    if setting.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _memory(setting: Setting) -> float:
+    """The most that this process has held on the GPU, GB; 0 without one."""
+    return torch.cuda.max_memory_allocated() / 1e9 if setting.device == "cuda" else 0.0
 
 
 def ceiling(setting: Setting) -> float:
@@ -168,9 +199,8 @@ def measure(setting: Setting, variant: Variant, peak: float, work: float) -> str
     if setting.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     took = seconds(setting, trial.step)
-    memory = torch.cuda.max_memory_allocated() / 1e9 if setting.device == "cuda" else float("nan")
-    share = work / took / peak
-    return f"| {variant.name} | {setting.batch / took:.4g} | {share:.1%} | {memory:.1f} GB |"
+    rate, share = setting.batch / took, work / took / peak
+    return f"| {variant.name} | {rate:.4g} | {share:.1%} | {_memory(setting):.1f} GB |"
 
 
 def parts(setting: Setting) -> list[str]:
@@ -189,25 +219,36 @@ def parts(setting: Setting) -> list[str]:
     return [f"| {name} | {1e3 * s:.3g} ms | {s / step:.1%} |" for name, s in took.items()]
 
 
-def train_for(setting: Setting, seconds_: float) -> float:
-    """Clips a second of one of several trials side by side."""
+def train_for(setting: Setting, seconds_: float) -> tuple[float, float]:
+    """Clips a second and GB of one of several trials, which begin together once all are warm."""
     trial = Trial(setting, VARIANTS[3])
     for _ in range(2):
         trial.step()
+    _wait(setting)
+    _start.wait(START_SECONDS)
     steps, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds_:
         trial.step()
         steps += 1
-    if setting.device == "cuda":
-        torch.cuda.synchronize()
-    return steps * setting.batch / (time.perf_counter() - begin)
+    _wait(setting)
+    return steps * setting.batch / (time.perf_counter() - begin), _memory(setting)
+
+
+def _meet_at(barrier: Barrier) -> None:
+    global _start
+    _start = barrier
 
 
 def side_by_side(setting: Setting, trials: int, seconds_: float) -> str:
     """A row of the table of several trials on one device."""
-    with ProcessPoolExecutor(trials, mp_context=get_context("spawn")) as pool:
-        rates = list(pool.map(train_for, [setting] * trials, [seconds_] * trials))
-    return f"| {trials} | {sum(rates):.4g} |"
+    context = get_context("spawn")
+    start = (context.Barrier(trials),)
+    with ProcessPoolExecutor(
+        trials, mp_context=context, initializer=_meet_at, initargs=start
+    ) as pool:
+        found = list(pool.map(train_for, [setting] * trials, [seconds_] * trials))
+    rates, memory = zip(*found, strict=True)
+    return f"| {trials} | {sum(rates):.4g} | {max(memory):.1f} GB |"
 
 
 def main() -> None:
@@ -233,7 +274,7 @@ def main() -> None:
         print(measure(setting, variant, peak, work), flush=True)
     print("\n| before the forward | | share of the step |\n|---|---|---|")
     print("\n".join(parts(setting)))
-    print("\n| trials on it | clips a second, all of them |\n|---|---|")
+    print("\n| trials on it | clips a second, all of them | memory of one |\n|---|---|---|")
     for trials in TRIALS[: 1 if options.tiny else None]:
         print(side_by_side(setting, trials, 0.1 if options.tiny else 15.0), flush=True)
 
