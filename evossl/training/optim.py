@@ -34,7 +34,7 @@ def build_optimiser(
     elif choice.name == "lars":
         optimiser = Lars(groups, lr=choice.lr, momentum=MOMENTUM)
     else:
-        optimiser = torch.optim.AdamW(groups, lr=choice.lr)
+        optimiser = torch.optim.AdamW(groups, lr=choice.lr, foreach=True)
     set_learning_rate(optimiser, choice.lr)
     return optimiser
 
