@@ -10,6 +10,7 @@ Ray places them by fractions; without NVIDIA's MPS their kernels take turns.
 """
 
 import argparse
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 from unittest import mock
 
 import torch
@@ -174,9 +176,18 @@ def _wait(setting: Setting) -> None:
         torch.cuda.synchronize()
 
 
+def _forget(setting: Setting) -> None:
+    """Free what those before have left on the GPU, compiled networks too."""
+    torch._dynamo.reset()
+    gc.collect()
+    if setting.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def _memory(setting: Setting) -> float:
-    """The most that this process has held on the GPU, GB; 0 without one."""
-    return torch.cuda.max_memory_allocated() / 1e9 if setting.device == "cuda" else 0.0
+    """The most that torch has taken of the GPU, GB (CUDA's own comes on top); 0 without one."""
+    return torch.cuda.max_memory_reserved() / 1e9 if setting.device == "cuda" else 0.0
 
 
 def ceiling(setting: Setting) -> float:
@@ -195,9 +206,8 @@ def operations(setting: Setting) -> float:
 
 def measure(setting: Setting, variant: Variant, peak: float, work: float) -> str:
     """A row of the table of variants."""
+    _forget(setting)
     trial = Trial(setting, variant)
-    if setting.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     took = seconds(setting, trial.step)
     rate, share = setting.batch / took, work / took / peak
     return f"| {variant.name} | {rate:.4g} | {share:.1%} | {_memory(setting):.1f} GB |"
@@ -221,10 +231,14 @@ def parts(setting: Setting) -> list[str]:
 
 def train_for(setting: Setting, seconds_: float) -> tuple[float, float]:
     """Clips a second and GB of one of several trials, which begin together once all are warm."""
-    trial = Trial(setting, VARIANTS[3])
-    for _ in range(2):
-        trial.step()
-    _wait(setting)
+    try:
+        trial = Trial(setting, VARIANTS[3])
+        for _ in range(2):
+            trial.step()
+        _wait(setting)
+    except torch.OutOfMemoryError:
+        _start.abort()  # the others need not wait for it
+        raise
     _start.wait(START_SECONDS)
     steps, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds_:
@@ -246,7 +260,10 @@ def side_by_side(setting: Setting, trials: int, seconds_: float) -> str:
     with ProcessPoolExecutor(
         trials, mp_context=context, initializer=_meet_at, initargs=start
     ) as pool:
-        found = list(pool.map(train_for, [setting] * trials, [seconds_] * trials))
+        try:
+            found = list(pool.map(train_for, [setting] * trials, [seconds_] * trials))
+        except (torch.OutOfMemoryError, BrokenBarrierError):
+            return f"| {trials} | out of memory | - |"
     rates, memory = zip(*found, strict=True)
     return f"| {trials} | {sum(rates):.4g} | {max(memory):.1f} GB |"
 
@@ -274,6 +291,7 @@ def main() -> None:
         print(measure(setting, variant, peak, work), flush=True)
     print("\n| before the forward | | share of the step |\n|---|---|---|")
     print("\n".join(parts(setting)))
+    _forget(setting)  # this process's share is theirs now
     print("\n| trials on it | clips a second, all of them | memory of one |\n|---|---|---|")
     for trials in TRIALS[: 1 if options.tiny else None]:
         print(side_by_side(setting, trials, 0.1 if options.tiny else 15.0), flush=True)

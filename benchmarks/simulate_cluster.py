@@ -37,7 +37,7 @@ HEAD = (
     "| workers | hours | busy | with barriers | driver | start | cache fill | waiting | died | end "
     "| first bottleneck |"
 )
-CHECK_HEAD = "| workers | real | simulated | busy, real | busy, simulated |"
+CHECK_HEAD = "| workers | real | simulated | busy, real | busy, simulated |\n|---|---|---|---|---|"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Constants:
         storage_gbps: of the object storage, for all nodes together.
     """
 
-    tell_and_ask: float = 0.03
+    tell_and_ask: float = 0.037
     report: float = 0.002
     reports: int = 20
     trial: float = 600.0
@@ -66,7 +66,7 @@ class Constants:
     straggle: float = 4.0
     dying: float = 0.005
     start: float = 8.0
-    warm: float = 0.05
+    warm: float = 0.15
     per_node: int = 8
     cache_gb: float = 500.0
     node_gbps: float = 1.0
@@ -280,10 +280,14 @@ def search(place: Place, workers: int, log_every: int) -> Real:
     return Real(took, marks[0] - began, seconds, driver)
 
 
-def check(real: Real, workers: int) -> str:
-    """A real search, and the simulation of the very same trials."""
-    constants = replace(Constants(), start=real.start, warm=0.0, cache_gb=0.0, dying=0.0)
-    simulated = Simulation(constants, workers, real.trials).run()
+def check(real: Real, workers: int, base: Real) -> str:
+    """A real search, and its simulation out of what `base`, one of fewer workers, took.
+
+    All workers share these cores: of twice as many, each takes twice as long for the same.
+    """
+    slower = workers / CHECKED[0]
+    constants = Constants(start=base.start * slower, warm=0.0, cache_gb=0.0, dying=0.0)
+    simulated = Simulation(constants, workers, [slower * took for took in base.trials]).run()
     busy = sum(real.trials) / (workers * real.took)
     return (
         f"| {workers} | {real.took:.0f} s | {simulated.hours * 3600:.0f} s | {busy:.1%} "
@@ -299,7 +303,8 @@ def measure(rarely: Real, often: Real) -> str:
     few, many = (REAL_STEPS // log_every + 1 for log_every in (RARELY, OFTEN))
     report = max(0.0, often.driver - rarely.driver) / (REAL_TRIALS * (many - few))
     trial = rarely.driver / REAL_TRIALS - few * report
-    return f"measured: tell_and_ask <= {trial:.3f} s, report {report:.4f} s"
+    driver = f"tell_and_ask <= {trial:.3f} s, report {report:.4f} s"
+    return f"measured: {driver}; start {often.start:.1f} s with {CHECKED[0]} workers"
 
 
 def main() -> None:
@@ -313,14 +318,13 @@ def main() -> None:
     constants = Constants(**json.loads(options.constants))
     print(f"{constants}\n\n{table(constants, options.trials)}")
     if options.check:
-        print(
-            "\n| workers | real | simulated | busy, real | busy, simulated |\n|---|---|---|---|---|"
-        )
+        print(f"\n{CHECK_HEAD}")
         place = Place(options.out.resolve())
         often = {workers: search(place, workers, OFTEN) for workers in CHECKED}
+        base = often[CHECKED[0]]
         for workers, real in often.items():
-            print(check(real, workers))
-        print(measure(search(place, CHECKED[0], RARELY), often[CHECKED[0]]))
+            print(check(real, workers, base))
+        print(measure(search(place, CHECKED[0], RARELY), base))
 
 
 if __name__ == "__main__":

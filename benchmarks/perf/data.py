@@ -6,9 +6,9 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
@@ -25,13 +25,15 @@ from evossl.video.container import layout_of, open_video
 from evossl.video.index import Video, load_index
 from evossl.video.loader import ClipLoader
 from evossl.video.sampling import kept_size, nearest
+from perf.cap import memory_capped
 from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 
 READS = 200
-CORES = os.cpu_count() or 1
+CORES = len(os.sched_getaffinity(0))
 NUMBERS = (10, 1000, 100_000)  # of videos in the index
 MANY_STEPS = 15  # in a repeat
+CAP = 2_000_000_000  # of the process that steps over them: a third of their cache
 LIMITED_SHARE, LIMITED_TIMES, LIMITED_STEPS = 0.1, 4, 5
 SHORT = {"fps": 12, "short_side": 80, "max_seconds": 4}  # decoding keeps up with such a step
 TIMES = 2
@@ -55,7 +57,22 @@ def cached_read(place: Place) -> Measured:
         np.copyto(into, sources[next(others) % len(videos)])
 
     measured = interleaved(ours, theirs, calls=READS, unit="us")
-    return Measured(measured.values, f"{into.nbytes / 1e3:.0f} kB: {measured.told}")
+    with open_kept(cache, videos) as handles, into.data.cast("B") as target:
+
+        def kernel() -> None:
+            os.preadv(handles[next(turns) % len(videos)], [target], 0)
+
+        alone = interleaved(kernel, theirs, calls=READS, unit="us")
+    told = f"{into.nbytes / 1e3:.0f} kB: {measured.told}; the kernel's copy alone"
+    return Measured(measured.values, f"{told}, files kept open: {alone.median:.3g}")
+
+
+@contextmanager
+def open_kept(cache: ClipCache, videos: Sequence[Video]) -> Iterator[list[int]]:
+    """Descriptors of cached videos."""
+    with ExitStack() as stack:
+        paths = (entry_path(cache.folder, cache.key(video)) for video in videos)
+        yield [stack.enter_context(path.open("rb")).fileno() for path in paths]
 
 
 def first_pass(place: Place) -> Measured:
@@ -69,10 +86,10 @@ def first_pass(place: Place) -> Measured:
         ClipCache(folder, settings).fill(videos, workers=CORES)
         shutil.rmtree(folder)
 
+    sizes = {video: _size_of(video, settings.short_side) for video in videos}
+
     def alone(video: Video) -> int:
-        with open_video(video.path) as (container, stream):
-            layout = layout_of(next(container.decode(stream)), stream)
-        width, height = kept_size(layout.width, layout.height, settings.short_side)
+        width, height = sizes[video]
         reader = decord.VideoReader(video.path, width=width, height=height, num_threads=1)
         time_N = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(np.float64)
         return len(reader.get_batch(nearest(time_N, settings.fps, settings.max_seconds)).asnumpy())
@@ -83,6 +100,13 @@ def first_pass(place: Place) -> Measured:
 
     measured = interleaved(ours, theirs, unit="s")
     return Measured(measured.values, f"{len(videos)} videos: {measured.told}")
+
+
+def _size_of(video: Video, short_side: int) -> tuple[int, int]:
+    """Width and height in which a video is kept."""
+    with open_video(video.path) as (container, stream):
+        layout = layout_of(next(container.decode(stream)), stream)
+    return kept_size(layout.width, layout.height, short_side)
 
 
 def _again(place: Place, times: int) -> list[Video]:
@@ -100,21 +124,43 @@ def _again(place: Place, times: int) -> list[Video]:
 
 
 def shared_pages(place: Place) -> Measured:
-    """Memory that a node spends on the cache with two processes that read it, and with one."""
+    """Memory of a node with two processes that read the cache, and with one: pages and own."""
     settings = place.space("simclr").cache
     cache = ClipCache(place.cache, settings)
     videos = load_index(place.manifest).videos
-    size = sum(entry_path(cache.folder, cache.key(video)).stat().st_size for video in videos)
-    program = Path(__file__).with_name("reader.py")
-    words = [sys.executable, str(program), str(place.manifest), str(place.cache)]
-    words.append(settings.model_dump_json())
-    values, grown = [], []
+    words = [sys.executable, str(Path(__file__).with_name("reader.py"))]
+    words += [str(place.manifest), str(place.cache), settings.model_dump_json()]
+    values, told = [], []
     for _ in range(REPEATS):
-        readers = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(2)]
-        first, second = (int(reader.communicate(timeout=60)[0]) for reader in readers)
-        values.append((size + first + second) / (size + first))
-        grown.append(second)
-    return Measured(values, f"{size / 1e6:.0f} MB, and {max(grown) / 1e6:.1f} MB of a process")
+        os.sync()
+        with open_kept(cache, videos) as handles:
+            for handle in handles:
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        empty = _page_cache()
+        with _reading(words) as first:
+            one = _page_cache() - empty + first
+            with _reading(words) as second:
+                two = _page_cache() - empty + first + second
+        values.append(two / one)
+        told.append((one, two))
+    one, two = (statistics.median(side) / 1e6 for side in zip(*told, strict=True))
+    return Measured(values, f"{two:.0f} MB and {one:.0f} MB")
+
+
+@contextmanager
+def _reading(words: Sequence[str]) -> Iterator[int]:
+    """A process that has read all and lives on meanwhile; by how many bytes it grew."""
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate(timeout=60)
+
+
+def _page_cache() -> int:
+    """Bytes of files that the kernel holds in memory."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    (held,) = (line.split()[1] for line in lines if line.startswith("Cached:"))
+    return int(held) * 1024
 
 
 def many_videos(place: Place) -> Measured:
@@ -129,18 +175,20 @@ def many_videos(place: Place) -> Measured:
     stepper = Stepper(space)
     steps = count()
     took: list[list[float]] = []
-    for _ in range(REPEATS):
-        took.append([])
-        for loader in loaders:
-            begin = next(steps) * MANY_STEPS
-            _forget(cache, loader, videos, range(begin, begin + MANY_STEPS))
-            batches = loader.prefetch(begin, begin + MANY_STEPS)
-            took[-1].append(seconds(partial(_train, stepper, batches)) / MANY_STEPS)
+    with memory_capped(CAP) as is_capped:
+        for _ in range(REPEATS):
+            took.append([])
+            for loader in loaders:
+                begin = next(steps) * MANY_STEPS
+                _forget(cache, loader, videos, range(begin, begin + MANY_STEPS))
+                batches = loader.prefetch(begin, begin + MANY_STEPS)
+                took[-1].append(seconds(partial(_train, stepper, batches)) / MANY_STEPS)
     medians = (1e3 * statistics.median(side) for side in zip(*took, strict=True))
     told = ", ".join(
         f"{num:,} videos: {ms:.3g} ms" for num, ms in zip(NUMBERS, medians, strict=True)
     )
-    return Measured([repeat[-1] / repeat[0] for repeat in took], told)
+    memory = f"capped at {CAP / 1e9:g} GB" if is_capped else "not capped here"
+    return Measured([max(more) / few for few, *more in took], f"{told}; memory {memory}")
 
 
 def _train(stepper: Stepper, batches: Iterable[ClipBatch]) -> None:
@@ -252,14 +300,14 @@ ROWS = (
     ),
     Row(
         "shared-pages",
-        "memory for the cache with two processes that read it (proportional set size)",
+        "memory for the cache with two processes that read it: its pages, and their own",
         "with one",
         1.05,
         shared_pages,
     ),
     Row(
         "many-videos",
-        "a step over 100,000 videos, cold cache on disk",
+        "a step over 1,000 or 100,000 videos, whichever is slower, cold cache on disk",
         "a step over 10",
         1.2,
         many_videos,

@@ -1,8 +1,8 @@
-"""A process that reads every cached video, and says by how many bytes its memory grew.
+"""A process that reads every cached video, says by how many bytes its memory grew, and waits.
 
 python reader.py MANIFEST CACHE SETTINGS
 
-Proportional set size: shared pages count in parts.
+Proportional set size: shared pages count in parts. It ends when stdin does.
 """
 
 import re
@@ -32,7 +32,8 @@ def main() -> None:
     before = held()
     for video in videos:
         assert cache.read(video, 0, WHOLE)[0].any()
-    print(held() - before)
+    print(held() - before, flush=True)
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

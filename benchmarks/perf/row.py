@@ -2,9 +2,11 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+from unittest import mock
 
 from perf.place import Place
 
@@ -64,6 +66,22 @@ def seconds(work: Callable[[], object], calls: int = 1) -> float:
     for _ in range(calls):
         work()
     return (time.perf_counter() - begin) / calls
+
+
+@contextmanager
+def timed(owner: Any, name: str) -> Iterator[list[float]]:
+    """Have a function's calls timed meanwhile; the list of their seconds grows with them."""
+    original = getattr(owner, name)
+    spent: list[float] = []
+
+    def wrapper(*args: Any, **keys: Any) -> Any:
+        begin = time.perf_counter()
+        result = original(*args, **keys)
+        spent.append(time.perf_counter() - begin)
+        return result
+
+    with mock.patch.object(owner, name, wrapper):
+        yield spent
 
 
 def interleaved(

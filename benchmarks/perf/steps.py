@@ -23,7 +23,7 @@ from evossl.training.plan import ViewPlan, plan_views
 from evossl.training.terms import resolve_terms
 from evossl.views.make import make
 from perf.place import Place
-from perf.row import Measured, Row, interleaved
+from perf.row import Measured, Row, interleaved, seconds, timed
 
 TEN = 10
 NARROW = 8
@@ -77,11 +77,30 @@ def everything(place: Place) -> Measured:
     terms = resolve_terms(space, catalogue)
     shared = Stepper(space)
     unshared = Stepper(space, Unshared(terms, catalogue, space, 0))
-    measured = interleaved(partial(shared.step, clips), partial(unshared.step, clips), unit="s")
+    parts: dict[Stepper, list[str]] = {}
+
+    def step(stepper: Stepper) -> None:
+        parts[stepper] = _parts(stepper, clips)
+
+    measured = interleaved(partial(step, shared), partial(step, unshared), unit="s")
     plan = shared.model.plan
     views = sum(len(views) for views in plan.asked.values())
     told = f"{len(terms)} terms ask for {views} views, {len(plan.forwards)} forwards"
-    return Measured(measured.values, f"{measured.told}: {told}")
+    split = f"{', '.join(parts[shared])} and {', '.join(parts[unshared])}"
+    return Measured(measured.values, f"{measured.told}: {told}; the last of them: {split}")
+
+
+def _parts(stepper: Stepper, clips: ClipBatch) -> list[str]:
+    """What a step's seconds go into: views, forwards, backward, and what terms have alone."""
+    with (
+        timed(model_module, "make") as views,
+        timed(MultiTaskModel, "_forward") as forwards,
+        timed(Tensor, "backward") as backward,
+    ):
+        whole = seconds(partial(stepper.step, clips))
+    spent = {"views": sum(views), "forwards": sum(forwards), "backward": sum(backward)}
+    spent["heads, losses, optimiser"] = whole - sum(spent.values())
+    return [f"{name} {took:.2f} s" for name, took in spent.items()]
 
 
 def everything_space() -> SearchSpace:
@@ -116,7 +135,7 @@ class Bare:
         self.head = SimCLRProjectionHead(width, width, 128)
         self.loss = NTXentLoss()
         self.params = [*self.encoder.parameters(), *self.head.parameters()]
-        self.optimiser = torch.optim.AdamW(self.params, lr=space.optimiser.lr)
+        self.optimiser = torch.optim.AdamW(self.params, lr=space.optimiser.lr, foreach=True)
 
     def step(self, first: Tensor, second: Tensor) -> float:
         """One step on two views (B, C, T, H, W); its loss, which anyone would log."""

@@ -39,13 +39,13 @@ def clip_flow(gray_BT1HW: Tensor) -> Tensor:
     The last field is repeated, so that there is one for each frame. Luma is in [0, 1].
     """
     b, t, _, height, width = gray_BT1HW.shape
-    first = gray_BT1HW[:, :-1].reshape(-1, 1, height, width)
-    second = gray_BT1HW[:, 1:].reshape(-1, 1, height, width)
-    rows = max(1, AT_ONCE // (height * width)) if first.device.type == "cpu" else len(first)
+    frames = max(2, AT_ONCE // (height * width)) if gray_BT1HW.device.type == "cpu" else b * t
+    clips = max(1, frames // t)
     parts = [
-        pair_flow(first[i : i + rows], second[i : i + rows]) for i in range(0, b * (t - 1), rows)
+        [_flow_of(gray_BT1HW[i : i + clips, j : j + frames]) for j in range(0, t - 1, frames - 1)]
+        for i in range(0, b, clips)
     ]
-    flow = torch.cat(parts).view(b, t - 1, 2, height, width)
+    flow = torch.cat([torch.cat(part, dim=1) for part in parts])
     return torch.cat([flow, flow[:, -1:]], dim=1)
 
 
@@ -57,19 +57,31 @@ def pair_flow(first_P1HW: Tensor, second_P1HW: Tensor) -> Tensor:
         first_P1HW: square images, luma in [0, 1].
         second_P1HW: the same a step later.
     """
-    size = first_P1HW.shape[-1]
-    assert first_P1HW.shape[-2] == size, "views are square"
+    return _flow_of(torch.stack([first_P1HW, second_P1HW], dim=1))[:, 0]
+
+
+def _flow_of(gray_BT1HW: Tensor) -> Tensor:
+    """Return flow (B, T - 1, 2, H, W), coarse to fine; a frame is scaled once for its two pairs."""
+    b, t, _, height, size = gray_BT1HW.shape
+    assert height == size, "views are square"
     sides = [max(size // 2, 1)]
     while sides[-1] // 2 >= COARSEST:
         sides.append(sides[-1] // 2)
-    flow = first_P1HW.new_zeros(len(first_P1HW), 2, sides[-1], sides[-1])
+    flow = gray_BT1HW.new_zeros(b * (t - 1), 2, sides[-1], sides[-1])
     for number, side in enumerate(reversed(sides)):
-        level = _level(first_P1HW, second_P1HW, side)
+        scaled_BT1SS = _scaled(gray_BT1HW.flatten(0, 1), side).view(b, t, 1, side, side)
+        level = _level(scaled_BT1SS[:, :-1].flatten(0, 1), scaled_BT1SS[:, 1:].flatten(0, 1))
         if number:
             flow = _resized(flow, side)
         for steps in (STEPS,) if number else STEPS_COARSEST:
             flow = _refine(level, flow, steps)
-    return _resized(_stand_still(level, flow), size)
+    return _resized(_stand_still(level, flow), size).view(b, t - 1, 2, size, size)
+
+
+def _scaled(image_N1HW: Tensor, side: int) -> Tensor:
+    device = image_N1HW.device
+    down = _smoother(IMAGE_SIGMA, side, device) @ _resize(image_N1HW.shape[-1], side, device)
+    return _both_axes(down, image_N1HW)
 
 
 @dataclass(frozen=True)
@@ -91,50 +103,58 @@ class _Level:
     base: Tensor
 
 
-def _level(first_P1HW: Tensor, second_P1HW: Tensor, side: int) -> _Level:
-    device = first_P1HW.device
-    image, window, smooth = (
-        _smoother(sigma, side, device) for sigma in (IMAGE_SIGMA, WINDOW_SIGMA, SMOOTH_SIGMA)
-    )
-    down = image @ _resize(first_P1HW.shape[-1], side, device)
-    first, second = _both_axes(down, first_P1HW), _both_axes(down, second_P1HW)
-    gradient = torch.cat(torch.gradient(first, dim=(3, 2)), dim=1)
-    inner = F.pad(first.new_ones(side - 2, side - 2), (1, 1, 1, 1))
-    wide = F.pad(second, (1, 1, 1, 1), mode="replicate")
-    second_x = wide[:, :, 1:-1, 2:] + wide[:, :, 1:-1, :-2] - 2 * second
-    second_y = wide[:, :, 2:, 1:-1] + wide[:, :, :-2, 1:-1] - 2 * second
+def _level(first_P1SS: Tensor, second_P1SS: Tensor) -> _Level:
+    side, device = first_P1SS.shape[-1], first_P1SS.device
+    window, smooth = (_smoother(sigma, side, device) for sigma in (WINDOW_SIGMA, SMOOTH_SIGMA))
+    gradient = torch.cat(torch.gradient(first_P1SS, dim=(3, 2)), dim=1)
+    inner = F.pad(first_P1SS.new_ones(side - 2, side - 2), (1, 1, 1, 1))
+    wide = F.pad(second_P1SS, (1, 1, 1, 1), mode="replicate")
+    second_x = wide[:, :, 1:-1, 2:] + wide[:, :, 1:-1, :-2] - 2 * second_P1SS
+    second_y = wide[:, :, 2:, 1:-1] + wide[:, :, :-2, 1:-1] - 2 * second_P1SS
     middle = torch.arange(side, device=device, dtype=torch.float32)
     base = torch.stack([middle.expand(side, side), middle[:, None].expand(side, side)])
-    second = torch.cat([second, second_x, second_y], dim=1)
-    return _Level(first, second, gradient, inner, window, smooth, base)
+    second = torch.cat([second_P1SS, second_x, second_y], dim=1)
+    return _Level(first_P1SS, second, gradient, inner, window, smooth, base)
 
 
 def _refine(level: _Level, flow_P2SS: Tensor, steps: int) -> Tensor:
-    """Return the flow after some steps with the votes that the flow so far allows."""
-    target = level.base + flow_P2SS
+    """Return the flow after some steps with the votes that the flow so far allows.
+
+    Products are added in place: on a CPU each pass over these images costs as much as a smoothing.
+    """
     # One pixel is left out on each side: level images are biased along their borders.
-    votes = _is_inside(target) * level.inner
-    gradient = level.gradient * votes
-    voters = torch.cat([gradient, votes], dim=1)
-    gx, gy = gradient.unbind(dim=1)
-    products = torch.stack([gx * gx, gx * gy, gy * gy], dim=1)
-    sums = _both_axes(level.window, torch.cat([products, voters], dim=1))
-    xx, xy, yy, sum_x, sum_y, share = sums.unbind(dim=1)
-    mean_x, mean_y = sum_x / (share + 1e-6), sum_y / (share + 1e-6)
-    xx, xy, yy = xx - mean_x * sum_x, xy - mean_x * sum_y, yy - mean_y * sum_y
-    weakest = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).sqrt()
+    votes = _is_inside(level.base + flow_P2SS) * level.inner
+    moments = flow_P2SS.new_empty(len(flow_P2SS), 6, *level.inner.shape)
+    voters = moments[:, 3:]
+    torch.mul(level.gradient, votes, out=voters[:, :2])
+    voters[:, 2:] = votes
+    torch.mul(voters[:, :1], voters[:, :2], out=moments[:, :2])
+    torch.mul(voters[:, 1], voters[:, 1], out=moments[:, 2])
+    xx, xy, yy, sum_x, sum_y, share = _both_axes(level.window, moments).unbind(dim=1)
+    share.add_(1e-6)
+    mean_x, mean_y = sum_x / share, sum_y / share
+    xx.addcmul_(mean_x, sum_x, value=-1)
+    xy.addcmul_(mean_x, sum_y, value=-1)
+    yy.addcmul_(mean_y, sum_y, value=-1)
+    half = (xx - yy).mul_(0.5)
+    weakest = (xx + yy).mul_(0.5).sub_(xy.square().addcmul_(half, half).sqrt_())
     trust = (weakest / (weakest + 2 * PULL)).clamp_(min=1e-4)[:, None]
-    per_trust = 1 / _both_axes(level.smooth, trust)
-    xx, yy = xx + PULL, yy + PULL
-    determinant = xx * yy - xy * xy
-    xx, xy, yy = xx / determinant, xy / determinant, yy / determinant
+    per_trust = _both_axes(level.smooth, trust).reciprocal_()
+    xx.add_(PULL)
+    yy.add_(PULL)
+    per_determinant = (xx * yy).addcmul_(xy, xy, value=-1).reciprocal_()
+    for product in (xx, xy, yy):
+        product.mul_(per_determinant)
     for _ in range(steps):
-        error = level.first - _warp(level.second, level.base + flow_P2SS)
+        error = _warp(level.second, level.base + flow_P2SS).neg_().add_(level.first)
         ex, ey, mean = _both_axes(level.window, voters * error).unbind(dim=1)
-        ex, ey = ex - mean_x * mean, ey - mean_y * mean
-        step = torch.stack([yy * ex - xy * ey, xx * ey - xy * ex], dim=1)
-        flow_P2SS = flow_P2SS + step.clamp_(-LONGEST_STEP, LONGEST_STEP)
-        flow_P2SS = _both_axes(level.smooth, flow_P2SS * trust) * per_trust
+        ex.addcmul_(mean_x, mean, value=-1)
+        ey.addcmul_(mean_y, mean, value=-1)
+        step = torch.empty_like(flow_P2SS)
+        torch.mul(yy, ex, out=step[:, 0]).addcmul_(xy, ey, value=-1)
+        torch.mul(xx, ey, out=step[:, 1]).addcmul_(xy, ex, value=-1)
+        flow_P2SS = step.clamp_(-LONGEST_STEP, LONGEST_STEP).add_(flow_P2SS).mul_(trust)
+        flow_P2SS = _both_axes(level.smooth, flow_P2SS).mul_(per_trust)
     return flow_P2SS
 
 
@@ -155,7 +175,7 @@ def _stand_still(level: _Level, flow_P2SS: Tensor) -> Tensor:
 def _is_inside(target_P2SS: Tensor) -> Tensor:
     """Return bool (P, 1, S, S): half a pixel or more within the outermost pixels' middles."""
     side = target_P2SS.shape[-1]
-    return (target_P2SS - (side - 1) / 2).abs().amax(dim=1, keepdim=True) <= side / 2 - 1
+    return (target_P2SS - (side - 1) / 2).abs_().amax(dim=1, keepdim=True) <= side / 2 - 1
 
 
 def _warp(second_P3SS: Tensor, target_P2SS: Tensor) -> Tensor:
@@ -164,13 +184,15 @@ def _warp(second_P3SS: Tensor, target_P2SS: Tensor) -> Tensor:
     Linear interpolation errs by t (1 - t) / 2 times the second derivative: that is taken away.
     """
     side = second_P3SS.shape[-1]
-    grid = (target_P2SS + 0.5) * (2 / side) - 1
+    grid = (target_P2SS + 0.5).mul_(2 / side).sub_(1)
     sampled = F.grid_sample(
         second_P3SS, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
     )
     part = target_P2SS - target_P2SS.floor()
-    bend = part * (1 - part) * sampled[:, 1:] / 2
-    return sampled[:, :1] - bend[:, :1] - bend[:, 1:]
+    part.addcmul_(part, part, value=-1)
+    image, second_x, second_y = sampled.chunk(3, dim=1)
+    image = torch.addcmul(image, part[:, :1], second_x, value=-0.5)
+    return image.addcmul_(part[:, 1:], second_y, value=-0.5)
 
 
 def _smoother(sigma: float, side: int, device: torch.device) -> Tensor:
