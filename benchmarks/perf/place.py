@@ -14,7 +14,7 @@ from evossl.video.cache import ClipCache
 from evossl.video.index import build_index
 from evossl.video.synth import synthesise
 
-NUM_VIDEOS, NUM_CLASSES = 60, 8
+NUM_VIDEOS, NUM_CLASSES = 50, 8
 SYNTH: Mapping[str, Any] = {"seed": 0, "size": (240, 320), "fps": 24, "seconds": 10.0}
 
 STEP: Mapping[str, Any] = {

@@ -55,7 +55,7 @@ class Unshared(MultiTaskModel):
         seen: dict[str, Seen] = {}
         skipped: set[str] = set()
         for term in terms:
-            self.terms, self.plan = (term,), self._own_plan(term.name)
+            self.terms, self.plan = (term,), self.own_plan(term.name)
             own = super().losses(clips, step, progress)
             loss = own.losses[term.name]
             (loss / len(terms)).backward()  # type: ignore[no-untyped-call]
@@ -65,7 +65,8 @@ class Unshared(MultiTaskModel):
         self.terms, self.plan = terms, plan
         return StepLosses(losses, seen, frozenset(skipped))
 
-    def _own_plan(self, term: str) -> ViewPlan:
+    def own_plan(self, term: str) -> ViewPlan:
+        """The views and forwards of a term that shares none."""
         return plan_views({term: self.task(term)}, self.settings)
 
 
@@ -76,7 +77,8 @@ def everything(place: Place) -> Measured:
     catalogue = load_catalogue()
     terms = resolve_terms(space, catalogue)
     shared = Stepper(space)
-    unshared = Stepper(space, Unshared(terms, catalogue, space, 0))
+    apart = Unshared(terms, catalogue, space, 0)
+    unshared = Stepper(space, apart)
     parts: dict[Stepper, list[str]] = {}
 
     def step(stepper: Stepper) -> None:
@@ -85,7 +87,9 @@ def everything(place: Place) -> Measured:
     measured = interleaved(partial(step, shared), partial(step, unshared), unit="s")
     plan = shared.model.plan
     views = sum(len(views) for views in plan.asked.values())
-    told = f"{len(terms)} terms ask for {views} views, {len(plan.forwards)} forwards"
+    alone = sum(len(apart.own_plan(term.name).forwards) for term in terms)
+    asked = f"{len(terms)} terms ask for {views} views and {alone} forwards"
+    told = f"{asked}, {len(plan.forwards)} of them distinct"
     split = f"{', '.join(parts[shared])} and {', '.join(parts[unshared])}"
     return Measured(measured.values, f"{measured.told}: {told}; the last of them: {split}")
 

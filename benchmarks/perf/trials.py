@@ -23,7 +23,7 @@ TRIAL_SECONDS = 20.0
 WARM_STEPS, WARM_TRIALS = 12, 8
 GROWING, SETTLED, SHORT = 200, 10, 2
 BUSY_TRIALS, WORKERS = 40, 2
-BUSY_STEPS = (40, 60, 80, 100)  # of the trials in turn
+BUSY_STEPS = (30, 45, 60, 75)  # of the trials in turn
 
 
 def _template(place: Place, name: str, space: SearchSpace | None = None) -> TrialSpec:

@@ -1,12 +1,14 @@
-"""What a step needs of memory at the least, known from shapes: nothing is computed, nothing made.
+"""What a step needs of memory at the least, known from shapes; and how a process keeps it.
 
-Counted are weights with their copies and the optimiser's moments, queues and banks, the views'
-pixels, and what a student's forward keeps for its backward. What heads compute, decoding and what
-is needed for a moment come on top: where this is more than there is, no second step can be done;
-where it is not, one may still fail.
+Nothing is computed, nothing made. Counted are weights with their copies and the optimiser's
+moments, queues and banks, the views' pixels, and what a student's forward keeps for its backward.
+What heads compute, decoding and what is needed for a moment come on top: where this is more than
+there is, no second step can be done; where it is not, one may still fail.
 """
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -21,6 +23,20 @@ OUT_OF_MEMORY = (
 )
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FLOAT = 4  # bytes
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what its tensors free, as torch does on a GPU.
+
+    A step frees hundreds of large tensors, and the next one asks for the same. glibc would return
+    them to the system in between, and each of their pages would have to be mapped and cleared
+    anew: a tenth of a step (docs/performance.md). Nothing happens where the C library is another.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from evossl.streams import Stream
 from evossl.task import Task, Term, load_catalogue
 from evossl.training.data import RunData, open_data
 from evossl.training.features import calibrate, scoring_features
-from evossl.training.memory import OUT_OF_MEMORY, is_out_of_memory
+from evossl.training.memory import OUT_OF_MEMORY, is_out_of_memory, keep_freed_memory
 from evossl.training.scales import NUM_BATCHES, measure_scales
 from evossl.training.terms import resolve_terms
 from evossl.views.settings import ViewSettings
@@ -76,7 +76,8 @@ class Workbench:
 
     @classmethod
     def open(cls, run: RunSpec) -> "Workbench":
-        """Open what the spec names; the data stay open in this process."""
+        """Open what the spec names; the data stay open in this process, which keeps its memory."""
+        keep_freed_memory()
         space = SearchSpace.model_validate_json(run.space)
         tasks = load_catalogue(Path(run.tasks_folder) if run.tasks_folder else None)
         data = open_data(Path(run.manifest), Path(run.cache), run.space, run.seed)

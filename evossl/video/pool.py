@@ -4,7 +4,7 @@ One file is in flight in a worker, so that the one which hangs or kills it is kn
 
 A pool with a worker for each CPU keeps each on its own. decord hands every frame from one thread to
 another; where the kernel wakes the second on another CPU, caches are cold and CPUs doze in between:
-a quarter of the time of a first pass (docs/performance.md).
+a sixth of the time of a first pass (docs/performance.md).
 """
 
 import json

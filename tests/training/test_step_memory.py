@@ -1,5 +1,9 @@
 """What a step needs of memory, against what real forwards keep; and running out of it, in words."""
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +98,37 @@ def test_a_first_step_that_does_not_fit_is_refused_with_the_remedy(
     with pytest.raises(expected) as refused:
         measure_run(make_run(tmp_path / "run", tiny_videos, tiny_cache))
     assert expected is not UserError or "lower training.batch_size" in str(refused.value)
+
+
+FAULTS = """
+import resource, sys
+import torch
+from evossl.training.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def step():
+    tensors = [torch.zeros(2_000_000) for _ in range(20)]
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step(), step()
+before = faults()
+for _ in range(5):
+    step()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_what_a_step_frees_is_there_for_the_next_one() -> None:
+    found = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FAULTS, how], check=True, capture_output=True
+            ).stdout
+        )
+        for how in ("give", "keep")
+    ]
+    pages = 5 * 20 * 8_000_000 // os.sysconf("SC_PAGE_SIZE")
+    if found[0] < pages / 10:
+        pytest.skip("this kernel maps pages in large groups: nothing to be seen")
+    assert found[1] < pages / 100
