@@ -120,7 +120,7 @@ def _level(first_P1SS: Tensor, second_P1SS: Tensor) -> _Level:
 def _refine(level: _Level, flow_P2SS: Tensor, steps: int) -> Tensor:
     """Return the flow after some steps with the votes that the flow so far allows.
 
-    Products are added in place: on a CPU each pass over these images costs as much as a smoothing.
+    Sums are made in place: on a CPU each pass over these images costs as much as a smoothing.
     """
     # One pixel is left out on each side: level images are biased along their borders.
     votes = _is_inside(level.base + flow_P2SS) * level.inner
@@ -133,26 +133,26 @@ def _refine(level: _Level, flow_P2SS: Tensor, steps: int) -> Tensor:
     xx, xy, yy, sum_x, sum_y, share = _both_axes(level.window, moments).unbind(dim=1)
     share.add_(1e-6)
     mean_x, mean_y = sum_x / share, sum_y / share
-    xx.addcmul_(mean_x, sum_x, value=-1)
-    xy.addcmul_(mean_x, sum_y, value=-1)
-    yy.addcmul_(mean_y, sum_y, value=-1)
+    xx.sub_(mean_x * sum_x)
+    xy.sub_(mean_x * sum_y)
+    yy.sub_(mean_y * sum_y)
     half = (xx - yy).mul_(0.5)
-    weakest = (xx + yy).mul_(0.5).sub_(xy.square().addcmul_(half, half).sqrt_())
+    weakest = (xx + yy).mul_(0.5).sub_(xy.square().add_(half.square_()).sqrt_())
     trust = (weakest / (weakest + 2 * PULL)).clamp_(min=1e-4)[:, None]
     per_trust = _both_axes(level.smooth, trust).reciprocal_()
     xx.add_(PULL)
     yy.add_(PULL)
-    per_determinant = (xx * yy).addcmul_(xy, xy, value=-1).reciprocal_()
+    determinant = (xx * yy).sub_(xy * xy)
     for product in (xx, xy, yy):
-        product.mul_(per_determinant)
+        product.div_(determinant)
     for _ in range(steps):
         error = _warp(level.second, level.base + flow_P2SS).neg_().add_(level.first)
         ex, ey, mean = _both_axes(level.window, voters * error).unbind(dim=1)
-        ex.addcmul_(mean_x, mean, value=-1)
-        ey.addcmul_(mean_y, mean, value=-1)
+        ex.sub_(mean_x * mean)
+        ey.sub_(mean_y * mean)
         step = torch.empty_like(flow_P2SS)
-        torch.mul(yy, ex, out=step[:, 0]).addcmul_(xy, ey, value=-1)
-        torch.mul(xx, ey, out=step[:, 1]).addcmul_(xy, ex, value=-1)
+        torch.mul(yy, ex, out=step[:, 0]).sub_(xy * ey)
+        torch.mul(xx, ey, out=step[:, 1]).sub_(xy * ex)
         flow_P2SS = step.clamp_(-LONGEST_STEP, LONGEST_STEP).add_(flow_P2SS).mul_(trust)
         flow_P2SS = _both_axes(level.smooth, flow_P2SS).mul_(per_trust)
     return flow_P2SS
@@ -189,10 +189,8 @@ def _warp(second_P3SS: Tensor, target_P2SS: Tensor) -> Tensor:
         second_P3SS, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False
     )
     part = target_P2SS - target_P2SS.floor()
-    part.addcmul_(part, part, value=-1)
-    image, second_x, second_y = sampled.chunk(3, dim=1)
-    image = torch.addcmul(image, part[:, :1], second_x, value=-0.5)
-    return image.addcmul_(part[:, 1:], second_y, value=-0.5)
+    bend = part.mul_(1 - part).mul_(sampled[:, 1:]).mul_(0.5)
+    return (sampled[:, :1] - bend[:, :1]).sub_(bend[:, 1:])
 
 
 def _smoother(sigma: float, side: int, device: torch.device) -> Tensor:
