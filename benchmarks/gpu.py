@@ -19,7 +19,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
-from threading import BrokenBarrierError
 from unittest import mock
 
 import torch
@@ -154,20 +153,18 @@ def compiled(network: nn.Module, setting: Setting, *, graphs: bool) -> nn.Module
     return made
 
 
-def seconds(setting: Setting, work: Callable[[], object], steps: int | None = None) -> float:
+def seconds(setting: Setting, work: Callable[[], object]) -> float:
     """Median time of a call, the device waited for; two calls warm it up."""
-    count = steps or setting.steps
-
     for _ in range(2):
         work()
     took = []
     for _ in range(setting.repeats):
         _wait(setting)
         begin = time.perf_counter()
-        for _ in range(count):
+        for _ in range(setting.steps):
             work()
         _wait(setting)
-        took.append((time.perf_counter() - begin) / count)
+        took.append((time.perf_counter() - begin) / setting.steps)
     return statistics.median(took)
 
 
@@ -260,11 +257,10 @@ def side_by_side(setting: Setting, trials: int, seconds_: float) -> str:
     with ProcessPoolExecutor(
         trials, mp_context=context, initializer=_meet_at, initargs=start
     ) as pool:
-        try:
-            found = list(pool.map(train_for, [setting] * trials, [seconds_] * trials))
-        except (torch.OutOfMemoryError, BrokenBarrierError):
-            return f"| {trials} | out of memory | - |"
-    rates, memory = zip(*found, strict=True)
+        futures = [pool.submit(train_for, setting, seconds_) for _ in range(trials)]
+    if any(isinstance(future.exception(), torch.OutOfMemoryError) for future in futures):
+        return f"| {trials} | out of memory | - |"
+    rates, memory = zip(*(future.result() for future in futures), strict=True)
     return f"| {trials} | {sum(rates):.4g} | {max(memory):.1f} GB |"
 
 

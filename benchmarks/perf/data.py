@@ -18,6 +18,7 @@ import decord
 import numpy as np
 from stepper import Stepper
 
+from evossl.cli.options import num_cores
 from evossl.streams import ClipBatch
 from evossl.video.cache import ClipCache
 from evossl.video.cache_files import entry_path, pack
@@ -30,7 +31,7 @@ from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 
 READS = 200
-CORES = len(os.sched_getaffinity(0))
+CORES = num_cores()
 NUMBERS = (10, 1000, 100_000)  # of videos in the index
 MANY_STEPS = 15  # in a repeat
 CAP = 2_000_000_000  # of the process that steps over them: a third of their cache
@@ -68,7 +69,7 @@ def cached_read(place: Place) -> Measured:
 
 
 @contextmanager
-def open_kept(cache: ClipCache, videos: Sequence[Video]) -> Iterator[list[int]]:
+def open_kept(cache: ClipCache, videos: Iterable[Video]) -> Iterator[list[int]]:
     """Descriptors of cached videos."""
     with ExitStack() as stack:
         paths = (entry_path(cache.folder, cache.key(video)) for video in videos)
@@ -132,10 +133,7 @@ def shared_pages(place: Place) -> Measured:
     words += [str(place.manifest), str(place.cache), settings.model_dump_json()]
     values, told = [], []
     for _ in range(REPEATS):
-        os.sync()
-        with open_kept(cache, videos) as handles:
-            for handle in handles:
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        _forget(cache, videos)
         empty = _page_cache()
         with _reading(words) as first:
             one = _page_cache() - empty + first
@@ -180,8 +178,10 @@ def many_videos(place: Place) -> Measured:
             took.append([])
             for loader in loaders:
                 begin = next(steps) * MANY_STEPS
-                _forget(cache, loader, videos, range(begin, begin + MANY_STEPS))
-                batches = loader.prefetch(begin, begin + MANY_STEPS)
+                end = begin + MANY_STEPS
+                rows = {row for step in range(begin, end) for row in loader.rows(step)}
+                _forget(cache, (videos[row] for row in rows))
+                batches = loader.prefetch(begin, end)
                 took[-1].append(seconds(partial(_train, stepper, batches)) / MANY_STEPS)
     medians = (1e3 * statistics.median(side) for side in zip(*took, strict=True))
     told = ", ".join(
@@ -210,14 +210,12 @@ def _invented(cache: ClipCache, num: int, frames: int) -> list[Video]:
     return videos
 
 
-def _forget(cache: ClipCache, loader: ClipLoader, videos: list[Video], steps: range) -> None:
-    """Have the kernel drop the pages of what these steps read: as if memory were small."""
-    cache.close()
+def _forget(cache: ClipCache, videos: Iterable[Video]) -> None:
+    """Have the kernel drop the pages of these: as if memory were small."""
     os.sync()
-    for step in steps:
-        for row in loader.rows(step):
-            with entry_path(cache.folder, cache.key(videos[row])).open("rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    with open_kept(cache, videos) as handles:
+        for handle in handles:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def limited(place: Place) -> Measured:

@@ -119,13 +119,13 @@ def waiting(place: Place, small: bool) -> Measured:
         for _ in range(WARM_UP):
             stepper.step(next(clips))
         for _ in range(REPEATS):
-            before, views_before = bench.data.train.wait_seconds, sum(spent)
+            before = bench.data.train.wait_seconds
+            spent.clear()
             took = seconds(lambda: stepper.step(next(clips)), STEPS) * STEPS
             waited = bench.data.train.wait_seconds - before
-            views = sum(spent) - views_before
             loaded.append(waited / took)
-            made.append(views / took)
-            shares.append((waited + views) / took)
+            made.append(sum(spent) / took)
+            shares.append((waited + sum(spent)) / took)
     clips.close()
     data, views = (float(np.median(part)) for part in (loaded, made))
     return Measured(shares, f"data {data:.3f}, views {views:.3f}")

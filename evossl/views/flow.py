@@ -36,7 +36,8 @@ STILL_NOISE = 2e-5  # squared luma: the error of a still scene, about 1.1 steps 
 def clip_flow(gray_BT1HW: Tensor) -> Tensor:
     """Return flow (B, T, 2, H, W) of each frame to the next, (dx right, dy down) in pixels.
 
-    The last field is repeated, so that there is one for each frame. Luma is in [0, 1].
+    It is such that next(x + flow(x)) = frame(x). The last field is repeated, so that there is one
+    for each frame. Images are square, their luma in [0, 1].
     """
     b, t, _, height, width = gray_BT1HW.shape
     frames = max(2, AT_ONCE // (height * width)) if gray_BT1HW.device.type == "cpu" else b * t
@@ -47,17 +48,6 @@ def clip_flow(gray_BT1HW: Tensor) -> Tensor:
     ]
     flow = torch.cat([torch.cat(part, dim=1) for part in parts])
     return torch.cat([flow, flow[:, -1:]], dim=1)
-
-
-@torch.no_grad()
-def pair_flow(first_P1HW: Tensor, second_P1HW: Tensor) -> Tensor:
-    """Return flow (P, 2, H, W), (dx, dy) in pixels, such that second(x + flow(x)) = first(x).
-
-    Args:
-        first_P1HW: square images, luma in [0, 1].
-        second_P1HW: the same a step later.
-    """
-    return _flow_of(torch.stack([first_P1HW, second_P1HW], dim=1))[:, 0]
 
 
 def _flow_of(gray_BT1HW: Tensor) -> Tensor:

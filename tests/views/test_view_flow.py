@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evossl.streams import Stream
 from evossl.views import flow as flow_module
-from evossl.views.flow import clip_flow, pair_flow
+from evossl.views.flow import clip_flow
 from evossl.views.make import FLOW_SCALE, make
 from evossl.views.spec import CLEAN, STRONG, Space, Time, View
 
@@ -33,6 +33,10 @@ def bytes_of(image: Array) -> Array:
 
 def tensor_of(images: list[Array]) -> Tensor:
     return torch.tensor(np.stack([bytes_of(image) for image in images])).float()[:, None] / 255
+
+
+def pair_flow(first_P1HW: Tensor, second_P1HW: Tensor) -> Tensor:
+    return clip_flow(torch.stack([first_P1HW, second_P1HW], dim=1))[:, 0]
 
 
 def error(flow: Array, truth: Array) -> float:
