@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from evossl.config import shipped_spaces
+from evossl.io.spaces import shipped_spaces
 
 TINY = ("backbone", "clip", "cache", "fitness")  # the keys that decide what a step costs
 TRIALS, STEPS = 6, 20
@@ -33,7 +33,7 @@ def small_space(*, mixtures: bool = False) -> dict[str, object]:
     )
     del everything["resources"]
     if mixtures:
-        everything["sampler"] |= {"alone": False}
+        everything["sampler"] |= {"single_tasks_first": False}
     return {**everything, **{key: tiny[key] for key in TINY}}
 
 

@@ -22,23 +22,24 @@ from typing import Any
 import torch
 
 from evossl import config
-from evossl.config import SearchSpace, load_space
+from evossl.config import SearchSpace
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import build_index
+from evossl.data.loader import ClipLoader
+from evossl.data.synth.dataset import synthesise
 from evossl.evaluation.evaluate import evaluate
 from evossl.evaluation.features import open_clips
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge, summarise
 from evossl.evaluation.splits import folds
-from evossl.export import EncoderConfig, VideoEncoder
+from evossl.experiment.context import RunContext, RunSpec, features_of, measure_run, random_init
+from evossl.experiment.held_out import scoring_features
+from evossl.experiment.terms import search_genotype
+from evossl.experiment.trial import TrialSpec, load_trained, run_trial
+from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
 from evossl.fitness.score import score
+from evossl.io.spaces import load_space
 from evossl.search.study import Study
-from evossl.training.features import scoring_features
-from evossl.training.terms import search_genotype
-from evossl.training.workbench import RunSpec, Workbench, features_of, measure_run, random_init
-from evossl.trial import TrialSpec, load_trained, run_trial
-from evossl.video.cache import ClipCache
-from evossl.video.index import build_index
-from evossl.video.loader import ClipLoader
-from evossl.video.synth import synthesise
 
 CASES = {"motion": ("colour", "crop", "time"), "appearance": ("crop", "time")}
 PROTOCOLS = ("knn", "linear")
@@ -111,7 +112,7 @@ def remember(path: Path, make: Any) -> Any:
 
 def accuracy(site: Site, encoder: torch.nn.Module) -> dict[str, Any]:
     """KNN and linear accuracy of an encoder on the case's label, with 95 % intervals."""
-    bench = Workbench.open(site.run)
+    bench = RunContext.open(site.run)
     index = build_index(str(site.labels), site.folder / "labelled.parquet")
     cache = ClipCache(Path(site.run.cache), bench.space.cache)
     cache.fill(index.videos)
@@ -160,7 +161,7 @@ def grade_random_inits(site: Site) -> list[dict[str, Any]]:
     rows = []
     for i in range(NUM_RANDOM_INITS):
         encoder = random_init(site.run, i)
-        scored = score(features_of(encoder, site.run), Workbench.open(site.run).space.fitness, 0)
+        scored = score(features_of(encoder, site.run), RunContext.open(site.run).space.fitness, 0)
         grades = accuracy(site, encoder)
         rows.append(
             {"fitness": scored.fitness, "indicators": scored.indicators, "accuracy": grades}
@@ -171,7 +172,7 @@ def grade_random_inits(site: Site) -> list[dict[str, Any]]:
 def grade_supervised(site: Site) -> dict[str, Any]:
     """The same encoder trained from scratch on the labels of each fold's other videos."""
     torch.set_num_threads(1)
-    bench = Workbench.open(site.run)
+    bench = RunContext.open(site.run)
     encoder = random_init(site.run, 0)
     config_of = EncoderConfig.of(bench.space, encoder)
     index = build_index(str(site.labels), site.folder / "supervised.parquet")
@@ -195,7 +196,7 @@ def search(
     site: Site, sampler: config.Sampler, plan: Plan, pool: ProcessPoolExecutor
 ) -> list[dict[str, Any]]:
     """Run a search of `plan.trials` trials; return each trial's grades and weights."""
-    bench = Workbench.open(site.run)
+    bench = RunContext.open(site.run)
     space = bench.space.model_copy(update={"sampler": sampler})
     genotype = search_genotype(space, bench.terms, bench.tasks)
     folder = site.folder / sampler.name
@@ -240,7 +241,7 @@ def run_site(site: Site, plan: Plan, pool: ProcessPoolExecutor) -> dict[str, Any
     """Everything of one case and seed."""
     inits = pool.submit(grade_random_inits, site)
     supervised = pool.submit(grade_supervised, site)
-    bench = Workbench.open(site.run)
+    bench = RunContext.open(site.run)
     evolved = search(site, bench.space.sampler, plan, pool)
     randomly = search(site, config.Sampler(name="random"), plan, pool)
     off = dict.fromkeys(site.run.scales, 0.0)

@@ -26,12 +26,13 @@ from stepper import Stepper, build_model, noise
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from evossl.config import SearchSpace, load_space
-from evossl.streams import ClipBatch, Stream
+from evossl.config import SearchSpace
+from evossl.io.spaces import load_space
 from evossl.training import model as model_module
 from evossl.training.model import channels_last
+from evossl.types import ClipBatch, Stream
+from evossl.views.build import build_views
 from evossl.views.flow import clip_flow
-from evossl.views.make import make
 
 TRIALS = (1, 2, 4)
 FPS = 12.0
@@ -220,7 +221,9 @@ def parts(setting: Setting) -> list[str]:
     gray = gray.to(setting.device)
     took = {
         "copy of the clips": seconds(setting, lambda: trial.clips.to(setting.device)),
-        "two strong views": seconds(setting, lambda: make(views, there, settings, seed=0, step=0)),
+        "two strong views": seconds(
+            setting, lambda: build_views(views, there, settings, seed=0, step=0)
+        ),
         "flow of a view": seconds(setting, lambda: clip_flow(gray)),
     }
     return [f"| {name} | {1e3 * s:.3g} ms | {s / step:.1%} |" for name, s in took.items()]

@@ -22,11 +22,14 @@ from pathlib import Path
 import torch
 from stepper import Stepper, build_model, noise
 
-from evossl.config import SearchSpace, load_space
-from evossl.streams import Stream
-from evossl.task import Site, load_catalogue
-from evossl.views.recipes import clips_of_a_video
-from evossl.views.sampling import settled
+from evossl.config import SearchSpace
+from evossl.io.spaces import load_space
+from evossl.task import Place
+from evossl.task_loader import load_catalogue
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
+from evossl.views.spec import Role
+from evossl.views.temporal_sampling import resolve_strides
 
 COUNTS = (1, 5, 10, 20, 30)
 SHARING_COUNTS = (1, 5, 10)
@@ -80,7 +83,7 @@ def space_of(tasks: Sequence[str]) -> SearchSpace:
 
 def tasks_on_rgb() -> list[str]:
     """Names of the tasks that stand on RGB alone and need no teacher."""
-    site = Site((Stream.RGB,))
+    site = Place((Stream.RGB,))
     found = load_catalogue().items()
     return [name for name, task in found if site in task.places and not task.needs_teacher]
 
@@ -89,11 +92,11 @@ def tasks_that_share(names: Sequence[str]) -> list[str]:
     """Those whose student sees the two strong views and nothing else."""
     space = space_of(names)
     model = build_model(space)
-    strong = {settled(v, model.settings) for v in clips_of_a_video(Stream.RGB, rho=2).values()}
+    strong = {resolve_strides(v, model.settings) for v in strong_clips(Stream.RGB, rho=2).values()}
     return [
         term.split(".")[0]
         for term, views in model.plan.asked.items()
-        if {view for view in views.values() if view.encoder == "student"} == strong
+        if {view for view in views.values() if view.encoder is Role.STUDENT} == strong
     ]
 
 

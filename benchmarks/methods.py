@@ -36,26 +36,26 @@ from methods_jobs import EDGE, SETTLED, Job, jobs_of, methods, teacher
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evossl.config import load_space
-from evossl.encoders import Encoder, build_encoder
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import Index, build_index, load_index
+from evossl.data.synth.dataset import synthesise
 from evossl.evaluation.features import mean_over_clips, open_clips
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.score import FROZEN, judge
 from evossl.evaluation.splits import folds
-from evossl.export import EncoderConfig, VideoEncoder, export_encoder
-from evossl.streams import Stream
-from evossl.task import load_catalogue
-from evossl.training.features import calibrate
+from evossl.experiment.context import RunContext, measure_run
+from evossl.experiment.held_out import calibrate
+from evossl.experiment.trial import TrialSpec, load_trained, run_trial
+from evossl.export.encoder_folder import EncoderConfig, VideoEncoder, export_encoder
+from evossl.io.spaces import load_space
+from evossl.models.encoder import Encoder, build_encoder
+from evossl.task_loader import load_catalogue
 from evossl.training.model import MultiTaskModel
-from evossl.training.workbench import Workbench, measure_run
-from evossl.trial import TrialSpec, load_trained, run_trial
-from evossl.video.cache import ClipCache
-from evossl.video.index import Index, build_index, load_index
-from evossl.video.synth import synthesise
+from evossl.types import Stream
 from evossl.views.colour import luma
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
-from evossl.views.spec import CLEAN, View
+from evossl.views.spec import CLEAN, Role, View
 
 PARTS = ("learn", "longer", "real", "rho", "svt")
 SEEDS = 3
@@ -103,7 +103,7 @@ def train_teacher(job: Job) -> None:
 def passes(job: Job) -> float:
     """Forwards, and twice the backwards, that a step takes of one clip; 1 is a whole RGB clip."""
     space, catalogue = job.space(), load_catalogue()
-    terms = Workbench.open(job.run()).terms
+    terms = RunContext.open(job.run()).terms
     model = MultiTaskModel(terms, catalogue, space, seed=0)
     settings, fps = ViewSettings.of(space), space.cache.fps
 
@@ -112,7 +112,9 @@ def passes(job: Job) -> float:
         return pieces * math.prod(input_shape(view, settings, fps))
 
     whole = size(View(Stream.RGB, space=CLEAN))
-    return sum(size(v) * (3 if v.encoder == "student" else 1) for v in model.plan.forwards) / whole
+    return (
+        sum(size(v) * (3 if v.encoder is Role.STUDENT else 1) for v in model.plan.forwards) / whole
+    )
 
 
 def trial_of(job: Job, steps: int) -> TrialSpec:
@@ -183,7 +185,7 @@ def digits(numbers: Iterable[int]) -> str:
 def grade_untrained(job: Job) -> dict[str, Any]:
     """`hits` before any training: a seed's methods all begin at the same encoder."""
     torch.set_num_threads(1)
-    bench = Workbench.open(job.run())
+    bench = RunContext.open(job.run())
     untrained = build_encoder(Stream.RGB, bench.space.backbone, job.seed or 0)
     calibrate(untrained, bench.data.train, bench.settings)
     return hits(job, untrained, colourless=True)
@@ -197,8 +199,8 @@ def run_job(job: Job) -> dict[str, Any]:
     result = run_trial(spec)
     lines = (job.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
-    settled = SETTLED.get(job.task, EDGE)
-    edges = (losses[settled : settled + EDGE], losses[-EDGE:])
+    resolve_strides = SETTLED.get(job.task, EDGE)
+    edges = (losses[resolve_strides : resolve_strides + EDGE], losses[-EDGE:])
     early, late = (mean_losses(part) for part in edges)
     return {
         "steps": spec.steps,

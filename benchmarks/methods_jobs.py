@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evossl.config import SearchSpace, load_space, shipped_spaces
-from evossl.streams import Stream
-from evossl.task import load_catalogue
-from evossl.training.workbench import RunSpec
+from evossl.config import SearchSpace
+from evossl.experiment.context import RunSpec
+from evossl.io.spaces import load_space, shipped_spaces
+from evossl.task_loader import load_catalogue
+from evossl.types import Stream
 
 BATCH, RATE, EMA = 32, 0.001, 0.99  # of all methods; each is alone, and the trainings are short
 RATES: Mapping[str, float] = {"jigsaw": 0.0005, "pirl": 0.0005}

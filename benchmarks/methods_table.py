@@ -20,7 +20,7 @@ from methods_jobs import MATCHINGS, REAL_STEPS, RHOS, TIMES, places_of
 from methods_text import AT_LENGTH, COLOURLESS, FALL, HEAD, INVESTIGATED, LEARNING, RHO, SVT
 from numpy.typing import NDArray
 
-from evossl.task import load_catalogue
+from evossl.task_loader import load_catalogue
 
 Row = Mapping[str, Any]
 Floats = NDArray[np.float64]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evossl import config
-from evossl.search.finished import Finished
+from evossl.search.completed_trials import CompletedTrials
 from evossl.search.genotype import Genotype
 from evossl.search.samplers import make_proposer
 
@@ -63,7 +63,7 @@ def simulate(
     """Run a search in simulated time, `num_workers` trials at once."""
     num_weights = len(problem.optimum_D)
     bounds = {f"task{i:02d}.rgb": (0.0, 1.0) for i in range(num_weights)}
-    propose, finished = make_proposer(sampler, seed, Genotype(bounds, {})), Finished(bounds)
+    propose, finished = make_proposer(sampler, seed, Genotype(bounds, {})), CompletedTrials(bounds)
     rng = np.random.default_rng([seed, 1])
     in_flight: list[tuple[float, int, dict[str, float]]] = []
     best, number, now = (np.inf, np.empty(0)), 0, 0.0

@@ -25,9 +25,9 @@ from perf.place import Place
 from evossl.cluster.run import run_trials
 from evossl.cluster.session import ray_session
 from evossl.config import Resources, Sampler
+from evossl.experiment.trial import TrialSpec
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
-from evossl.trial import TrialSpec
 
 WORKERS = [2**power for power in range(13)]
 CHECKED = (2, 4)

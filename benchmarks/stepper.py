@@ -6,13 +6,13 @@ Shapes: B clip, L frame of a stretch, H height, W width, C channel.
 import torch
 
 from evossl.config import SearchSpace
-from evossl.objective import normalise
-from evossl.streams import AUDIO_RATE, ClipBatch
-from evossl.task import load_catalogue
-from evossl.training.loop import Schedule, Weighing, train_step
+from evossl.experiment.terms import resolve_terms
+from evossl.optim.optimisers import build_optimiser
+from evossl.task_loader import load_catalogue
+from evossl.training.loop import Objective, Schedule, train_step
 from evossl.training.model import MultiTaskModel
-from evossl.training.optim import build_optimiser
-from evossl.training.terms import resolve_terms
+from evossl.training.objective import normalise
+from evossl.types import AUDIO_RATE, ClipBatch
 
 
 class Stepper:
@@ -27,7 +27,7 @@ class Stepper:
         self.space = space
         self.model = (model or build_model(space)).train()
         weights = normalise({term.name: 1.0 for term in self.model.terms})
-        self._weighing = Weighing(weights, dict.fromkeys(weights, 1.0))
+        self._weighing = Objective(weights, dict.fromkeys(weights, 1.0))
         encoders, heads = self.model.encoders.parameters(), self.model.heads.parameters()
         self._optimiser = build_optimiser(encoders, heads, space.optimiser)
         self._step = 0

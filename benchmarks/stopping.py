@@ -18,18 +18,19 @@ from scipy.stats import spearmanr
 
 from evossl.cluster.run import run_trials
 from evossl.cluster.session import ray_session
-from evossl.config import Resources, Sampler, Stopping, load_space
+from evossl.config import Resources, Sampler, Stopping
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import build_index
+from evossl.data.synth.dataset import synthesise
+from evossl.experiment.context import RunSpec, measure_run
+from evossl.experiment.terms import resolve_terms, search_genotype
+from evossl.experiment.trial import TrialSpec, rung_indicator
+from evossl.io.spaces import load_space
 from evossl.search.genotype import Genotype
-from evossl.search.stopping import goes_on
+from evossl.search.stopping import is_promoted
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table
-from evossl.task import load_catalogue
-from evossl.training.terms import resolve_terms, search_genotype
-from evossl.training.workbench import RunSpec, measure_run
-from evossl.trial import TrialSpec, rung_indicator
-from evossl.video.cache import ClipCache
-from evossl.video.index import build_index
-from evossl.video.synth import synthesise
+from evossl.task_loader import load_catalogue
 
 NUM_VIDEOS, NUM_CLASSES = 1200, 8
 RUNGS = (0.25, 0.5)
@@ -63,14 +64,14 @@ def search(out: Path, num_trials: int, steps: int, seed: int) -> list[TrialRow]:
         space.model_dump_json(), manifest, str(out / "cache"), str(folder), seed, device="cpu"
     )
     run = replace(run, scales=measure_run(run))
-    never = Stopping(rungs=RUNGS, after=NOBODY)
+    never = Stopping(rungs=RUNGS, min_trials=NOBODY)
     every = max(1, steps // 20)
     template = TrialSpec(0, {}, run, steps, log_every=every, rungs=never.steps(steps, every))
     catalogue = load_catalogue()
     genotype: Genotype = search_genotype(space, resolve_terms(space, catalogue), catalogue)
     sampler = Sampler(name="random")
     with (
-        Study.create(folder, replace(genotype, alone=()), sampler, seed) as study,
+        Study.create(folder, replace(genotype, single_task_sets=()), sampler, seed) as study,
         ray_session(None, dashboard=False) as session,
     ):
         run_trials(study, template, num_trials, session, Resources(), stopping=never)
@@ -91,7 +92,7 @@ def replay(rows: Sequence[TrialRow], rule: Stopping) -> Replay:
         used = 1.0
         for share in rule.rungs:
             others, own = come.setdefault(share, []), at_rung(row, share)
-            going = goes_on(own, others, rule)
+            going = is_promoted(own, others, rule)
             others.append(own)
             if not going:
                 cut.add(row.trial)
@@ -124,7 +125,7 @@ def main() -> None:
     print(f"\n{HEAD}\n|---|---|---|---|---|")
     for rungs in (RUNGS[:1], RUNGS[1:], RUNGS):
         for keep in KEPT:
-            found = replay(rows, Stopping(rungs=rungs, keep=keep))
+            found = replay(rows, Stopping(rungs=rungs, keep_fraction=keep))
             told = f"| {', '.join(f'{r:.0%}' for r in rungs)} | {keep:g} "
             print(f"{told}| {found.cut:.0%} | {found.saved:.0%} | number {found.best} |")
 

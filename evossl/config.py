@@ -3,21 +3,16 @@
 A default stands here and nowhere else; YAML overrides it.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from evossl.errors import UserError
-from evossl.naming import unknown
-from evossl.options import Share
-from evossl.streams import Stream
-from evossl.validation import explain
-from evossl.yamlfile import parse_yaml
+from evossl.types import Stream
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
 Weight = float | tuple[float, float]
 Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 
 IGNORES_HELP = """`ignores` is missing: what must the encoder not tell apart? No data can decide it.
@@ -69,7 +64,7 @@ class Optimiser(Model):
 
     name: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    head_lr: Annotated[float, Field(gt=0)] = 1.0  # the heads' rate, in `lr`
+    head_lr_mult: Annotated[float, Field(gt=0)] = 1.0  # the heads' rate, in `lr`
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup: Share = 0.1
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
@@ -91,11 +86,14 @@ def _is_number(value: object) -> bool:
 
 
 class TaskChoice(Model):
-    """A task of the space: where it stands; its weight, fixed (a number) or evolved (a pair).
+    """A task of the space: its places and its weight, fixed (a number) or evolved (a pair).
 
-    A task without keys (`simclr:`) is `simclr: {}`. `teacher` is the folder of an encoder.
+    `task` names the task file; without it, the key is the file's name, so that a space may use one
+    task twice under two names. A task without keys (`simclr:`) is `simclr: {}`. `teacher` is the
+    folder of an encoder.
     """
 
+    task: str | None = None
     places: tuple[str, ...] | None = None
     weight: Weight = (0.0, 1.0)
     options: dict[str, Any] = {}
@@ -138,19 +136,22 @@ class Sampler(Model):
 
     name: Literal["cmaes", "ga", "random", "tpe", "nsga2"] = "cmaes"
     population: Positive | None = None
-    alone: bool = False  # try each task alone, after equal weights and before anything else
+    single_tasks_first: bool = (
+        False  # try each task alone, after equal weights and before anything else
+    )
 
 
 class Stopping(Model):
-    """Which trials are cut short: those behind at a rung, a share of a trial's steps; none without.
+    """Early stopping (ASHA): at each rung, a fraction of a trial's steps, only the best continue.
 
-    At a rung a trial is scored, and goes on if it is among the best `keep` of all that have come
-    there; the first ones, until `after` have come, all go on.
+    A trial is scored at each rung. It continues if it is among the best `keep_fraction` of all
+    trials that have reached the rung, or if fewer than `min_trials` have. Without rungs, no trial
+    is stopped early.
     """
 
     rungs: tuple[OpenShare, ...] = ()
-    keep: OpenShare = 0.5
-    after: Positive = 8
+    keep_fraction: OpenShare = 0.5
+    min_trials: Positive = 8
 
     @field_validator("rungs")
     @classmethod
@@ -237,62 +238,3 @@ class SearchSpace(Model):
                 "lower clip.stretch"
             )
         return self
-
-
-def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> SearchSpace:
-    """Return the space of a shipped name ("elo") or a path to YAML.
-
-    Args:
-        source: a name of `evossl spaces`, or a file.
-        overrides: top-level keys that replace the file's.
-
-    Raises:
-        UserError: no such space, not YAML, an unknown key, a value out of range; with the remedy.
-    """
-    path = _space_path(source)
-    try:
-        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
-    except OSError as error:
-        raise UserError(f"--space {path}: cannot be read: {error.strerror}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: a space is a mapping of keys; `evossl spaces` lists examples")
-    return parse_space(raw | (overrides or {}), str(path))
-
-
-def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
-    """Return the validated space; `where` names it in errors."""
-    if raw.get("ignores") is None:
-        raise UserError(f"{where}: {IGNORES_HELP}")
-    try:
-        return SearchSpace.model_validate(raw)
-    except ValidationError as error:
-        lines = explain(error, SearchSpace, "space")
-        raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
-
-
-def spaces_folder() -> Path:
-    """Return the folder of the shipped spaces: in a wheel, or in the repository."""
-    packaged = Path(__file__).parent / "catalogue" / "search_spaces"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "search_spaces"
-
-
-def shipped_spaces() -> dict[str, Path]:
-    """Return the shipped spaces by name ("tiny", "methods/simclr")."""
-    root = spaces_folder()
-    files = sorted(root.rglob("*.yaml"))
-    return {file.relative_to(root).with_suffix("").as_posix(): file for file in files}
-
-
-def _space_path(source: str | Path) -> Path:
-    path, shipped = Path(source), shipped_spaces()
-    if str(source) in shipped:
-        return shipped[str(source)]
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise UserError(f"--space {source}: is a folder; name the YAML file in it")
-    if path.suffix in (".yaml", ".yml"):
-        raise UserError(f"--space {source}: no such file")
-    raise UserError(f"--space: {unknown('space', str(source), shipped)}")

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from evossl.encoders.bootstrap import Bootstrap
-from evossl.encoders.heads import mlp
-from evossl.encoders.momentum_contrast import MomentumContrast
-from evossl.encoders.self_distillation import SelfDistillation
-from evossl.encoders.swapped_prediction import SwappedPrediction
 from evossl.losses.contrastive import nt_xent_of_views
-from evossl.task import Place, Seen, Task
-from evossl.views.recipes import seen_slowly
+from evossl.models.heads.bootstrap import Bootstrap
+from evossl.models.heads.mlp import mlp
+from evossl.models.heads.momentum_contrast import MomentumContrast
+from evossl.models.heads.self_distillation import SelfDistillation
+from evossl.models.heads.swapped_prediction import SwappedPrediction
+from evossl.task import Place, Task, TaskBatch
+from evossl.views.recipes import momentum_views
 from evossl.views.spec import View
 
 PROJECTED = 128  # of SimCLR's family
@@ -40,7 +40,7 @@ class Contrasted(Task):
         """All of them, to the student."""
         return self.clips
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         """Over all ordered pairs of views."""
         projected = [self.project(x_BD) for x_BD in seen.embeddings(*self.clips)]
         return nt_xent_of_views(torch.stack(projected), self.temperature)
@@ -57,7 +57,7 @@ class Bootstrapped(Task):
     def __init__(self, place: Place, clips: Mapping[str, View]) -> None:
         super().__init__(place)
         self.clips = dict(clips)
-        self.slow = seen_slowly(clips)
+        self.slow = momentum_views(clips)
         self.bootstrap = Bootstrap(place.width)
         self.bootstrap.target = self.momentum(self.bootstrap.project)
 
@@ -65,7 +65,7 @@ class Bootstrapped(Task):
         """The clips, to the student and to its moving average."""
         return self.clips | self.slow
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         """Over all ordered pairs of views."""
         return self.bootstrap.loss(seen.embeddings(*self.clips), seen.embeddings(*self.slow))
 
@@ -102,7 +102,7 @@ class SelfDistilled(Task):
         """The student's and the teacher's."""
         return self.student | self.teacher
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         """Over the views that are matched."""
         student, taught = seen.embeddings(*self.student), seen.embeddings(*self.teacher)
         return self.distil.loss(student, taught, seen.progress, self.matched_GV)
@@ -111,7 +111,7 @@ class SelfDistilled(Task):
         """Hold the last layer while the training is young."""
         self.distil.last.hold(progress)
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         """Move the centre."""
         self.distil.update(seen.embeddings(*self.teacher))
 
@@ -146,16 +146,16 @@ class MomentumContrasted(Task):
         """Those that ask and those that answer."""
         return self.clips | self.keys
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         """Over all ordered pairs of different views."""
         asking = {name: seen[name].embedding_BD for name in self.clips}
         return self.contrast.loss(asking, self._answers(seen), seen.video_id_B)
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         """Put the keys into the queue."""
         self.contrast.update(self._answers(seen), seen.video_id_B)
 
-    def _answers(self, seen: Seen) -> dict[str, Tensor]:
+    def _answers(self, seen: TaskBatch) -> dict[str, Tensor]:
         return {name.removeprefix("slow "): seen[name].embedding_BD for name in self.keys}
 
 
@@ -192,7 +192,7 @@ class SwappedClusters(Task):
         """Return the prototypes to the sphere."""
         self.swap.prototypes.normalise()
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         """Over all pairs of a whole view and another one."""
         return self.swap.loss(seen.embeddings(*self.whole), seen.embeddings(*self.local))
 
@@ -200,6 +200,6 @@ class SwappedClusters(Task):
         """Hold the prototypes while the training is young."""
         self.swap.prototypes.hold(progress)
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         """Put the projections into the queue, if there is one."""
         self.swap.remember(seen.embeddings(*self.whole), seen.video_id_B)

@@ -8,19 +8,14 @@ Shapes: B clip, N piece.
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
 from itertools import combinations, permutations
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from evossl.errors import UserError
-from evossl.naming import unknown
-from evossl.streams import EncoderShape, Features, Stream
-from evossl.userfile import load_file
+from evossl.types import EncoderShape, Features, Stream
 from evossl.views.spec import Applied, View
 
 Streams = tuple[Stream, ...]
@@ -28,7 +23,7 @@ Streams = tuple[Stream, ...]
 
 @dataclass(frozen=True)
 class Teacher:
-    """A frozen encoder, trained before, that a task learns from.
+    """A frozen, pretrained encoder that a task learns from.
 
     Attributes:
         folder: as `evossl export` writes it.
@@ -38,29 +33,32 @@ class Teacher:
     folder: str
     width: int
 
-    @property
-    def encoder(self) -> str:
-        """The `View.encoder` of what it is to see."""
-        return f"teacher:{self.folder}"
-
 
 @dataclass(frozen=True)
 class Place:
-    """The streams a task stands on, and the shapes of their encoders' features.
+    """The streams that a task is instantiated on.
+
+    A task's `places` lists places without shapes. `bind` returns the place that the task's
+    constructor receives, with the shapes of its encoders' features.
 
     Attributes:
         streams: one stream or two.
-        shapes: of each of the streams.
-        directed: the first stream gives to the second: "flow->rgb" rather than "rgb+flow".
-        variant: which of a task's `variants` this is (distillation: the stage), or None.
+        directed: the first stream feeds the second: "flow->rgb" rather than "rgb+flow".
+        variant: which of the task's `variants` this is (distillation: the stage), or None.
+        shapes: of each of the streams; empty until the place is bound.
         teacher: what a task with `needs_teacher` learns from, else None.
     """
 
     streams: Streams
-    shapes: Mapping[Stream, EncoderShape]
     directed: bool = False
     variant: str | None = None
-    teacher: Teacher | None = None
+    shapes: Mapping[Stream, EncoderShape] = field(default_factory=dict, compare=False)
+    teacher: Teacher | None = field(default=None, compare=False)
+
+    def bind(self, shapes: Mapping[Stream, EncoderShape], teacher: Teacher | None) -> "Place":
+        """Return this place with the shapes of its encoders' features, and its teacher."""
+        own = {stream: shapes[stream] for stream in self.streams}
+        return replace(self, shapes=own, teacher=teacher)
 
     @property
     def stream(self) -> Stream:
@@ -69,7 +67,7 @@ class Place:
 
     @property
     def shape(self) -> EncoderShape:
-        """What the first stream's encoder gives."""
+        """The shapes of the first stream's features."""
         return self.shapes[self.stream]
 
     @property
@@ -79,43 +77,58 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The place in a weight's name: "rgb", "rgb+audio", "flow->rgb.stage3"."""
+        """The place in a term's name: "rgb", "rgb+audio", "flow->rgb.stage3"."""
         joined = ("->" if self.directed else "+").join(self.streams)
         return joined if self.variant is None else f"{joined}.{self.variant}"
 
 
-@dataclass(frozen=True)
-class Site:
-    """A place without shapes, as a task's `places` lists them."""
-
-    streams: Streams
-    directed: bool = False
+def each(*streams: Stream) -> tuple[Place, ...]:
+    """Return one place for each stream."""
+    return tuple(Place((stream,)) for stream in streams)
 
 
-def each(*streams: Stream) -> tuple[Site, ...]:
-    """One place for each stream."""
-    return tuple(Site((stream,)) for stream in streams)
+def pairs(*streams: Stream) -> tuple[Place, ...]:
+    """Return one place for each unordered pair of the streams."""
+    return tuple(Place(pair) for pair in combinations(streams, 2))
 
 
-def pairs(*streams: Stream) -> tuple[Site, ...]:
-    """One place for each unordered pair of the streams."""
-    return tuple(Site(pair) for pair in combinations(streams, 2))
-
-
-def arrows(*streams: Stream, into: Stream | None = None) -> tuple[Site, ...]:
-    """One place for each ordered pair, (from, to); with `into`, only those that end there."""
+def directed_pairs(*streams: Stream, into: Stream | None = None) -> tuple[Place, ...]:
+    """Return one place for each ordered pair (from, to); with `into`, only those that end there."""
     return tuple(
-        Site(pair, directed=True)
+        Place(pair, directed=True)
         for pair in permutations(streams, 2)
         if into is None or pair[1] == into
     )
 
 
 @dataclass(frozen=True)
-class SeenView:
+class Term:
+    """A task at a place: one loss with one loss weight.
+
+    Attributes:
+        task: its name in the space.
+        place: where it is instantiated, with the variant.
+    """
+
+    task: str
+    place: Place
+
+    @property
+    def streams(self) -> Streams:
+        """The streams of its place."""
+        return self.place.streams
+
+    @property
+    def name(self) -> str:
+        """For example "simclr.rgb", "alignment.rgb+audio", "distill.flow->rgb.stage3"."""
+        return f"{self.task}.{self.place.name}"
+
+
+@dataclass(frozen=True)
+class ViewOutput:
     """A view of the valid samples: its pixels, what was done to them, what its encoder gave.
 
-    `features` is None for a view that nobody sees (`encoder=None`).
+    `features` is None for a view with `encoder=Role.NONE`.
     """
 
     pixels: Tensor
@@ -125,7 +138,7 @@ class SeenView:
     @property
     def embedding_BD(self) -> Tensor:
         """(B, D), or (B, N, D) for pieces."""
-        assert self.features is not None, "a view with encoder=None has pixels only"
+        assert self.features is not None, "a view with Role.NONE has pixels only"
         return self.features.embedding_BD
 
     @property
@@ -137,7 +150,7 @@ class SeenView:
     @property
     def maps(self) -> Mapping[str, Tensor]:
         """The stages' feature maps."""
-        assert self.features is not None, "a view with encoder=None has pixels only"
+        assert self.features is not None, "a view with Role.NONE has pixels only"
         return self.features.maps
 
     @property
@@ -147,7 +160,7 @@ class SeenView:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TaskBatch:
     """What a task is shown: only samples that are valid in all of its views, always 2 or more.
 
     Attributes:
@@ -158,13 +171,13 @@ class Seen:
         generator: on the CPU, seeded by (seed, step, term).
     """
 
-    views: Mapping[str, SeenView]
+    views: Mapping[str, ViewOutput]
     video_id_B: Tensor
     valid_B: Tensor
     progress: float
     generator: Generator
 
-    def __getitem__(self, name: str) -> SeenView:
+    def __getitem__(self, name: str) -> ViewOutput:
         return self.views[name]
 
     def embeddings(self, *names: str) -> list[Tensor]:
@@ -178,14 +191,14 @@ class Task(nn.Module):
     The file's name is the task's name; its class is the only subclass of `Task` in it.
 
     Attributes:
-        places: where it makes sense: `each(...)`, `pairs(...)`, `arrows(...)`, or a sum of them.
+        places: where it makes sense: `each(...)`, `pairs(...)`, `directed_pairs(...)` or a sum.
         variants: a term for each, at each place (distillation: the stages); empty for one term.
         needs_trained: index into the place's streams of an encoder that must have another active
             task of its own, else the term is off (distillation's teacher).
         needs_teacher: it learns from the frozen encoder that the space names (`Place.teacher`).
     """
 
-    places: ClassVar[tuple[Site, ...]]
+    places: ClassVar[tuple[Place, ...]]
     variants: ClassVar[tuple[str, ...]] = ()
     needs_trained: ClassVar[int | None] = None
     needs_teacher: ClassVar[bool] = False
@@ -199,7 +212,7 @@ class Task(nn.Module):
         """Return the views this task is to be shown, by names of its own."""
         raise NotImplementedError  # abstract
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         """Return the scalar loss; no side effects: state changes belong in `after_step`."""
         raise NotImplementedError  # abstract
 
@@ -209,7 +222,7 @@ class Task(nn.Module):
     def after_backward(self, progress: float) -> None:
         """Called between backward and the optimiser's step (freezing a last layer)."""
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         """Called once a batch, without gradient (queues, centres).
 
         After the optimiser's step; of accumulated batches all but the last come before it.
@@ -225,78 +238,6 @@ class Task(nn.Module):
     def followers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """The (head, its moving average) pairs."""
         return iter(self._followers)
-
-
-@dataclass(frozen=True)
-class Term:
-    """A task on a place: one loss, one weight. `name` is the weight's name."""
-
-    task: str
-    streams: Streams
-    directed: bool = False
-    variant: str | None = None
-
-    def place(self, shapes: Mapping[Stream, EncoderShape], teacher: Teacher | None = None) -> Place:
-        """Return the place with the shapes of its encoders, and the teacher if it needs one."""
-        own = {stream: shapes[stream] for stream in self.streams}
-        return Place(self.streams, own, self.directed, self.variant, teacher)
-
-    @property
-    def name(self) -> str:
-        """For example "simclr.rgb", "alignment.rgb+audio", "distill.flow->rgb.stage3"."""
-        return f"{self.task}.{Place(self.streams, {}, self.directed, self.variant).name}"
-
-
-def catalogue_root() -> Path:
-    """Return the folder that holds `tasks/` and `search_spaces/`: in a wheel, or the repository."""
-    packaged = Path(__file__).parent / "catalogue"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent
-
-
-def load_catalogue(extra: Path | None = None) -> Mapping[str, type[Task]]:
-    """Return the task classes by name, from the catalogue and a user's own folder.
-
-    A file is loaded once a process: however it is asked for, its class is the same.
-
-    Raises:
-        UserError: a file that cannot be loaded or has not exactly one `Task`, a name that is taken,
-            no such folder.
-    """
-    folders = [catalogue_root() / "tasks", *([extra] if extra else [])]
-    tasks: dict[str, type[Task]] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"--tasks {folder}: no such folder")
-        for file in sorted(folder.glob("[!_]*.py")):
-            if file.stem in tasks:
-                raise UserError(f"{file}: the name {file.stem!r} is taken; rename the file")
-            tasks[file.stem] = _load_task(file.resolve())
-    return tasks
-
-
-@cache
-def _load_task(file: Path) -> type[Task]:
-    name = f"evossl_tasks.{file.stem}"
-    module = load_file(file, name)
-    own = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == name
-    ]
-    if len(own) != 1:
-        raise UserError(f"{file}: a task file defines exactly one Task, this one {len(own)}")
-    return own[0]
-
-
-def find_task(name: str, tasks: Mapping[str, type[Task]]) -> type[Task]:
-    """Return the task class of that name.
-
-    Raises:
-        UserError: unknown name; the message has the nearest known one.
-    """
-    if name not in tasks:
-        raise UserError(unknown("task", name, tasks))
-    return tasks[name]
 
 
 def heads(task: nn.Module) -> Iterator[nn.Parameter]:

@@ -11,9 +11,9 @@ Should learn: motion.
 
 from torch import Tensor, nn
 
-from evossl.losses.classification import yes_or_no
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.losses.classification import binary_cross_entropy
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import WEAK, Time, View
 
 
@@ -30,6 +30,8 @@ class ArrowOfTime(Task):
         time = Time(reverse=0.5)
         return {"clip": View(self.place.stream, time, WEAK, jitter_frames=True)}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         clip = seen["clip"]
-        return yes_or_no(self.head(clip.embedding_BD).squeeze(-1), clip.applied.reversed_B)
+        return binary_cross_entropy(
+            self.head(clip.embedding_BD).squeeze(-1), clip.applied.reversed_B
+        )

@@ -10,12 +10,12 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import Expansion, expander
-from evossl.losses.redundancy import cross_correlation
-from evossl.options import NotNegative
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.io.task_options import NotNegative
+from evossl.losses.redundancy import barlow_twins_loss
+from evossl.models.heads.mlp import Expansion, expander
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
 from evossl.views.spec import View
 
 
@@ -38,8 +38,8 @@ class BarlowTwins(Task):
         self.project = expander(place.width, expansion)
 
     def views(self) -> dict[str, View]:
-        return clips_of_a_video(self.place.stream, rho=2)
+        return strong_clips(self.place.stream, rho=2)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
-        return cross_correlation(x_BD, y_BD, self.redundancy)
+        return barlow_twins_loss(x_BD, y_BD, self.redundancy)

@@ -11,11 +11,11 @@ Should learn: motion.
 import torch
 from torch import Tensor, nn
 
-from evossl.encoders.heads import mlp
+from evossl.io.task_options import Count
 from evossl.losses.regression import negative_cosine
-from evossl.options import Count
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each, pairs
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each, pairs
+from evossl.types import Stream
 from evossl.views.spec import STRONG, Time, View
 
 PROJECTED = 128
@@ -61,7 +61,7 @@ class BraVe(Task):
         broad = View(self.streams["broad"], time, STRONG, draw=1, time_draw=when)
         return {"narrow": narrow, "broad": broad}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         projections = [self.project[name](seen[name].embedding_BD) for name in VIEWS]
         predictions = [self.predict[n](x) for n, x in zip(VIEWS, projections, strict=True)]
         return 1 + negative_cosine(torch.stack(predictions), torch.stack(projections))

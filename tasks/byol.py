@@ -8,9 +8,9 @@ Should learn: motion.
 """
 
 from evossl.families import Bootstrapped
-from evossl.streams import Stream
 from evossl.task import Place, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
 
 
 class BYOL(Bootstrapped):
@@ -19,4 +19,4 @@ class BYOL(Bootstrapped):
     places = each(*Stream)
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place, clips_of_a_video(place.stream, rho=2))
+        super().__init__(place, strong_clips(place.stream, rho=2))

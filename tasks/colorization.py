@@ -15,8 +15,6 @@ from math import ceil
 from torch import Tensor
 from torch.nn import functional as F
 
-from evossl.encoders.heads import ClipDecoder
-from evossl.encoders.shares import Shares
 from evossl.losses.colour import (
     NearColours,
     colour_cross_entropy,
@@ -25,9 +23,11 @@ from evossl.losses.colour import (
     palette,
     rarity,
 )
-from evossl.streams import PIXEL_MEAN, PIXEL_SD, Stream
-from evossl.task import Place, Seen, Task, arrows, each
-from evossl.views.spec import WEAK, Channels, View
+from evossl.models.heads.class_prior import Shares
+from evossl.models.heads.clip_decoder import ClipDecoder
+from evossl.task import Place, Task, TaskBatch, directed_pairs, each
+from evossl.types import PIXEL_MEAN, PIXEL_SD, Stream
+from evossl.views.spec import WEAK, Channels, Role, View
 
 SHRINK = 4  # a colour is that of 4 x 4 pixels, as in the paper
 FRAME_STEP = 4  # of one frame in four: the others are much the same
@@ -36,7 +36,7 @@ FRAME_STEP = 4  # of one frame in four: the others are much the same
 class Colorization(Task):
     """Class-rebalanced cross entropy of the ab plane's squares, from the last map."""
 
-    places = (*each(Stream.RGB), *arrows(Stream.GRAY, Stream.RGB, into=Stream.RGB))
+    places = (*each(Stream.RGB), *directed_pairs(Stream.GRAY, Stream.RGB, into=Stream.RGB))
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -51,18 +51,18 @@ class Colorization(Task):
         channels: Channels = "luma" if source is Stream.RGB else "own"
         return {
             "luma": View(source, space=WEAK, channels=channels),
-            "colours": View(Stream.RGB, space=WEAK, encoder=None),
+            "colours": View(Stream.RGB, space=WEAK, encoder=Role.NONE),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         logit_BQX = self.decoder(seen["luma"].last_map).flatten(2)
         return colour_cross_entropy(logit_BQX, _colours(seen), rarity(self.shares.share_Q))
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         self.shares.update(colour_shares(_colours(seen)))
 
 
-def _colours(seen: Seen) -> NearColours:
+def _colours(seen: TaskBatch) -> NearColours:
     pixels_BCTHW = seen["colours"].pixels[:, :, ::FRAME_STEP] * PIXEL_SD + PIXEL_MEAN
     rgb_BCTHW = F.avg_pool3d(pixels_BCTHW.clamp(0, 1), (1, SHRINK, SHRINK))
     return near_colours(rgb_BCTHW.flatten(2))

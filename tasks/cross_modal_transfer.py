@@ -10,18 +10,18 @@ Should learn: motion.
 
 from torch import Tensor, nn
 
-from evossl.encoders.bridge import Bridge
-from evossl.encoders.heads import ClipDecoder
 from evossl.losses.distance import squared_error
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, arrows
-from evossl.views.spec import WEAK, View
+from evossl.models.heads.clip_decoder import ClipDecoder
+from evossl.models.heads.cross_modal_adapter import Bridge
+from evossl.task import Place, Task, TaskBatch, directed_pairs
+from evossl.types import Stream
+from evossl.views.spec import WEAK, Role, View
 
 
 class CrossModalTransfer(Task):
     """Mean squared error in the target stream's normalised pixels; equal stretch and crop."""
 
-    places = tuple(s for s in arrows(*Stream) if s.streams != (Stream.RGB, Stream.GRAY))
+    places = tuple(s for s in directed_pairs(*Stream) if s.streams != (Stream.RGB, Stream.GRAY))
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -37,8 +37,8 @@ class CrossModalTransfer(Task):
         source, target = self.place.streams
         return {
             "source": View(source, space=WEAK),
-            "target": View(target, space=WEAK, encoder=None),
+            "target": View(target, space=WEAK, encoder=Role.NONE),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         return squared_error(self.decoder(seen["source"].last_map), seen["target"].pixels)

@@ -12,9 +12,9 @@ Should learn: appearance, motion.
 
 from torch import Tensor
 
-from evossl.encoders.arranger import Arranger
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.permutation_head import Arranger
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.recipes import SEGMENTS, puzzle, segments_of_time
 from evossl.views.spec import Cells, View
 
@@ -38,7 +38,7 @@ class CubicPuzzles(Task):
             "time": segments_of_time(stream, self.place.shape.input),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         space = self.space.loss(seen["space"].embedding_BD, seen["space"].applied)
         time = self.time.loss(seen["time"].embedding_BD, seen["time"].applied)
         return (space + time) / 2

@@ -9,10 +9,10 @@ Should learn: motion.
 """
 
 from evossl.families import SelfDistilled
-from evossl.options import Classes, Positive, Share
-from evossl.streams import Stream
+from evossl.io.task_options import Classes, Positive, Share
 from evossl.task import Place, each
-from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops, seen_slowly
+from evossl.types import Stream
+from evossl.views.recipes import NumCrops, local_crops, momentum_views, strong_clips
 
 
 class DINO(SelfDistilled):
@@ -37,7 +37,7 @@ class DINO(SelfDistilled):
         temperature: Positive = 0.02,
         warmup: Share = 0.1,
     ) -> None:
-        whole = clips_of_a_video(place.stream, rho=2)
+        whole = strong_clips(place.stream, rho=2)
         student = whole | local_crops(place.stream, place.shape.input, local)
-        teacher = seen_slowly(whole, prefix="teacher")
+        teacher = momentum_views(whole, prefix="teacher")
         super().__init__(place, student, teacher, clusters, temperature, warmup)

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from evossl.losses.distance import squared_error
 from evossl.losses.maps import resampled, time_series
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, arrows
+from evossl.task import Place, Task, TaskBatch, directed_pairs
+from evossl.types import Stream
 from evossl.views.spec import WEAK, View
 
 
@@ -33,7 +33,7 @@ class Distill(Task):
         joint: let the gradient into the teacher too.
     """
 
-    places = arrows(*Stream, into=Stream.RGB)
+    places = directed_pairs(*Stream, into=Stream.RGB)
     variants = ("stage1", "stage2", "stage3", "stage4")
     needs_trained = 0
 
@@ -49,7 +49,7 @@ class Distill(Task):
         teacher, student = self.place.streams
         return {"teacher": View(teacher, space=WEAK), "student": View(student, space=WEAK)}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         student = self.project(seen["student"].maps[self.stage])
         teacher = seen["teacher"].maps[self.stage]
         if not self.joint:

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evossl.encoders.conv_gru import ConvGRU
-from evossl.losses.prediction import dense_predictive
-from evossl.options import Count
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.io.task_options import Count
+from evossl.losses.prediction import dpc_loss
+from evossl.models.heads.conv_gru import ConvGRU
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import STRONG, Time, View
 
 CHANNELS = 256  # of the paper's last map
@@ -61,10 +61,10 @@ class DPC(Task):
         time = Time(frames=self.frames * blocks, segments=blocks)
         return {"blocks": View(stream, time, STRONG, pieces=blocks, jitter_frames=True)}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         block_BNCHW = self._blocks(seen["blocks"].last_map)
         past, future = block_BNCHW[:, : -self.predicted], block_BNCHW[:, -self.predicted :]
-        return dense_predictive(_places(self._predictions(past)), _places(future))
+        return dpc_loss(_places(self._predictions(past)), _places(future))
 
     def _blocks(self, map_BNCTHW: Tensor) -> Tensor:
         map_XCHW = F.adaptive_avg_pool2d(map_BNCTHW.mean(dim=3).flatten(0, 1), self.size)

@@ -17,13 +17,13 @@ Should learn: appearance, motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import ClipDecoder
+from evossl.io.task_options import Count, Part
 from evossl.losses.prediction import masked_pixels
-from evossl.options import Count, Part
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.clip_decoder import ClipDecoder
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.recipes import masked_and_whole
-from evossl.views.spec import Mask, View
+from evossl.views.spec import Mask, Role, View
 
 
 class Generative(Task):
@@ -43,9 +43,9 @@ class Generative(Task):
         self.decoder = ClipDecoder(place.shape.last_map, place.shape.input)
 
     def views(self) -> dict[str, View]:
-        return masked_and_whole(self.place.stream, self.mask, whole=None)
+        return masked_and_whole(self.place.stream, self.mask, whole=Role.NONE)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         masked = seen["masked"]
         decoded = self.decoder(masked.last_map)
         return masked_pixels(decoded, seen["whole"].pixels, masked.mask_BTHW)

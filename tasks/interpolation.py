@@ -9,11 +9,11 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import ClipDecoder
 from evossl.losses.distance import squared_error
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.spec import WEAK, Time, View
+from evossl.models.heads.clip_decoder import ClipDecoder
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.spec import WEAK, Role, Time, View
 
 
 class Interpolation(Task):
@@ -34,8 +34,8 @@ class Interpolation(Task):
         between = Time(frames=self.num_between, offset=before, window=window)
         return {
             "ends": View(self.place.stream, time=ends, space=WEAK),
-            "between": View(self.place.stream, time=between, space=WEAK, encoder=None),
+            "between": View(self.place.stream, time=between, space=WEAK, encoder=Role.NONE),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         return squared_error(self.decoder(seen["ends"].last_map), seen["between"].pixels)

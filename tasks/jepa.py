@@ -13,13 +13,13 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.map_predictor import MapPredictor
+from evossl.io.task_options import Part
 from evossl.losses.prediction import hidden_share, masked_features
-from evossl.options import Part
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.map_predictor import MapPredictor
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.recipes import masked_and_whole
-from evossl.views.spec import Mask, View
+from evossl.views.spec import Mask, Role, View
 
 BLOCKS = 4  # along a side
 
@@ -42,9 +42,9 @@ class JEPA(Task):
         self.predict = MapPredictor(channels)
 
     def views(self) -> dict[str, View]:
-        return masked_and_whole(self.place.stream, self.mask, whole="momentum")
+        return masked_and_whole(self.place.stream, self.mask, whole=Role.MOMENTUM)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         masked, target = seen["masked"], seen["whole"].last_map
         share_BTHW = hidden_share(masked.mask_BTHW, self.size)
         predicted = self.predict(masked.last_map, share_BTHW)

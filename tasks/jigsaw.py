@@ -11,9 +11,9 @@ Should learn: appearance.
 
 from torch import Tensor
 
-from evossl.encoders.arranger import Arranger
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.permutation_head import Arranger
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.recipes import puzzle
 from evossl.views.spec import Cells, View
 
@@ -32,5 +32,5 @@ class Jigsaw(Task):
     def views(self) -> dict[str, View]:
         return {"cells": puzzle(self.place.stream, NINE)}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         return self.head.loss(seen["cells"].embedding_BD, seen["cells"].applied)

@@ -19,14 +19,14 @@ Should learn: motion.
 import torch
 from torch import Tensor, nn
 
-from evossl.encoders.heads import mlp
+from evossl.io.task_options import Classes, Positive
 from evossl.losses.distance import squared_error, unit
 from evossl.losses.distillation import soft_targets
 from evossl.losses.redundancy import standardised
-from evossl.options import Classes, Positive
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.spec import STRONG, View
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.spec import STRONG, Role, View
 
 
 class KnowledgeDistillation(Task):
@@ -60,10 +60,12 @@ class KnowledgeDistillation(Task):
     def views(self) -> dict[str, View]:
         return {
             "student": View(self.place.stream, space=STRONG),
-            "teacher": View(self.place.stream, space=STRONG, encoder=self.teacher.encoder),
+            "teacher": View(
+                self.place.stream, space=STRONG, encoder=Role.TEACHER, teacher=self.teacher.folder
+            ),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         given = self.head(seen["student"].embedding_BD)
         taught_BD = standardised(seen["teacher"].embedding_BD.detach())
         if self.place.variant == "features":

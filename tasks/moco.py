@@ -10,10 +10,10 @@ Should learn: motion.
 """
 
 from evossl.families import MomentumContrasted
-from evossl.options import Count, Positive
-from evossl.streams import Stream
+from evossl.io.task_options import Count, Positive
 from evossl.task import Place, each
-from evossl.views.spec import STRONG, View
+from evossl.types import Stream
+from evossl.views.spec import STRONG, Role, View
 
 
 class MoCo(MomentumContrasted):
@@ -29,5 +29,5 @@ class MoCo(MomentumContrasted):
 
     def __init__(self, place: Place, temperature: Positive = 0.2, queue: Count = 4096) -> None:
         query = View(place.stream, space=STRONG, draw=0)
-        key = View(place.stream, space=STRONG, draw=1, encoder="momentum")
+        key = View(place.stream, space=STRONG, draw=1, encoder=Role.MOMENTUM)
         super().__init__(place, {"query": query}, {"key": key}, 1, queue, temperature)

@@ -12,10 +12,10 @@ Should learn: motion.
 import torch
 from torch import Tensor
 
-from evossl.encoders.heads import mlp
-from evossl.losses.classification import yes_or_no
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, pairs
+from evossl.losses.classification import binary_cross_entropy
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, pairs
+from evossl.types import Stream
 from evossl.views.spec import WEAK, Time, View
 
 
@@ -36,6 +36,6 @@ class MultimodalAlignment(Task):
             "second": View(second, time=Time(shift=0.5), space=WEAK),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         both = torch.cat([seen["first"].embedding_BD, seen["second"].embedding_BD], dim=-1)
-        return yes_or_no(self.head(both).squeeze(-1), ~seen["second"].applied.shifted_B)
+        return binary_cross_entropy(self.head(both).squeeze(-1), ~seen["second"].applied.shifted_B)

@@ -13,12 +13,12 @@ Should learn: motion, sound.
 
 from torch import Tensor, nn
 
-from evossl.encoders.heads import mlp
+from evossl.io.task_options import Positive
 from evossl.losses.contrastive import max_margin
 from evossl.losses.distance import unit
-from evossl.options import Positive
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, pairs
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, pairs
+from evossl.types import Stream
 from evossl.views.spec import STRONG, View
 
 PROJECTED = 128
@@ -44,7 +44,7 @@ class MultimodalContrast(Task):
     def views(self) -> dict[str, View]:
         return {stream: View(stream, space=STRONG) for stream in self.place.streams}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         x_BD, y_BD = (
             unit(self.project[stream](seen[stream].embedding_BD)) for stream in self.place.streams
         )

@@ -10,13 +10,13 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import mlp
-from evossl.encoders.memory import Queue
+from evossl.io.task_options import Count, Positive
 from evossl.losses.contrastive import info_nce
-from evossl.options import Count, Positive
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.models.heads.memory_bank import Queue
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
 from evossl.views.spec import View
 
 PROJECTED = 256
@@ -45,17 +45,17 @@ class NNCLR(Task):
         self.queue = Queue(queue, projected)
 
     def views(self) -> dict[str, View]:
-        return clips_of_a_video(self.place.stream, rho=2)
+        return strong_clips(self.place.stream, rho=2)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         x_BD, y_BD = map(self.project, seen.embeddings("0", "1"))
         return (self._half(x_BD, y_BD, seen) + self._half(y_BD, x_BD, seen)) / 2
 
-    def _half(self, first_BD: Tensor, second_BD: Tensor, seen: Seen) -> Tensor:
+    def _half(self, first_BD: Tensor, second_BD: Tensor, seen: TaskBatch) -> Tensor:
         """The neighbours of the first view find the predictions of the second."""
         videos = seen.video_id_B
         neighbour_BD = self.queue.nearest(first_BD, videos)
         return info_nce(neighbour_BD, self.predict(second_BD), videos, videos, self.temperature)
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         self.queue.push(self.project(seen["0"].embedding_BD), seen.video_id_B)

@@ -13,9 +13,9 @@ Should learn: motion.
 
 from torch import Tensor, nn
 
-from evossl.losses.classification import yes_or_no
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.losses.classification import binary_cross_entropy
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import WEAK, Time, View
 
 SEGMENTS = 4
@@ -45,6 +45,8 @@ class OrderBinary(Task):
         equal = [n for n in range(FEWEST_SEGMENTS, most + 1) if num_frames % n == 0]
         return min(equal, key=lambda n: abs(n - SEGMENTS), default=SEGMENTS)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         clip = seen["clip"]
-        return yes_or_no(self.head(clip.embedding_BD).squeeze(-1), clip.applied.shuffled_B)
+        return binary_cross_entropy(
+            self.head(clip.embedding_BD).squeeze(-1), clip.applied.shuffled_B
+        )

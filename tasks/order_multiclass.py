@@ -12,9 +12,9 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.arranger import Arranger
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.permutation_head import Arranger
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.recipes import SEGMENTS, segments_of_time
 from evossl.views.spec import View
 
@@ -32,5 +32,5 @@ class OrderMulticlass(Task):
         stream = self.place.stream
         return {"pieces": segments_of_time(stream, self.place.shape.input)}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         return self.head.loss(seen["pieces"].embedding_BD, seen["pieces"].applied)

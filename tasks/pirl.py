@@ -14,11 +14,11 @@ Should learn: motion.
 import torch
 from torch import Tensor, nn
 
-from evossl.encoders.memory import Bank
+from evossl.io.task_options import Count, Positive
 from evossl.losses.contrastive import info_nce
-from evossl.options import Count, Positive
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.memory_bank import Bank
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import STRONG, Cells, View
 
 PROJECTED = 128
@@ -53,7 +53,7 @@ class PIRL(Task):
             "patches": View(stream, space=STRONG, draw=1, cells=PATCHES),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         clip_BP = self.project(seen["clip"].embedding_BD)
         patches_BP = self.join(self.project_patch(seen["patches"].embedding_BD).flatten(1))
         key_MP, video_id_M = self._keys(clip_BP.detach(), seen.video_id_B)
@@ -63,7 +63,7 @@ class PIRL(Task):
         ]
         return torch.stack(losses).mean()
 
-    def after_step(self, seen: Seen) -> None:
+    def after_step(self, seen: TaskBatch) -> None:
         self.bank.update(self.project(seen["clip"].embedding_BD), seen.video_id_B)
 
     def _keys(self, clip_BP: Tensor, video_id_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,10 +9,10 @@ Should learn: appearance.
 
 from torch import Tensor
 
-from evossl.encoders.heads import ClipDecoder
 from evossl.losses.distance import squared_error
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.clip_decoder import ClipDecoder
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import WEAK, View
 
 
@@ -28,6 +28,6 @@ class Reconstruction(Task):
     def views(self) -> dict[str, View]:
         return {"clip": View(self.place.stream, space=WEAK)}
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         clip = seen["clip"]
         return squared_error(self.decoder(clip.last_map), clip.pixels)

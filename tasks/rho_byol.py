@@ -9,9 +9,9 @@ Should learn: motion.
 """
 
 from evossl.families import Bootstrapped
-from evossl.streams import Stream
 from evossl.task import Place, each
-from evossl.views.recipes import Rho, clips_of_a_video
+from evossl.types import Stream
+from evossl.views.recipes import Rho, strong_clips
 
 
 class RhoBYOL(Bootstrapped):
@@ -25,4 +25,4 @@ class RhoBYOL(Bootstrapped):
     places = each(*Stream)
 
     def __init__(self, place: Place, rho: Rho = 2) -> None:
-        super().__init__(place, clips_of_a_video(place.stream, rho))
+        super().__init__(place, strong_clips(place.stream, rho))

@@ -9,10 +9,10 @@ Should learn: motion.
 """
 
 from evossl.families import MomentumContrasted
-from evossl.options import Count, Positive
-from evossl.streams import Stream
+from evossl.io.task_options import Count, Positive
 from evossl.task import Place, each
-from evossl.views.recipes import Rho, clips_of_a_video, seen_slowly
+from evossl.types import Stream
+from evossl.views.recipes import Rho, momentum_views, strong_clips
 
 
 class RhoMoCo(MomentumContrasted):
@@ -30,5 +30,5 @@ class RhoMoCo(MomentumContrasted):
     def __init__(
         self, place: Place, rho: Rho = 2, temperature: Positive = 0.1, queue: Count = 4096
     ) -> None:
-        clips = clips_of_a_video(place.stream, rho)
-        super().__init__(place, clips, seen_slowly(clips), 2, queue, temperature)
+        clips = strong_clips(place.stream, rho)
+        super().__init__(place, clips, momentum_views(clips), 2, queue, temperature)

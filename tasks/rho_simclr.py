@@ -10,10 +10,10 @@ Should learn: motion.
 """
 
 from evossl.families import Contrasted
-from evossl.options import Positive
-from evossl.streams import Stream
+from evossl.io.task_options import Positive
 from evossl.task import Place, each
-from evossl.views.recipes import Rho, clips_of_a_video
+from evossl.types import Stream
+from evossl.views.recipes import Rho, strong_clips
 
 
 class RhoSimCLR(Contrasted):
@@ -28,4 +28,4 @@ class RhoSimCLR(Contrasted):
     places = each(*Stream)
 
     def __init__(self, place: Place, rho: Rho = 2, temperature: Positive = 0.1) -> None:
-        super().__init__(place, clips_of_a_video(place.stream, rho), 2, temperature)
+        super().__init__(place, strong_clips(place.stream, rho), 2, temperature)

@@ -10,10 +10,10 @@ Should learn: motion.
 """
 
 from evossl.families import SwappedClusters
-from evossl.options import Classes, CountOrNone, Positive
-from evossl.streams import Stream
+from evossl.io.task_options import Classes, CountOrNone, Positive
 from evossl.task import Place, each
-from evossl.views.recipes import Rho, clips_of_a_video
+from evossl.types import Stream
+from evossl.views.recipes import Rho, strong_clips
 
 
 class RhoSwAV(SwappedClusters):
@@ -38,5 +38,5 @@ class RhoSwAV(SwappedClusters):
         epsilon: Positive = 0.02,
         queue: CountOrNone = 0,
     ) -> None:
-        clips = clips_of_a_video(place.stream, rho)
+        clips = strong_clips(place.stream, rho)
         super().__init__(place, clips, {}, prototypes, epsilon, queue)

@@ -10,10 +10,10 @@ Should learn: motion.
 """
 
 from evossl.families import Contrasted
-from evossl.options import Positive
-from evossl.streams import Stream
+from evossl.io.task_options import Positive
 from evossl.task import Place, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
 
 
 class SimCLR(Contrasted):
@@ -27,4 +27,4 @@ class SimCLR(Contrasted):
     places = each(*Stream)
 
     def __init__(self, place: Place, temperature: Positive = 0.1) -> None:
-        super().__init__(place, clips_of_a_video(place.stream, rho=2), 1, temperature)
+        super().__init__(place, strong_clips(place.stream, rho=2), 1, temperature)

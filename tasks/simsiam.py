@@ -10,11 +10,11 @@ Should learn: motion.
 import torch
 from torch import Tensor
 
-from evossl.encoders.heads import mlp
 from evossl.losses.regression import negative_cosine
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
 from evossl.views.spec import View
 
 BOTTLENECK = 4  # the predictor's hidden layer is this much narrower
@@ -32,9 +32,9 @@ class SimSiam(Task):
         self.predict = mlp([width, width // BOTTLENECK, width])
 
     def views(self) -> dict[str, View]:
-        return clips_of_a_video(self.place.stream, rho=2)
+        return strong_clips(self.place.stream, rho=2)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         projected = [self.project(x_BD) for x_BD in seen.embeddings("0", "1")]
         predicted = [self.predict(x_BD) for x_BD in projected]
         return negative_cosine(torch.stack(predicted), torch.stack(projected))

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import torch
 
 from evossl.families import SelfDistilled
-from evossl.options import Classes, Positive, Share
-from evossl.streams import Stream
+from evossl.io.task_options import Classes, Positive, Share
 from evossl.task import Place, each
-from evossl.views.recipes import NumCrops, local_crops, seen_slowly
+from evossl.types import Stream
+from evossl.views.recipes import NumCrops, local_crops, momentum_views
 from evossl.views.spec import STRONG, Time, View
 
 MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
@@ -55,7 +55,7 @@ class SVT(SelfDistilled):
         _check(matchings, local)
         asking, asked = ({matching.split("->")[i] for matching in matchings} for i in (0, 1))
         student = {f"student {n}": v for n, v in _views(place, asking, local).items()}
-        teacher = seen_slowly(_views(place, asked, local), prefix="momentum")
+        teacher = momentum_views(_views(place, asked, local), prefix="momentum")
         matched_GV = torch.tensor(
             [
                 [f"{v[0]}->{g[0]}" in matchings and v != g for v in _parts(asking, local)]

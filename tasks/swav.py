@@ -9,10 +9,10 @@ Should learn: motion.
 """
 
 from evossl.families import SwappedClusters
-from evossl.options import Classes, CountOrNone, Positive
-from evossl.streams import Stream
+from evossl.io.task_options import Classes, CountOrNone, Positive
 from evossl.task import Place, each
-from evossl.views.recipes import NumCrops, clips_of_a_video, local_crops
+from evossl.types import Stream
+from evossl.views.recipes import NumCrops, local_crops, strong_clips
 
 
 class SwAV(SwappedClusters):
@@ -37,6 +37,6 @@ class SwAV(SwappedClusters):
         epsilon: Positive = 0.02,
         queue: CountOrNone = 0,
     ) -> None:
-        whole = clips_of_a_video(place.stream, rho=2)
+        whole = strong_clips(place.stream, rho=2)
         crops = local_crops(place.stream, place.shape.input, local)
         super().__init__(place, whole, crops, prototypes, epsilon, queue)

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from evossl.encoders.heads import mlp
-from evossl.losses.classification import one_of_many
+from evossl.io.task_options import Count
+from evossl.losses.classification import cross_entropy
 from evossl.losses.contrastive import nt_xent
-from evossl.options import Count
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import STRONG, WEAK, Time, View
 
 PROJECTED = 128
@@ -63,12 +63,12 @@ class Tempo(Task):
             "fast": View(stream, Time(stride=(fastest,)), STRONG, draw=1),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         if self.place.variant == "speed":
-            return one_of_many(self.head(seen["clip"].embedding_BD), self._label(seen))
+            return cross_entropy(self.head(seen["clip"].embedding_BD), self._label(seen))
         slow_BD, fast_BD = (self.head(seen[name].embedding_BD) for name in ("slow", "fast"))
         return nt_xent(slow_BD, fast_BD, TEMPERATURE)
 
-    def _label(self, seen: Seen) -> Tensor:
+    def _label(self, seen: TaskBatch) -> Tensor:
         stride_B = seen["clip"].applied.stride_B
         return (stride_B[:, None] > stride_B.new_tensor(self.speeds)).sum(dim=1)

@@ -11,13 +11,13 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import mlp
+from evossl.io.task_options import Positive
 from evossl.losses.distance import unit
 from evossl.losses.triplet import hardest, semi_hard, triplet
-from evossl.options import Positive
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.recipes import clips_of_a_video
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
 from evossl.views.spec import View
 
 PROJECTED = 128
@@ -45,8 +45,8 @@ class Triplet(Task):
         self.project = mlp([place.width, place.width, PROJECTED])
 
     def views(self) -> dict[str, View]:
-        return clips_of_a_video(self.place.stream, rho=2)
+        return strong_clips(self.place.stream, rho=2)
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         x_BD, y_BD = (unit(self.project(x)) for x in seen.embeddings("0", "1"))
         return triplet(x_BD, y_BD, self.margin, self.choose)

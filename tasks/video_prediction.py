@@ -13,13 +13,13 @@ Should learn: motion.
 
 from torch import Tensor
 
-from evossl.encoders.heads import ClipDecoder
+from evossl.io.task_options import NotNegative
 from evossl.losses.distance import squared_error
 from evossl.losses.pixels import gradient_difference
-from evossl.options import NotNegative
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
-from evossl.views.spec import WEAK, Time, View
+from evossl.models.heads.clip_decoder import ClipDecoder
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
+from evossl.views.spec import WEAK, Role, Time, View
 
 
 class VideoPrediction(Task):
@@ -47,10 +47,10 @@ class VideoPrediction(Task):
         future = Time(frames=self.num_future, offset=self.num_past, window=window)
         return {
             "past": View(self.place.stream, time=past, space=WEAK),
-            "future": View(self.place.stream, time=future, space=WEAK, encoder=None),
+            "future": View(self.place.stream, time=future, space=WEAK, encoder=Role.NONE),
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         predicted, future = self.decoder(seen["past"].last_map), seen["future"].pixels
         loss = squared_error(predicted, future)
         if self.gradients:

@@ -14,7 +14,7 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from evossl.video.synth import synthesise  # noqa: E402
+from evossl.data.synth.dataset import synthesise  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -80,7 +80,7 @@ def test_the_rule_replayed_over_finished_trials_keeps_the_best_and_counts_its_st
         TrialRow(i, "", "complete", score, None, 1.0, {"rung1": score}, {}, completed=i)
         for i, score in enumerate([4.0, 3.0, 5.0, 6.0])
     ]
-    found = stopping.replay(rows, Stopping(rungs=(0.25,), keep=0.5, after=2))
+    found = stopping.replay(rows, Stopping(rungs=(0.25,), keep_fraction=0.5, min_trials=2))
     assert (found.cut, found.best) == (0.5, 1)
     assert found.saved == pytest.approx(0.5 * 0.75)
 

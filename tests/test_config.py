@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from evossl.config import SearchSpace, load_space, parse_space
+from evossl.config import SearchSpace
 from evossl.errors import UserError
-from evossl.streams import Stream
+from evossl.io.spaces import load_space, parse_space
+from evossl.types import Stream
 
 LEAST: dict[str, Any] = {"ignores": ["crop", "time"], "tasks": {"simclr": {}}}
 

@@ -126,10 +126,10 @@ def test_the_readme_s_python_runs_on_an_encoder_in_a_run_s_place(
 ) -> None:
     import torch
 
-    from evossl.config import load_space
-    from evossl.encoders import build_encoder
-    from evossl.export import EncoderConfig, export_encoder
-    from evossl.streams import Stream
+    from evossl.export.encoder_folder import EncoderConfig, export_encoder
+    from evossl.io.spaces import load_space
+    from evossl.models.encoder import build_encoder
+    from evossl.types import Stream
 
     (block, *_) = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     space = load_space("tiny")

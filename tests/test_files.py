@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evossl.errors import RunError
-from evossl.files import write_atomically, write_json
+from evossl.io.files import write_atomically, write_json
 
 
 def everything(folder: Path) -> dict[str, bytes]:

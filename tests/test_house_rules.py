@@ -14,7 +14,7 @@ MAX_FILE = 350
 MAX_FUNCTION = 60
 CODE = ("evossl", "tasks", "benchmarks", "examples")
 OUTERMOST = {"evossl/cluster/actor.py", "evossl/cluster/job.py"}
-OUTERMOST |= {"evossl/video/loader.py", "evossl/video/worker.py"}
+OUTERMOST |= {"evossl/data/loader.py", "evossl/data/workers/worker.py"}
 """Where a trial, a process or a thread ends: all that can be raised is handed over."""
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from evossl.errors import UserError
-from evossl.options import check_options
-from evossl.task import Task, load_catalogue
+from evossl.io.task_options import check_options
+from evossl.task import Task
+from evossl.task_loader import load_catalogue
 
 TASKS = load_catalogue()
 CHOSEN = {"svt.matchings", "triplet.negatives"}  # words, which the task holds against its own

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_runs import make_info
 
 from evossl.errors import RunError, UserError
-from evossl.runfolder import RunInfo, claim, read_run, withdrawn_if_refused
+from evossl.experiment.run_folder import RunInfo, open_run, read_run, removed_if_refused
+from tests.helpers.tiny_runs import make_info
 
 HERE = Path("/videos")
 
@@ -27,7 +27,7 @@ def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
 def begun(tmp_path: Path) -> Path:
     """A run folder with a journal and a trial in it."""
     folder = tmp_path / "run"
-    claim(folder, info(), resume=False)
+    open_run(folder, info(), resume=False)
     (folder / "study.journal").write_bytes(b"the journal\n")
     (folder / "trials" / "0").mkdir(parents=True)
     (folder / "trials" / "0" / "history.jsonl").write_bytes(b"{}\n")
@@ -41,15 +41,15 @@ def test_the_same_videos_are_the_same_run_however_they_are_named(
     (tmp_path / "linked").symlink_to(tmp_path / "videos")
     monkeypatch.chdir(tmp_path)
     first = replace(info(), data="videos")
-    claim(tmp_path / "run", first, resume=False)
+    open_run(tmp_path / "run", first, resume=False)
     for name in ("videos/", "./videos", "linked", str(tmp_path / "videos")):
-        assert claim(tmp_path / "run", replace(first, data=name), resume=True).data == "videos"
+        assert open_run(tmp_path / "run", replace(first, data=name), resume=True).data == "videos"
     with pytest.raises(UserError, match="if the videos have moved, put a link where they were"):
-        claim(tmp_path / "run", replace(first, data="moved"), resume=True)
+        open_run(tmp_path / "run", replace(first, data="moved"), resume=True)
 
 
 def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
-    claimed = claim(tmp_path / "new" / "run", info(seed=3), resume=False)
+    claimed = open_run(tmp_path / "new" / "run", info(seed=3), resume=False)
     there = read_run(tmp_path / "new" / "run")
     assert there == claimed
     assert there.seed == 3
@@ -61,7 +61,7 @@ def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
 def test_a_run_that_is_there_is_not_begun_again(begun: Path) -> None:
     before = everything(begun)
     with pytest.raises(UserError, match="a run is there already; add --resume"):
-        claim(begun, info(), resume=False)
+        open_run(begun, info(), resume=False)
     assert everything(begun) == before
 
 
@@ -70,7 +70,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path, resume: bool) -> N
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     before = everything(tmp_path)
     with pytest.raises(UserError, match=r"holds other files \(thesis\.txt\)"):
-        claim(tmp_path, info(), resume)
+        open_run(tmp_path, info(), resume)
     assert everything(tmp_path) == before
 
 
@@ -78,7 +78,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="is a file"):
-        claim(path, info(), resume=False)
+        open_run(path, info(), resume=False)
     assert path.read_text() == "mine"
 
 
@@ -99,7 +99,7 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_touched(
 ) -> None:
     before = everything(begun)
     with pytest.raises(UserError) as refusal:
-        claim(begun, OTHERS[difference], resume=True)
+        open_run(begun, OTHERS[difference], resume=True)
     assert difference in str(refusal.value)
     assert str(refusal.value).count(" given") == 1  # that and nothing else
     assert everything(begun) == before
@@ -108,7 +108,7 @@ def test_another_run_is_refused_with_what_differs_and_nothing_is_touched(
 def test_a_resume_of_the_same_touches_nothing(begun: Path) -> None:
     before = everything(begun)
     stored = read_run(begun)
-    assert claim(begun, replace(info(), command="evossl search --resume"), resume=True) == stored
+    assert open_run(begun, replace(info(), command="evossl search --resume"), resume=True) == stored
     assert everything(begun) == before
 
 
@@ -117,7 +117,7 @@ def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) 
     more = info(
         budget={"trials": 64, "steps": 2, "final_steps": 9}, resources={"max_concurrent": 4}
     )
-    resumed = claim(begun, replace(more, device="cuda", cache="/other"), resume=True)
+    resumed = open_run(begun, replace(more, device="cuda", cache="/other"), resume=True)
     assert resumed == read_run(begun)
     assert resumed.parsed_space().budget.trials == 64
     assert resumed.parsed_space().resources.max_concurrent == 4
@@ -129,7 +129,7 @@ def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) 
 def test_a_broken_run_file_is_named(begun: Path, text: str) -> None:
     (begun / "run.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.yaml: is damaged"):
-        claim(begun, info(), resume=True)
+        open_run(begun, info(), resume=True)
 
 
 def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Pat
     raw["space"]["gone"] = 1
     (begun / "run.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.yaml.*unknown key 'gone'"):
-        claim(begun, info(), resume=True)
+        open_run(begun, info(), resume=True)
 
 
 def test_a_folder_without_a_run_is_not_read(tmp_path: Path) -> None:
@@ -149,25 +149,25 @@ def test_a_folder_without_a_run_is_not_read(tmp_path: Path) -> None:
 def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     unmeasured = replace(info(), scales={})
-    claim(folder, unmeasured, resume=False)
-    with pytest.raises(UserError, match="too few"), withdrawn_if_refused(folder):
+    open_run(folder, unmeasured, resume=False)
+    with pytest.raises(UserError, match="too few"), removed_if_refused(folder):
         raise UserError("too few videos")
     assert not folder.exists()
-    claim(folder, unmeasured, resume=False)
+    open_run(folder, unmeasured, resume=False)
 
 
 def test_a_run_that_was_there_before_is_never_withdrawn_by_who_resumes_it(tmp_path: Path) -> None:
     """Another process may be measuring in it at this moment."""
     folder = tmp_path / "run"
-    claim(folder, replace(info(), scales={}), resume=False)
+    open_run(folder, replace(info(), scales={}), resume=False)
     before = everything(folder)
-    with pytest.raises(RunError, match="busy"), withdrawn_if_refused(folder, resume=True):
+    with pytest.raises(RunError, match="busy"), removed_if_refused(folder, resume=True):
         raise RunError("this machine is very busy")
     assert everything(folder) == before
 
 
 def test_a_run_that_had_begun_is_never_withdrawn(begun: Path) -> None:
     before = everything(begun)
-    with pytest.raises(UserError, match="gone"), withdrawn_if_refused(begun):
+    with pytest.raises(UserError, match="gone"), removed_if_refused(begun):
         raise UserError("a video is gone")
     assert everything(begun) == before

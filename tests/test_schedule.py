@@ -6,7 +6,7 @@ import math
 import pytest
 from torch import nn
 
-from evossl.schedule import parameter_groups, share_of_rate
+from evossl.optim.schedule import parameter_groups, share_of_rate
 
 
 def test_warm_up_is_linear_and_the_rest_half_a_cosine() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from methods import taught
 
 from evossl.cli.checks import check_space
-from evossl.config import load_space, shipped_spaces, spaces_folder
 from evossl.errors import UserError
-from evossl.task import load_catalogue
-from evossl.training.terms import resolve_terms, term_weights
+from evossl.experiment.terms import resolve_terms, term_weights
+from evossl.io.spaces import load_space, shipped_spaces, spaces_folder
+from evossl.task_loader import load_catalogue
+from tests.helpers.published_methods import taught
 
 SPACES = shipped_spaces()
 every_space = pytest.mark.parametrize("name", SPACES)

@@ -13,20 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import WEIGHTS, make_run, tiny_space
 from torch import Tensor, nn
 
-from evossl import trial as trial_module
-from evossl.config import load_space, parse_space
 from evossl.errors import RunError, UserError
 from evossl.evaluation.audit import DIRECTIONS
-from evossl.streams import Features
-from evossl.task import Seen, load_catalogue
-from evossl.training import checkpoint as checkpoint_module
-from evossl.training.history import read_history
-from evossl.training.model import MultiTaskModel
-from evossl.training.workbench import RunSpec, Workbench
-from evossl.trial import (
+from evossl.experiment import trial as trial_module
+from evossl.experiment.context import RunContext, RunSpec
+from evossl.experiment.trial import (
     RungResult,
     TrialResult,
     TrialSpec,
@@ -34,6 +27,14 @@ from evossl.trial import (
     run_trial,
     rung_indicator,
 )
+from evossl.io.spaces import load_space, parse_space
+from evossl.task import TaskBatch
+from evossl.task_loader import load_catalogue
+from evossl.training import checkpoint as checkpoint_module
+from evossl.training.history import read_history
+from evossl.training.model import MultiTaskModel
+from evossl.types import Features
+from tests.helpers.tiny_runs import WEIGHTS, make_run, tiny_space
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def break_loss(monkeypatch: pytest.MonkeyPatch, raising: BaseException | None = 
     task = load_catalogue(None)["simclr"]
     plain = task.loss
 
-    def loss(self: Any, seen: Seen) -> Tensor:
+    def loss(self: Any, seen: TaskBatch) -> Tensor:
         if raising is not None:
             raise raising
         return plain(self, seen) * float("nan")
@@ -126,7 +127,7 @@ def test_a_trial_of_every_task_at_once_comes_through(
     clip = {"frames": 8, "size": 32, "stretch": 24, "mel_bands": 32}
     keys = {"streams": space["streams"], "tasks": space["tasks"], "clip": clip}
     run = make_run(tmp_path / "run", tiny_videos, tiny_cache, **keys)
-    names = [term.name for term in Workbench.open(run).terms]
+    names = [term.name for term in RunContext.open(run).terms]
     assert len(names) == 140
     run = replace(run, scales=dict.fromkeys(names, 1.0))
     result = run_trial(TrialSpec(0, dict.fromkeys(names, 1.0), run, 1))
@@ -241,7 +242,7 @@ def test_a_trial_tells_how_its_scoring_goes_on_once_the_training_is_over(run: Ru
     spec = TrialSpec(5, WEIGHTS, run, 2, log_every=1)
     assert run_trial(spec, lambda report: told.append(report.step), on_scoring).fitness is not None
     assert told[:3] == [1, 2, "scoring"]
-    clips = len(Workbench.open(run).data.scored_videos)
+    clips = len(RunContext.open(run).data.scored_videos)
     assert told[-1] == (clips, clips)
 
 
@@ -268,7 +269,7 @@ def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
         return models, maps, len(list(Path("/proc/self/fd").iterdir()))
 
     models_before, _, _ = held()  # other tests' exceptions may hold some
-    bench = Workbench.open(run)
+    bench = RunContext.open(run)
     bench.data.scored.clips(range(len(bench.data.scored_videos)), 0)
     try_out(run)
     after_one = held()
@@ -277,10 +278,12 @@ def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
     assert held() == after_one
     assert after_one[0] == models_before
     assert after_one[1] == 0  # no video stays mapped
-    assert Workbench.open(run).data is bench.data
+    assert RunContext.open(run).data is bench.data
 
 
-@pytest.mark.parametrize("statement", ["import evossl.trial", "from evossl import load_encoder"])
+@pytest.mark.parametrize(
+    "statement", ["import evossl.experiment.trial", "from evossl import load_encoder"]
+)
 def test_neither_a_trial_nor_an_encoder_needs_ray_or_optuna(statement: str) -> None:
     code = (
         f"{statement}\nimport sys\nprint(sorted({{'ray', 'optuna', 'cmaes'}} & set(sys.modules)))"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from evossl.errors import UserError
-from evossl.task import load_catalogue
-from evossl.userfile import load_file
+from evossl.io.user_file import load_file
+from evossl.task_loader import load_catalogue
 
 TASK = """\
-from evossl.streams import Stream
+from evossl.types import Stream
 from evossl.task import Task, each
 
 

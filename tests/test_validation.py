@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evossl.validation import explain
+from evossl.io.validation import explain
 
 
 class Inner(BaseModel):

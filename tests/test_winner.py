@@ -10,14 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import WEIGHTS, make_run
 
 from evossl import load_encoder
 from evossl.errors import RunError
+from evossl.experiment.context import RunSpec
+from evossl.experiment.trial import TrialResult, TrialSpec, load_trained, run_trial, trial_folder
+from evossl.experiment.winner import (
+    Verdict,
+    export_winner,
+    fall_back,
+    judge,
+    rerun_spec,
+    winner_spec,
+)
 from evossl.search.table import TrialRow
-from evossl.training.workbench import RunSpec
-from evossl.trial import TrialResult, TrialSpec, load_trained, run_trial, trial_folder
-from evossl.winner import Verdict, export_winner, fall_back, judge, rerun_spec, winner_spec
+from tests.helpers.tiny_runs import WEIGHTS, make_run
 
 INITS = [6.0, 6.2, 6.4, 6.6, 6.8]  # mean 6.4; squared deviations 0.4 in all over 4: sd sqrt(0.1)
 SD = math.sqrt(0.1)

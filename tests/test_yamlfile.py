@@ -3,7 +3,7 @@
 import pytest
 
 from evossl.errors import UserError
-from evossl.yamlfile import parse_yaml
+from evossl.io.yaml_file import parse_yaml
 
 
 def test_what_is_right_is_read() -> None:

@@ -12,10 +12,10 @@ from pytorchvideo.models.r2plus1d import create_r2plus1d
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from evossl.config import load_space
-from evossl.encoders import build_encoder
-from evossl.export import EncoderConfig, VideoEncoder, export_encoder, load_encoder
-from evossl.streams import Stream
+from evossl.export.encoder_folder import EncoderConfig, VideoEncoder, export_encoder, load_encoder
+from evossl.io.spaces import load_space
+from evossl.models.encoder import build_encoder
+from evossl.types import Stream
 from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds
 

@@ -19,13 +19,13 @@ import numpy as np
 from stepper import Stepper
 
 from evossl.cli.options import num_cores
-from evossl.streams import ClipBatch
-from evossl.video.cache import ClipCache
-from evossl.video.cache_files import entry_path, pack
-from evossl.video.container import layout_of, open_video
-from evossl.video.index import Video, load_index
-from evossl.video.loader import ClipLoader
-from evossl.video.sampling import kept_size, nearest
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.cache.entry import entry_path, pack
+from evossl.data.decode.container import layout_of, open_video
+from evossl.data.decode.frame_selection import kept_size, nearest
+from evossl.data.index.index import Video, load_index
+from evossl.data.loader import ClipLoader
+from evossl.types import ClipBatch
 from perf.cap import memory_capped
 from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds

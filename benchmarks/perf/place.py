@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evossl.config import SearchSpace, load_space
-from evossl.streams import ClipBatch
-from evossl.task import load_catalogue
-from evossl.training.terms import resolve_terms
-from evossl.training.workbench import RunSpec, Workbench
-from evossl.video.cache import ClipCache
-from evossl.video.index import build_index
-from evossl.video.synth import synthesise
+from evossl.config import SearchSpace
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import build_index
+from evossl.data.synth.dataset import synthesise
+from evossl.experiment.context import RunContext, RunSpec
+from evossl.experiment.terms import resolve_terms
+from evossl.io.spaces import load_space
+from evossl.task_loader import load_catalogue
+from evossl.types import ClipBatch
 
 NUM_VIDEOS, NUM_CLASSES = 50, 8
 SYNTH: Mapping[str, Any] = {"seed": 0, "size": (240, 320), "fps": 24, "seconds": 10.0}
@@ -84,9 +85,9 @@ class Place:
         scales = {term.name: 1.0 for term in resolve_terms(space, load_catalogue())}
         return replace(run, scales=scales)
 
-    def bench(self, space: SearchSpace, name: str) -> Workbench:
+    def bench(self, space: SearchSpace, name: str) -> RunContext:
         """Its workbench, open."""
-        return Workbench.open(self.run(space, name))
+        return RunContext.open(self.run(space, name))
 
     def clips(self, space: SearchSpace, name: str) -> ClipBatch:
         """The first batch of a space's training."""

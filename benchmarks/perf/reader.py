@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from evossl.config import Cache
-from evossl.video.cache import ClipCache
-from evossl.video.index import load_index
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import load_index
 
 WHOLE = 1 << 20  # frames
 

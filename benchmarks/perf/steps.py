@@ -13,15 +13,17 @@ from many_tasks import tasks_on_rgb, tasks_that_share
 from stepper import Stepper
 from torch import Tensor
 
-from evossl.config import SearchSpace, load_space
-from evossl.encoders import build_encoder
-from evossl.streams import ClipBatch, Stream
-from evossl.task import Seen, load_catalogue
+from evossl.config import SearchSpace
+from evossl.experiment.terms import resolve_terms
+from evossl.io.spaces import load_space
+from evossl.models.encoder import build_encoder
+from evossl.task import TaskBatch
+from evossl.task_loader import load_catalogue
 from evossl.training import model as model_module
 from evossl.training.model import MultiTaskModel, StepLosses
-from evossl.training.plan import ViewPlan, plan_views
-from evossl.training.terms import resolve_terms
-from evossl.views.make import make
+from evossl.training.view_plan import ViewPlan, plan_views
+from evossl.types import ClipBatch, Stream
+from evossl.views.build import build_views
 from perf.place import Place
 from perf.row import Measured, Row, interleaved, seconds, timed
 
@@ -52,7 +54,7 @@ class Unshared(MultiTaskModel):
         """Go through the terms one after another; gradients add up, the losses come detached."""
         terms, plan = self.terms, self.plan
         losses: dict[str, Tensor] = {}
-        seen: dict[str, Seen] = {}
+        seen: dict[str, TaskBatch] = {}
         skipped: set[str] = set()
         for term in terms:
             self.terms, self.plan = (term,), self.own_plan(term.name)
@@ -97,7 +99,7 @@ def everything(place: Place) -> Measured:
 def _parts(stepper: Stepper, clips: ClipBatch) -> list[str]:
     """What a step's seconds go into: views, forwards, backward, and what terms have alone."""
     with (
-        timed(model_module, "make") as views,
+        timed(model_module, "build_views") as views,
         timed(MultiTaskModel, "_forward") as forwards,
         timed(Tensor, "backward") as backward,
     ):
@@ -121,11 +123,11 @@ def bare_loop(place: Place) -> Measured:
     clips = place.clips(space, "simclr")
     ours = Stepper(space)
     plan, settings = ours.model.plan, ours.model.settings
-    made = make(plan.inputs, clips, settings, seed=0, step=0)
+    made = build_views(plan.inputs, clips, settings, seed=0, step=0)
     first, second = (view.pixels for view in made.values())
     bare = Bare(space)
 
-    with mock.patch.object(model_module, "make", return_value=made):
+    with mock.patch.object(model_module, "build_views", return_value=made):
         return interleaved(lambda: ours.step(clips), lambda: bare.step(first, second))
 
 

@@ -11,11 +11,12 @@ import torch
 
 from evossl.cluster.run import run_list, run_trials
 from evossl.cluster.session import ray_session
-from evossl.config import Sampler, SearchSpace, load_space
+from evossl.config import Sampler, SearchSpace
+from evossl.experiment.held_out import FEATURES
+from evossl.experiment.trial import TrialResult, TrialSpec, run_trial
+from evossl.io.spaces import load_space
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
-from evossl.training.features import FEATURES
-from evossl.trial import TrialResult, TrialSpec, run_trial
 from perf.place import Place
 from perf.row import Measured, Row
 

@@ -20,14 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from evossl.config import SearchSpace
-from evossl.streams import PIXEL_MEAN, PIXEL_SD, Stream
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import load_index
+from evossl.data.loader import ClipLoader
+from evossl.experiment.context import RunContext
 from evossl.training import model as model_module
-from evossl.training.workbench import Workbench
-from evossl.video.cache import ClipCache
-from evossl.video.index import load_index
-from evossl.video.loader import ClipLoader
+from evossl.types import PIXEL_MEAN, PIXEL_SD, Stream
+from evossl.views.build import build_views
 from evossl.views.flow import clip_flow
-from evossl.views.make import make
 from evossl.views.spec import STRONG, View
 from perf.place import Place
 from perf.row import REPEATS, Measured, Row, interleaved, of_pairs, seconds, timed
@@ -92,7 +92,7 @@ def lightly(place: Place, small: bool) -> Measured:
     ours.step(next(clips))
     theirs.step(*next(batches))
     fixed = next(clips)
-    made = make(ours.model.plan.inputs, fixed, ours.model.settings, seed=0, step=0)
+    made = build_views(ours.model.plan.inputs, fixed, ours.model.settings, seed=0, step=0)
     pairs, without = [], []
     for _ in range(REPEATS):
         for _ in range(QUEUED):  # what was made beforehand
@@ -100,7 +100,7 @@ def lightly(place: Place, small: bool) -> Measured:
         took = seconds(lambda: theirs.step(*next(batches)), STEPS)
         time.sleep(IDLE_SECONDS)  # their workers fill their queue, and rest
         pairs.append((seconds(lambda: ours.step(next(clips)), STEPS), took))
-        with mock.patch.object(model_module, "make", return_value=made):
+        with mock.patch.object(model_module, "build_views", return_value=made):
             without.append(seconds(lambda: ours.step(fixed), STEPS) / took)
     clips.close()
     measured = of_pairs(pairs)
@@ -115,7 +115,7 @@ def waiting(place: Place, small: bool) -> Measured:
     stepper = Stepper(space)
     shares, loaded, made = [], [], []
     clips = bench.data.train.prefetch(0, WARM_UP + REPEATS * STEPS)
-    with timed(model_module, "make") as spent:
+    with timed(model_module, "build_views") as spent:
         for _ in range(WARM_UP):
             stepper.step(next(clips))
         for _ in range(REPEATS):
@@ -141,7 +141,7 @@ def pytorchvideo(place: Place) -> Measured:
     clips = bench.data.train.prefetch(0, 1 << 20)
 
     def ours() -> None:
-        make([view], next(clips), bench.settings, seed=0, step=next(steps))
+        build_views([view], next(clips), bench.settings, seed=0, step=next(steps))
 
     batches = _pytorchvideo_batches(bench)
     pairs = []
@@ -156,7 +156,7 @@ def pytorchvideo(place: Place) -> Measured:
     return Measured(measured.values, f"a batch of {size}: {measured.told}")
 
 
-def _pytorchvideo_batches(bench: Workbench) -> Iterator[Any]:
+def _pytorchvideo_batches(bench: RunContext) -> Iterator[Any]:
     """Batches by `LabeledVideoDataset` in a DataLoader, cropped and flipped by torchvision.
 
     `pytorchvideo.transforms` does not import on this torchvision; these are the same operations.

@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from evossl import __version__
-from evossl.errors import EncoderWarning, RunError, UserError
-from evossl.naming import unknown
+from evossl._version import __version__
+from evossl.errors import EncoderWarning, RunError, UserError, unknown
 
 VERBS = {
     "demo": ("evossl.cli.demo", "Synthetic videos, search, winner, export, evaluation, report."),

@@ -8,15 +8,15 @@ import torch
 
 from evossl.cli.progress import say
 from evossl.config import Resources, SearchSpace
-from evossl.encoders import BACKBONES
-from evossl.errors import UserError
+from evossl.data.index.sources import scan
+from evossl.errors import UserError, unknown
+from evossl.experiment.preflight import preflight
+from evossl.experiment.terms import active_weights, check_all_can_be_on, resolve_terms, space_tasks
 from evossl.fitness.score import check_fitness
-from evossl.naming import unknown
-from evossl.task import Task, Term, load_catalogue
-from evossl.training.rehearsal import rehearse
+from evossl.models.encoder import BACKBONES
+from evossl.task import Task, Term
+from evossl.task_loader import load_catalogue
 from evossl.training.teacher import check_teacher
-from evossl.training.terms import active_weights, check_all_can_be_on, resolve_terms
-from evossl.video.scan import scan
 
 
 def check_space(
@@ -38,9 +38,9 @@ def check_space(
             stretch that is too short for a task, by name; a teacher that is missing or unfit; more
             memory than there is.
     """
-    tasks = load_catalogue(tasks_folder)
+    catalogue = load_catalogue(tasks_folder)
     try:
-        return _checked_terms(space, tasks, device)
+        return _checked_terms(space, space_tasks(space, catalogue), device)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
 
@@ -57,7 +57,7 @@ def _checked_terms(
     for name in space.tasks:
         check_teacher(name, tasks[name], space)
     check_all_can_be_on(terms, space, tasks)
-    rehearse(space, terms, tasks, device)
+    preflight(space, terms, tasks, device)
     return terms
 
 
@@ -74,7 +74,8 @@ def check_given_weights(
         UserError: unknown, missing, outside [0, 1], all zero or all pruned.
     """
     try:
-        active_weights(terms, weights, load_catalogue(tasks), space.training.prune_below)
+        known = space_tasks(space, load_catalogue(tasks))
+        active_weights(terms, weights, known, space.training.prune_below)
     except UserError as error:
         raise UserError(f"--weights {file}: {error}") from error
 

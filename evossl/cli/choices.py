@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from evossl.streams import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
-from evossl.views.make import make
+from evossl.types import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
+from evossl.views.build import build_views
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import CLEAN, STRONG, View
 
@@ -76,7 +76,7 @@ def _rows(
 
 def _strips(view: View, clips: ClipBatch, settings: ViewSettings) -> list[Image.Image]:
     """The view of each clip as frames side by side."""
-    x_BCTHW = make([view], clips, settings, seed=0, step=0)[view.pixels].pixels
+    x_BCTHW = build_views([view], clips, settings, seed=0, step=0)[view.pixels].pixels
     x_BTHWC = (x_BCTHW * PIXEL_SD + PIXEL_MEAN).permute(0, 2, 3, 4, 1).cpu().numpy()
     shown = np.linspace(0, x_BTHWC.shape[1] - 1, FRAMES).round().astype(int)
     frames: Pictures = (x_BTHWC[:, shown].clip(0, 1) * 255).round().astype(np.uint8)

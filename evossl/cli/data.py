@@ -9,9 +9,9 @@ from evossl.cli.checks import check_out_file, check_out_folder
 from evossl.cli.options import json_option, num_cores, seed_option, workers_option
 from evossl.cli.progress import bar, say
 from evossl.config import Cache, SearchSpace
+from evossl.data.cache.clip_cache import ClipCache, FillReport, default_cache_folder
+from evossl.data.index.index import Index, Video, build_index, load_index
 from evossl.errors import RunError
-from evossl.video.cache import ClipCache, FillReport, default_cache_folder
-from evossl.video.index import Index, Video, build_index, load_index
 
 MAX_LISTED = 5
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -33,7 +33,7 @@ def synth(folder: Path, videos: int, classes: int, seed: int) -> None:
 
     Example: evossl synth videos --videos 300 --classes 8
     """
-    from evossl.video.synth import synthesise
+    from evossl.data.synth.dataset import synthesise
 
     with bar("writing videos") as advance:
         labels = synthesise(folder, videos, classes, seed, advance)
@@ -131,7 +131,7 @@ def prepare_videos(
         UserError: too few videos.
         RunError: no video can be read; some of a run that has begun cannot any more.
     """
-    from evossl.training.data import set_aside_unscorable, split_videos
+    from evossl.experiment.split import set_aside_unscorable, split_videos
 
     before = load_index(manifest) if begun else make_index(source, manifest, workers)
     split_videos(before.videos, space.fitness.clips)  # too few: said before hours of decoding

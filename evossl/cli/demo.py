@@ -8,10 +8,10 @@ from evossl.cli.encoder import evaluate_folder, print_scores
 from evossl.cli.options import num_cores, run_info
 from evossl.cli.progress import bar, say
 from evossl.cli.search import search_and_report, write_the_report
-from evossl.config import load_space
+from evossl.data.synth.dataset import synthesise
 from evossl.errors import UserError
-from evossl.files import write_json
-from evossl.video.synth import synthesise
+from evossl.io.files import write_json
+from evossl.io.spaces import load_space
 
 NUM_VIDEOS = 1200  # 400 held out: fewer do not rank encoders
 NUM_CLASSES = 8

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from evossl.cli.checks import check_out_folder
 from evossl.cli.data import make_index
-from evossl.cli.labelled import Cut, open_labelled
+from evossl.cli.labelled import SplitConfig, open_labelled
 from evossl.cli.options import json_option, seed_option, workers_option
 from evossl.cli.progress import bar, print_table
 from evossl.errors import UserError
@@ -42,8 +42,8 @@ def export(source: Path, out: Path, onnx: bool) -> None:
 
     Example: evossl export run --out encoder --onnx
     """
-    from evossl.export import export_encoder, load_encoder
-    from evossl.onnx import export_onnx
+    from evossl.export.encoder_folder import export_encoder, load_encoder
+    from evossl.export.onnx import export_onnx
 
     check_out_folder(out)
     encoder = load_encoder(encoder_folder(source))
@@ -131,12 +131,12 @@ def evaluate_folder(
     """
     from evossl.evaluation.evaluate import evaluate as score
     from evossl.evaluation.evaluate import parse_protocols
-    from evossl.export import load_encoder
-    from evossl.training.workbench import pick_device
+    from evossl.experiment.context import pick_device
+    from evossl.export.encoder_folder import load_encoder
 
     names = parse_protocols(protocols)
     model = load_encoder(encoder).to(pick_device(None))
-    cut = Cut(num_folds, split, seed)
+    cut = SplitConfig(num_folds, split, seed)
     opened = open_labelled(
         data, model.config, cache, label=label, workers=workers, seed=seed, cut=cut
     )
@@ -198,8 +198,8 @@ def finetune(
     from evossl.evaluation.finetune import FineTuning
     from evossl.evaluation.finetune import finetune as train
     from evossl.evaluation.labels import labelled
-    from evossl.export import load_encoder
-    from evossl.training.workbench import pick_device
+    from evossl.experiment.context import pick_device
+    from evossl.export.encoder_folder import load_encoder
 
     if out.exists():
         raise UserError(f"--out {out}: is there already; give a new folder")
@@ -236,7 +236,7 @@ def audit(
 
     Example: evossl audit run --data labels.parquet
     """
-    from evossl.auditing import audit_run, complete_trials
+    from evossl.evaluation.audit import audit_run, complete_trials
 
     if not (run / "trials.parquet").is_file():
         raise UserError(f"{run}: no trials.parquet there: not the folder of a search")

@@ -19,13 +19,14 @@ from evossl.cli.choices import choice_sheet
 from evossl.cli.data import fill_cache, make_index
 from evossl.cli.options import data_options, ignored_words, meaning
 from evossl.cli.progress import say
-from evossl.config import SearchSpace, load_space
+from evossl.config import SearchSpace
+from evossl.data.cache.clip_cache import ClipCache, default_cache_folder
+from evossl.data.index.sources import scan
+from evossl.data.loader import ClipLoader
 from evossl.errors import UserError
-from evossl.files import write_atomically, write_text
-from evossl.streams import ClipBatch
-from evossl.video.cache import ClipCache, default_cache_folder
-from evossl.video.loader import ClipLoader
-from evossl.video.scan import scan
+from evossl.io.files import write_atomically, write_text
+from evossl.io.spaces import load_space
+from evossl.types import ClipBatch
 from evossl.views.settings import ViewSettings
 
 NUM_CLIPS = 3

@@ -11,7 +11,7 @@ import click
 
 from evossl.cli.options import json_option, num_cores
 from evossl.cli.progress import bar
-from evossl.config import load_space, shipped_spaces
+from evossl.io.spaces import load_space, shipped_spaces
 
 MIN_FREE_GB = 5
 GB = 1e9
@@ -39,7 +39,7 @@ def tasks(folder: Path | None, as_json: bool) -> None:
 
     Example: evossl tasks --tasks my_tasks
     """
-    from evossl.task import load_catalogue
+    from evossl.task_loader import load_catalogue
 
     rows = []
     for name, task in load_catalogue(folder).items():
@@ -92,8 +92,8 @@ def doctor(as_json: bool) -> None:
 def _checks() -> Iterator[tuple[bool, str, str]]:
     import torch
 
-    from evossl.video.cache import default_cache_folder
-    from evossl.video.decode import default_decoder
+    from evossl.data.cache.clip_cache import default_cache_folder
+    from evossl.data.decode.decoder import default_decoder
 
     version = ".".join(map(str, sys.version_info[:3]))
     yield (3, 11) <= sys.version_info[:2] <= (3, 13), "Python", version

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from evossl.cli.data import make_index, say_set_aside
 from evossl.cli.progress import bar
+from evossl.data.cache.clip_cache import default_cache_folder
+from evossl.data.index.index import Video
+from evossl.data.index.sources import scan
+from evossl.data.loader import ClipLoader
 from evossl.evaluation.features import open_clips
 from evossl.evaluation.labels import Labelled, labelled, split_from
 from evossl.evaluation.splits import Fold, folds
-from evossl.export import EncoderConfig
-from evossl.video.cache import default_cache_folder
-from evossl.video.index import Video
-from evossl.video.loader import ClipLoader
-from evossl.video.scan import scan
+from evossl.export.encoder_folder import EncoderConfig
 
 
 @dataclass(frozen=True)
-class Cut:
+class SplitConfig:
     """How labelled videos are cut into training and test sides: a table's way, or folds."""
 
     num_folds: int
@@ -39,7 +39,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Opened:
+class LabelledClips:
     """Labelled videos, decoded: the rows of `clips` are the readable ones."""
 
     clips: ClipLoader
@@ -65,8 +65,8 @@ def open_labelled(
     label: str,
     workers: int,
     seed: int,
-    cut: Cut | None,
-) -> Opened:
+    cut: SplitConfig | None,
+) -> LabelledClips:
     """Index, check and decode labelled videos, with bars.
 
     Raises:
@@ -85,10 +85,10 @@ def open_labelled(
         )
     say_set_aside(report.set_aside)
     label_of = dict(zip(paths, labels, strict=True))
-    return Opened(clips, report.readable, [label_of[v.path] for v in report.readable])
+    return LabelledClips(clips, report.readable, [label_of[v.path] for v in report.readable])
 
 
-def check_labelled(source: str, cut: Cut) -> None:
+def check_labelled(source: str, cut: SplitConfig) -> None:
     """Refuse, before a search, labelled videos that could not score its winner at the end.
 
     Raises:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from evossl.config import Ignore, SearchSpace, load_space
-from evossl.errors import UserError
-from evossl.naming import unknown
-from evossl.runfolder import RunInfo
-from evossl.video.cache import default_cache_folder
+from evossl.config import Ignore, SearchSpace
+from evossl.data.cache.clip_cache import default_cache_folder
+from evossl.errors import UserError, unknown
+from evossl.experiment.run_folder import RunInfo
+from evossl.io.spaces import load_space
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 Command = TypeVar("Command", bound=Callable[..., Any])

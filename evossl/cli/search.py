@@ -16,7 +16,7 @@ from evossl.cli.checks import (
 )
 from evossl.cli.data import prepare_videos
 from evossl.cli.encoder import DEFAULT_FOLDS, evaluate_folder, print_scores
-from evossl.cli.labelled import Cut, check_labelled
+from evossl.cli.labelled import SplitConfig, check_labelled
 from evossl.cli.options import (
     data_options,
     device_option,
@@ -31,10 +31,10 @@ from evossl.cli.options import (
 from evossl.cli.progress import bar, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import SearchSpace
-from evossl.files import write_json
-from evossl.runfolder import RunInfo, check_same_run, claim, withdrawn_if_refused
-from evossl.training.workbench import pick_device
-from evossl.video.index import Index
+from evossl.data.index.index import Index
+from evossl.experiment.context import pick_device
+from evossl.experiment.run_folder import RunInfo, check_same_run, open_run, removed_if_refused
+from evossl.io.files import write_json
 
 if TYPE_CHECKING:
     from evossl.cluster.search import SearchOutcome
@@ -109,7 +109,7 @@ def search(
         check_resources(chosen.resources, space)
     check_space(chosen, tasks_folder, space, None if address else pick_device(device))
     if labelled:
-        check_labelled(labelled, Cut(DEFAULT_FOLDS, None, 0))
+        check_labelled(labelled, SplitConfig(DEFAULT_FOLDS, None, 0))
     outcome = search_and_report(
         info, out, top=top, repeats=repeats, address=address, workers=workers, resume=resume
     )
@@ -158,9 +158,9 @@ def search_and_report(
     say(f"ignores {', '.join(chosen.ignores)}: {meaning(chosen.ignores)}")
     if not resume:
         check_source(info.data)
-    info = claim(out, info, resume)
+    info = open_run(out, info, resume)
     try:
-        with withdrawn_if_refused(out, resume):
+        with removed_if_refused(out, resume):
             index = prepare_videos(
                 info.data,
                 out / "manifest.parquet",
@@ -191,8 +191,8 @@ def search_and_report(
 
 def say_if_few(index: Index, space: SearchSpace) -> None:
     """Say so where the fitness has too few held-out clips to tell trained encoders apart."""
+    from evossl.experiment.split import split_videos
     from evossl.fitness.score import ENOUGH_CLIPS
-    from evossl.training.data import split_videos
 
     held_out = len(split_videos(index.videos, space.fitness.clips).scored)
     if held_out < ENOUGH_CLIPS:

@@ -9,7 +9,7 @@ import click
 from evossl.cli.encoder import encoder_folder
 from evossl.config import SearchSpace, TaskChoice
 from evossl.errors import UserError
-from evossl.task import load_catalogue
+from evossl.task_loader import load_catalogue
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,7 +36,11 @@ def with_teacher(space: SearchSpace, tasks_folder: Path | None, given: Path | No
         UserError: no encoder there; `given` where no task has a teacher.
     """
     tasks = load_catalogue(tasks_folder)
-    pupils = [name for name in space.tasks if name in tasks and tasks[name].needs_teacher]
+    pupils = [
+        name
+        for name, choice in space.tasks.items()
+        if (file := choice.task or name) in tasks and tasks[file].needs_teacher
+    ]
     if given is not None and not pupils:
         raise UserError(
             "--teacher: no task of the space has one; add knowledge_distillation to its tasks, or "

@@ -26,14 +26,20 @@ from evossl.cli.options import (
 from evossl.cli.progress import bar, phases, say
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.errors import RunError, UserError
-from evossl.export import EncoderConfig, export_encoder
-from evossl.runfolder import RunInfo, check_same_run, claim, withdrawn_if_refused, write_run
+from evossl.experiment.context import RunSpec, measure_run, pick_device
+from evossl.experiment.run_folder import (
+    RunInfo,
+    check_same_run,
+    open_run,
+    removed_if_refused,
+    write_run,
+)
+from evossl.experiment.terms import term_weights
+from evossl.experiment.trial import TrialSpec, load_trained, run_trial
+from evossl.export.encoder_folder import EncoderConfig, export_encoder
+from evossl.io.yaml_file import parse_yaml
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
-from evossl.training.terms import term_weights
-from evossl.training.workbench import RunSpec, measure_run, pick_device
-from evossl.trial import TrialSpec, load_trained, run_trial
-from evossl.yamlfile import parse_yaml
 
 SAVES = 10  # checkpoints over a training
 
@@ -88,9 +94,9 @@ def train(
         check_given_weights(weights, lambdas, chosen, terms, tasks_folder)
     if not resume:
         check_source(data)
-    info = claim(out, info, resume)
+    info = open_run(out, info, resume)
     try:
-        with withdrawn_if_refused(out, resume):
+        with removed_if_refused(out, resume):
             encoder = _train(info, out, lambdas, workers, resume)
     except KeyboardInterrupt:
         say(f"\nstopped. Go on from the last checkpoint with:\n  {resume_command()}")

@@ -17,10 +17,16 @@ from ray.util.metrics import Gauge
 
 from evossl.cluster.job import in_words, take_threads
 from evossl.errors import RunError
-from evossl.files import is_full
+from evossl.experiment.context import RunSpec
+from evossl.experiment.trial import (
+    RungResult,
+    TrialResult,
+    TrialSpec,
+    iterate_trial,
+    rung_indicator,
+)
+from evossl.io.files import is_full
 from evossl.training.history import StepReport
-from evossl.training.workbench import RunSpec
-from evossl.trial import RungResult, TrialResult, TrialSpec, iterate_trial, rung_indicator
 
 
 class TrialActor(tune.Trainable):

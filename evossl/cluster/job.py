@@ -12,7 +12,7 @@ import torch
 
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
-from evossl.training.memory import OUT_OF_MEMORY
+from evossl.training.memory_use import OUT_OF_MEMORY
 
 T = TypeVar("T")
 Advance = Callable[[int, int], None]

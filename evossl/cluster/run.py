@@ -22,9 +22,9 @@ from evossl.cluster.searcher import (
 from evossl.cluster.session import Session
 from evossl.config import Resources, Stopping
 from evossl.errors import RunError
+from evossl.experiment.trial import TrialResult, TrialSpec
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
-from evossl.trial import TrialResult, TrialSpec
 
 NO_STOPPING = Stopping()
 TABLE_SHARE = 0.05  # of the driver's time, at most, goes into the trials table
@@ -64,7 +64,7 @@ def run_trials(
     left = num_trials - study.num_ended
     if left <= 0:
         return
-    book = _Book(study, template, keep, on_row)
+    book = TrialTracker(study, template, keep, on_row)
     margin = 0 if session.is_local else 1  # one that waits lets an autoscaler see the need
     searcher = StudySearcher(
         study,
@@ -74,7 +74,7 @@ def run_trials(
         on_told=book.enter,
     )
     ended = (num_trials - left) * template.steps
-    steps = _Steps(ended, num_trials * template.steps, template.steps, on_steps)
+    steps = ProgressCallback(ended, num_trials * template.steps, template.steps, on_steps)
     try:
         _tune(searcher, left, resources, steps, RungScheduler(stopping, study.rows()))
     finally:
@@ -96,7 +96,7 @@ def run_list(
         return []
     searcher = ListSearcher(specs, lambda: session.slots(resources))
     longest = max(spec.steps for spec in specs)
-    steps = _Steps(0, sum(spec.steps for spec in specs), longest, on_steps)
+    steps = ProgressCallback(0, sum(spec.steps for spec in specs), longest, on_steps)
     _tune(searcher, len(specs), resources, steps)
     for index, spec in enumerate(specs):
         if index not in searcher.results:
@@ -108,7 +108,7 @@ def _tune(
     searcher: StatelessSearcher,
     num_trials: int,
     resources: Resources,
-    steps: "_Steps",
+    steps: "ProgressCallback",
     scheduler: RungScheduler | None = None,
 ) -> None:
     """Let Tune run what the searcher hands out; its own files are scratch."""
@@ -128,7 +128,7 @@ def _tune(
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=MAX_DEATHS - 1),
-                callbacks=[steps, _Halt(searcher)],
+                callbacks=[steps, StopOnFault(searcher)],
             ),
         ).fit()
     except tune.TuneError as error:
@@ -137,7 +137,7 @@ def _tune(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _Book:
+class TrialTracker:
     """Keeps the table, the gauges and the checkpoints in step with the study."""
 
     def __init__(
@@ -188,7 +188,7 @@ class _Book:
         self._with_checkpoint &= kept
 
 
-class _Halt(tune.Callback):
+class StopOnFault(tune.Callback):
     """Ends the run when the searcher has met a fault: from here, what is raised gets out."""
 
     def __init__(self, searcher: StatelessSearcher) -> None:
@@ -204,7 +204,7 @@ class _Halt(tune.Callback):
             raise self._searcher.fault
 
 
-class _Steps(tune.Callback):
+class ProgressCallback(tune.Callback):
     """Turns Tune's results into progress over all steps of the search."""
 
     def __init__(

@@ -7,9 +7,9 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from evossl.config import Stopping
-from evossl.search.stopping import goes_on
+from evossl.experiment.trial import rung_indicator
+from evossl.search.stopping import is_promoted
 from evossl.search.table import TrialRow
-from evossl.trial import rung_indicator
 
 
 class RungScheduler(FIFOScheduler):
@@ -36,7 +36,7 @@ class RungScheduler(FIFOScheduler):
         rung, number, fitness = result["rung"], result["number"], result["fitness"]
         others = [f for other, f in self._come.get(rung, {}).items() if other != number]
         self._enter(rung, number, fitness)
-        go = goes_on(fitness, others, self._rule)
+        go = is_promoted(fitness, others, self._rule)
         return str(TrialScheduler.CONTINUE if go else TrialScheduler.STOP)
 
     def _enter(self, rung: str, number: int, fitness: float) -> None:

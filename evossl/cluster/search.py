@@ -9,21 +9,28 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from evossl.cluster.finals import run_finals
 from evossl.cluster.job import run_on_worker
-from evossl.cluster.kept import run_kept
 from evossl.cluster.run import run_trials
 from evossl.cluster.session import Session
 from evossl.config import Resources, Stopping
-from evossl.controls import NUM_CONTROLS, score_controls
 from evossl.errors import RunError
-from evossl.runfolder import RunInfo, write_run
+from evossl.experiment.context import RunSpec, measure_run
+from evossl.experiment.controls import NUM_CONTROLS, score_controls
+from evossl.experiment.run_folder import RunInfo, write_run
+from evossl.experiment.terms import resolve_terms, search_genotype, space_tasks
+from evossl.experiment.trial import TrialSpec
+from evossl.experiment.winner import (
+    Verdict,
+    export_winner,
+    fall_back,
+    judge,
+    rerun_spec,
+    winner_spec,
+)
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
-from evossl.task import load_catalogue
-from evossl.training.terms import resolve_terms, search_genotype
-from evossl.training.workbench import RunSpec, measure_run
-from evossl.trial import TrialSpec
-from evossl.winner import Verdict, export_winner, fall_back, judge, rerun_spec, winner_spec
+from evossl.task_loader import load_catalogue
 
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 REPORTS_PER_TRIAL = 20
@@ -57,7 +64,7 @@ def run_search(
     bar: Bar,
     say: Callable[[str], None],
 ) -> SearchOutcome:
-    """Search in `folder`, which `runfolder.claim` has claimed and whose videos are cached.
+    """Search in `folder`, which `run_folder.open_run` has claimed and whose videos are cached.
 
     Args:
         folder: of the run.
@@ -125,7 +132,8 @@ def _template(run: RunSpec, plan: SearchPlan, stopping: Stopping) -> TrialSpec:
 
 def _open_study(folder: Path, info: RunInfo) -> Study:
     space = info.parsed_space()
-    tasks = load_catalogue(Path(info.tasks_folder) if info.tasks_folder else None)
+    catalogue = load_catalogue(Path(info.tasks_folder) if info.tasks_folder else None)
+    tasks = space_tasks(space, catalogue)
     genotype = search_genotype(space, resolve_terms(space, tasks), tasks)
     if (folder / "study.journal").exists():
         return Study.resume(folder, genotype, space.sampler, info.seed)
@@ -158,7 +166,7 @@ def _rerun(
     if not specs:
         return []
     with bar(f"re-running trial {best.trial} with other seeds: {plan.repeats}") as advance:
-        results = run_kept(specs, session, resources, advance)
+        results = run_finals(specs, session, resources, advance)
     return [result.fitness for result in results if result.fitness is not None]
 
 
@@ -178,7 +186,7 @@ def _train_winners(
     share = session.shares(resources, len(specs))
     winners = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"
     with bar(f"training {winners}, {plan.final_steps} steps") as advance:
-        results = run_kept(specs, session, share, advance)
+        results = run_finals(specs, session, share, advance)
     encoders = []
     for row, spec, result in zip(best, specs, results, strict=True):
         fallback = None

@@ -11,9 +11,9 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from evossl.errors import RunError, UserError
+from evossl.experiment.trial import TrialResult, TrialSpec
 from evossl.search.study import Proposal, Study
 from evossl.search.table import TrialRow
-from evossl.trial import TrialResult, TrialSpec
 
 MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
 DIED = f"its worker died {MAX_DEATHS} times, or could not start (out of memory?): see Ray's logs"

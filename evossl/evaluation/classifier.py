@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from evossl.config import Model
 from evossl.errors import UserError
 from evossl.evaluation.finetune import Classifier
-from evossl.export import export_encoder, load_encoder
-from evossl.files import write_atomically
-from evossl.validation import explain
+from evossl.export.encoder_folder import export_encoder, load_encoder
+from evossl.io.files import write_atomically
+from evossl.io.validation import explain
 
 ENCODER, HEAD, CONFIG = "encoder", "head.safetensors", "classifier.json"
 

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from evossl.errors import UserError
+from evossl.errors import UserError, unknown
 from evossl.evaluation.features import Clips, extract_features, random_init
 from evossl.evaluation.finetune import FROM_SCRATCH, PRETRAINED, FineTuning, finetune, predict
 from evossl.evaluation.labels import Labelled
 from evossl.evaluation.protocol import Metric, classification
-from evossl.evaluation.score import FROZEN, Judged, difference, judge, mean_over, summarise
+from evossl.evaluation.score import FROZEN, FoldMetrics, difference, judge, mean_over, summarise
 from evossl.evaluation.splits import Fold
-from evossl.export import VideoEncoder
-from evossl.naming import unknown
-from evossl.seeds import derive_seed
+from evossl.export.encoder_folder import VideoEncoder
+from evossl.rng import derive_seed
 
 Progress = Callable[[int, int], None]
 
@@ -78,7 +77,7 @@ def evaluate(
     tunes = "finetune" in protocols
     trainings = (finetuning, from_scratch) if tunes else ()
     work = _Work(progress, _cost(data, folds, len(frozen), trainings))
-    judged: dict[str, tuple[Judged, Judged]] = {}
+    judged: dict[str, tuple[FoldMetrics, FoldMetrics]] = {}
     if frozen:
         judged = _frozen(encoder, loader, data, folds, frozen, seed, work)
     if tunes:
@@ -108,7 +107,7 @@ def _frozen(
     protocols: Sequence[str],
     seed: int,
     work: "_Work",
-) -> dict[str, tuple[Judged, Judged]]:
+) -> dict[str, tuple[FoldMetrics, FoldMetrics]]:
     """Each protocol's (encoder, mean over random inits)."""
     videos, device = data.videos, next(encoder.parameters()).device
 
@@ -139,7 +138,7 @@ def _finetuned(
     options: tuple[FineTuning, FineTuning],
     seed: int,
     work: "_Work",
-) -> tuple[Judged, Judged]:
+) -> tuple[FoldMetrics, FoldMetrics]:
     """(Encoder, random init), each trained on the train side of each fold."""
     device = next(encoder.parameters()).device
     ours: list[Mapping[str, Metric]] = []

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evossl.config import Cache
-from evossl.encoders import build_encoder, recalibrate
-from evossl.export import EncoderConfig, VideoEncoder
-from evossl.streams import ClipBatch, Stream
-from evossl.video.cache import ClipCache, FillReport
-from evossl.video.index import Video
-from evossl.video.loader import ClipLoader
-from evossl.views.make import make
+from evossl.data.cache.clip_cache import ClipCache, FillReport
+from evossl.data.index.index import Video
+from evossl.data.loader import ClipLoader
+from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
+from evossl.models.encoder import build_encoder
+from evossl.models.precise_bn import recalibrate
+from evossl.types import ClipBatch, Stream
+from evossl.views.build import build_views
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import CLEAN, View
 
@@ -86,7 +87,7 @@ def clean_clips(clips: ClipBatch, config: EncoderConfig, num_clips: int) -> Iter
     for k in range(num_clips):
         start_B = (room_B * (2 * k + 1) + num_clips) // (2 * num_clips)
         part = _from(clips, start_B, config.frames)
-        yield make([CLEAN_VIEW], part, settings, seed=0, step=0)[CLEAN_VIEW.pixels].pixels
+        yield build_views([CLEAN_VIEW], part, settings, seed=0, step=0)[CLEAN_VIEW.pixels].pixels
 
 
 def _from(clips: ClipBatch, start_B: Tensor, frames: int) -> ClipBatch:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from evossl.errors import RunError
 from evossl.evaluation.features import Clips, calibrate, mean_over_clips, view_settings
 from evossl.evaluation.protocol import Ints
-from evossl.export import VideoEncoder
-from evossl.schedule import parameter_groups, share_of_rate
-from evossl.seeds import derive_seed
-from evossl.streams import Stream
-from evossl.views.make import make
+from evossl.export.encoder_folder import VideoEncoder
+from evossl.optim.schedule import parameter_groups, share_of_rate
+from evossl.rng import derive_seed
+from evossl.types import Stream
+from evossl.views.build import build_views
 from evossl.views.spec import Space, View
 
 AUGMENTED = View(Stream.RGB, space=Space("strong", scale=(0.5, 1.0)))
@@ -145,7 +145,7 @@ def _train(
     model.train()
     for step, (epoch, rows) in enumerate(_batches(len(videos), options, seed)):
         clips = loader.clips([videos[row] for row in rows], draw=1 + epoch).to(device)
-        made = make([AUGMENTED], clips, settings, seed=seed, step=step)[AUGMENTED.pixels]
+        made = build_views([AUGMENTED], clips, settings, seed=seed, step=step)[AUGMENTED.pixels]
         target_B = torch.from_numpy(class_N[rows]).to(device)
         loss = F.cross_entropy(
             model(made.pixels), target_B, label_smoothing=options.label_smoothing

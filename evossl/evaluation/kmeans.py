@@ -8,10 +8,10 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from evossl.evaluation.protocol import Ints, Metric, Sides, classification
+from evossl.evaluation.protocol import FoldData, Ints, Metric, classification
 
 
-def kmeans(sides: Sides, seed: int) -> dict[str, Metric]:
+def kmeans(sides: FoldData, seed: int) -> dict[str, Metric]:
     """Return clustering accuracy and normalised mutual information of C = number of classes.
 
     Clusters are fitted on the train side without labels, named after classes one to one so that

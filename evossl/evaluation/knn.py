@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from evossl.evaluation.protocol import Ints, Metric, Sides, classification, rankings
+from evossl.evaluation.protocol import FoldData, Ints, Metric, classification, rankings
 
 TEMPERATURE = 0.07
 
@@ -17,7 +17,7 @@ def num_neighbours(num_train: int) -> int:
     return min(20, max(1, round(math.sqrt(num_train))))
 
 
-def knn(sides: Sides, seed: int = 0) -> dict[str, Metric]:
+def knn(sides: FoldData, seed: int = 0) -> dict[str, Metric]:
     """Return accuracy of a vote of the k nearest train clips by cosine, weighted exp(cos / 0.07).
 
     The weights matter where a class has fewer than k clips: a plain vote never says a rare class.
@@ -28,7 +28,7 @@ def knn(sides: Sides, seed: int = 0) -> dict[str, Metric]:
     return classification(sides.test_M, predict(sides))
 
 
-def predict(sides: Sides) -> Ints:
+def predict(sides: FoldData) -> Ints:
     """Return the class that each test clip's neighbours vote for (M,)."""
     k = num_neighbours(len(sides.train_N))
     votes = []

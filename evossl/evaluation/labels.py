@@ -10,11 +10,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from evossl.errors import UserError
+from evossl.data.index.sources import read_table
+from evossl.errors import UserError, unknown
 from evossl.evaluation.protocol import Ints
 from evossl.evaluation.splits import Fold, require_classes
-from evossl.naming import unknown
-from evossl.video.scan import read_table
 
 Table = Mapping[str, Sequence[str | None]]
 

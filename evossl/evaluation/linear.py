@@ -7,14 +7,14 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from evossl.evaluation.protocol import Floats, Ints, Metric, Sides, classification
+from evossl.evaluation.protocol import Floats, FoldData, Ints, Metric, classification
 
 STRENGTHS = tuple(float(c) for c in 10.0 ** np.arange(-5, 2))
 """Values of C = 1 / L2 that are tried, strongest L2 first."""
 INNER_FOLDS = 3
 
 
-def linear(sides: Sides, seed: int = 0) -> dict[str, Metric]:
+def linear(sides: FoldData, seed: int = 0) -> dict[str, Metric]:
     """Return accuracy of logistic regression whose L2 is chosen inside the train side."""
     train_NR, test_MR = _rotate(sides.train_ND, sides.test_MD)
     strength = choose_strength(train_NR, sides)
@@ -22,7 +22,7 @@ def linear(sides: Sides, seed: int = 0) -> dict[str, Metric]:
     return classification(sides.test_M, predicted_M)
 
 
-def choose_strength(train_NR: Floats, sides: Sides) -> float:
+def choose_strength(train_NR: Floats, sides: FoldData) -> float:
     """Return the C with most hits in validation inside train; ties: the smaller C.
 
     With fewer than 2 groups in train there is nothing to validate on: C = 0.01.
@@ -32,7 +32,7 @@ def choose_strength(train_NR: Floats, sides: Sides) -> float:
     return STRENGTHS[int(validation_hits(train_NR, sides).argmax())]
 
 
-def validation_hits(train_NR: Floats, sides: Sides) -> Ints:
+def validation_hits(train_NR: Floats, sides: FoldData) -> Ints:
     """Return, for each C, how many train clips are right in 3-fold validation by group."""
     hits = np.zeros(len(STRENGTHS), dtype=np.int64)
     inner = GroupKFold(min(INNER_FOLDS, len(np.unique(sides.group_N))))

@@ -23,7 +23,7 @@ Metric = Callable[[Ints], float]
 
 
 @dataclass(frozen=True)
-class Sides:
+class FoldData:
     """The train and test side of one fold.
 
     Attributes:
@@ -41,11 +41,11 @@ class Sides:
     num_classes: int
 
 
-Protocol = Callable[[Sides, int], Mapping[str, Metric]]
+Protocol = Callable[[FoldData, int], Mapping[str, Metric]]
 """(sides, seed) -> metrics by name."""
 
 
-def sides(x_ND: Floats, class_N: Ints, group_N: Ints, fold: Fold) -> Sides:
+def sides(x_ND: Floats, class_N: Ints, group_N: Ints, fold: Fold) -> FoldData:
     """Return a fold's sides, standardised on train only.
 
     Args:
@@ -55,7 +55,7 @@ def sides(x_ND: Floats, class_N: Ints, group_N: Ints, fold: Fold) -> Sides:
         fold: rows of train and test.
     """
     train_ND, test_MD = standardise(x_ND[fold.train_idx], x_ND[fold.test_idx])
-    return Sides(
+    return FoldData(
         train_ND,
         test_MD,
         class_N[fold.train_idx],

@@ -7,12 +7,12 @@ from collections import defaultdict
 
 import numpy as np
 
-from evossl.evaluation.protocol import Floats, Ints, Metric, Sides, rankings
+from evossl.evaluation.protocol import Floats, FoldData, Ints, Metric, rankings
 
 RECALLS = (1, 5, 10)
 
 
-def retrieval(sides: Sides, seed: int = 0) -> dict[str, Metric]:
+def retrieval(sides: FoldData, seed: int = 0) -> dict[str, Metric]:
     """Return recall@1, 5, 10 (any of the k nearest is right) and mean average precision.
 
     The gallery is the train side, the queries the test side, the order cosine: the protocol of

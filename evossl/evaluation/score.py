@@ -29,7 +29,7 @@ SMALL = 2**22
 """Values of a feature matrix under which BLAS is faster in one thread: measured on 240 x 256, where
 two threads on a busy machine took 16 times the CPU time of one."""
 
-Judged = Sequence[Mapping[str, Metric]]
+FoldMetrics = Sequence[Mapping[str, Metric]]
 """Each fold's metrics by name."""
 Summary = dict[str, float | list[float]]
 """{"accuracy": mean, "accuracy_interval": [low, high], ...}."""
@@ -43,7 +43,7 @@ def judge(
     folds: Sequence[Fold],
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> Judged:
+) -> FoldMetrics:
     """Return the metrics of each fold under one protocol.
 
     Args:
@@ -71,7 +71,7 @@ def judge(
     return judged
 
 
-def mean_over(judged_S: Sequence[Judged]) -> Judged:
+def mean_over(judged_S: Sequence[FoldMetrics]) -> FoldMetrics:
     """Return metrics that are the mean over seeds, fold by fold."""
 
     def mean(metrics: Sequence[Metric]) -> Metric:
@@ -83,7 +83,7 @@ def mean_over(judged_S: Sequence[Judged]) -> Judged:
     ]
 
 
-def difference(left: Judged, right: Judged) -> Judged:
+def difference(left: FoldMetrics, right: FoldMetrics) -> FoldMetrics:
     """Return metrics that are left minus right, fold by fold: both saw the same clips."""
 
     def minus(a: Metric, b: Metric) -> Metric:
@@ -93,7 +93,7 @@ def difference(left: Judged, right: Judged) -> Judged:
 
 
 def summarise(
-    judged: Judged, folds: Sequence[Fold], group_N: Ints, seed: int, lowest: float = 0.0
+    judged: FoldMetrics, folds: Sequence[Fold], group_N: Ints, seed: int, lowest: float = 0.0
 ) -> Summary:
     """Return each metric's mean over folds and its interval, cut to where the metric can be.
 

@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from evossl.errors import MISTAKES, UserError
+from evossl.errors import MISTAKES, UserError, unknown
 from evossl.fitness.features import ScoringFeatures
-from evossl.naming import unknown
-from evossl.userfile import load_file, mistake
+from evossl.io.user_file import load_file, mistake
 
 FitnessFunction = Callable[[ScoringFeatures], float]
 

@@ -33,7 +33,7 @@ def line_share(x_ND: Tensor) -> float:
     return float(torch.linalg.matrix_norm(gram, 2)) / total if total > 0 else 1.0
 
 
-def why_not(features: ScoringFeatures) -> str | None:
+def rejection_reason(features: ScoringFeatures) -> str | None:
     """Return the reason not to score these features, in words; None when they may be scored."""
     for name, x_ND in features.named():
         bad = int((~torch.isfinite(x_ND)).any(dim=1).sum())

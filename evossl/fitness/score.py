@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from evossl import config
-from evossl.errors import UserError
+from evossl.errors import UserError, unknown
 from evossl.fitness import custom, indicators
 from evossl.fitness.agreement import adjusted_mutual_information, mean_reciprocal_rank
 from evossl.fitness.clusters import assign, canonical_order, is_small, kmeans, num_clusters, spread
 from evossl.fitness.features import ScoringFeatures
-from evossl.fitness.guards import why_not
+from evossl.fitness.guards import rejection_reason
 from evossl.fitness.labels import label_fitness
 from evossl.fitness.standardise import Preprocess, preprocess
 from evossl.fitness.zipf import (
@@ -32,7 +32,6 @@ from evossl.fitness.zipf import (
     zipf_divergence,
     zipf_pmf,
 )
-from evossl.naming import unknown
 
 __all__ = ["NAMES", "Score", "ScoringFeatures", "check_fitness", "check_size", "score"]
 
@@ -160,7 +159,7 @@ def score(features: ScoringFeatures, settings: config.Fitness, seed: int) -> Sco
     start = time.perf_counter()
     check_fitness(settings.model_copy(update={"clips": len(features)}))
     k = check_size(len(features), settings)
-    reason = why_not(features)
+    reason = rejection_reason(features)
     if reason is not None:
         return Score(None, reason, {}, None, None, None)
     kind = settings.preprocess or ("raw" if settings.name == "zipf" else "standard")

@@ -10,7 +10,7 @@ from evossl.losses.precision import full_precision
 
 
 @full_precision
-def yes_or_no(logit_B: Tensor, label_B: Tensor) -> Tensor:
+def binary_cross_entropy(logit_B: Tensor, label_B: Tensor) -> Tensor:
     """Mean binary cross entropy, in nats: -log sigmoid(logit) of a yes, of a no with -logit.
 
     Args:
@@ -21,7 +21,7 @@ def yes_or_no(logit_B: Tensor, label_B: Tensor) -> Tensor:
 
 
 @full_precision
-def one_of_many(logit_BK: Tensor, label_B: Tensor) -> Tensor:
+def cross_entropy(logit_BK: Tensor, label_B: Tensor) -> Tensor:
     """Mean cross entropy, in nats: -log of the label's share, exp(logit) / sum_k exp(logit_k).
 
     Args:

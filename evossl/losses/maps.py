@@ -6,7 +6,7 @@ Shapes: B clip, C channel, T time, H height, W width, F mel band.
 from torch import Tensor
 from torch.nn import functional as F
 
-from evossl.streams import Stream
+from evossl.types import Stream
 
 
 def time_series(map_BCTHW: Tensor, stream: Stream) -> Tensor:

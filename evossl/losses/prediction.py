@@ -16,7 +16,7 @@ VARIANCE_FLOOR = 1e-6  # of a block's pixels: a flat block has none
 
 
 @full_precision
-def dense_predictive(prediction_NC: Tensor, target_NC: Tensor) -> Tensor:
+def dpc_loss(prediction_NC: Tensor, target_NC: Tensor) -> Tensor:
     """Cross entropy, in nats, of finding each prediction's own target among all targets.
 
     -log exp(p_i . z_i) / sum_j exp(p_i . z_j), averaged over i: the others are of other videos, of

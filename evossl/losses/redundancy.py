@@ -21,7 +21,7 @@ def standardised(x_BD: Tensor) -> Tensor:
 
 
 @full_precision
-def cross_correlation(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
+def barlow_twins_loss(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
     """sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, C the features' cross-correlation.
 
     Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins: Self-Supervised Learning via Redundancy

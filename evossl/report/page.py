@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evossl.files import write_text
+from evossl.io.files import write_text
 from evossl.report import tables, words
 from evossl.report.clusters import cluster_chart, divergence
 from evossl.report.conflicts import conflict_map, conflicts

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from evossl.config import SearchSpace
+from evossl.data.index.index import Index, Video
 from evossl.errors import UserError
-from evossl.parquet import IN_THIS_THREAD
+from evossl.experiment.run_folder import RunInfo, read_run
+from evossl.io.parquet import IN_THIS_THREAD
+from evossl.io.validation import explain
 from evossl.report.records import Clusters, Scores, Step, Winner
-from evossl.runfolder import RunInfo, read_run
 from evossl.search.table import TrialRow, read_table
 from evossl.training.history import read_history
-from evossl.validation import explain
-from evossl.video.index import Index, Video
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

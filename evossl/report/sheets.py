@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evossl.config import SearchSpace
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.cache.entry import entry_path
+from evossl.data.decode.decoder import DecodeError
+from evossl.data.index.index import Video
 from evossl.errors import RunError, UserError
 from evossl.report.read import Run
 from evossl.report.records import Clusters, Example
-from evossl.video.cache import ClipCache
-from evossl.video.cache_files import entry_path
-from evossl.video.decode import DecodeError
-from evossl.video.index import Video
 
 FRAMES = 4  # of each clip: first, two between, last
 HEIGHT = 72  # px at most

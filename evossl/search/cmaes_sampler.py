@@ -29,8 +29,8 @@ class CmaEsSampler(BoxSampler):
         seed: of all draws.
         space: as `BoxSampler`.
         population: how many finished trials make a step; None: 4 + floor(3 ln D).
-        alone: sets of weights that were tried alone; until all have finished, the search stays
-            around the centre.
+        single_task_sets: the weights of each single-task trial; until all have finished, the
+            search stays around the centre.
     """
 
     min_weights = 2  # cmaes.CMA refuses one
@@ -40,13 +40,13 @@ class CmaEsSampler(BoxSampler):
         seed: int,
         space: Mapping[str, BaseDistribution] | None = None,
         population: int | None = None,
-        alone: tuple[frozenset[str], ...] = (),
+        single_task_sets: tuple[frozenset[str], ...] = (),
     ) -> None:
         super().__init__(seed, space)
         self._population = population
-        corners = ([float(name in names) for name in space or ()] for names in alone)
+        corners = ([float(name in names) for name in space or ()] for names in single_task_sets)
         self._corners = {np.array(corner).tobytes(): i for i, corner in enumerate(corners)}
-        self._alone = alone
+        self._alone = single_task_sets
         self._forget()
 
     def _forget(self) -> None:

@@ -13,9 +13,9 @@ class Genotype:
     Attributes:
         bounds: (low, high) of each evolving weight, 0 <= low < high <= 1.
         fixed: the value of each weight that does not evolve, in [0, 1].
-        alone: sets of evolving weights; each is tried alone before anything is proposed. The
-            corners and the centre of the simplex of mixtures are what Scheffe's designs begin with
-            (Experiments with Mixtures, J. Royal Statistical Society B 20, 1958).
+        single_task_sets: sets of evolving weights; each is tried alone before anything is
+            proposed. The corners and the centre of the simplex of mixtures are what Scheffe's
+            designs begin with (Experiments with Mixtures, J. Royal Statistical Society B 20, 1958).
 
     Raises:
         UserError: a weight outside [0, 1], bounds that are not low before high, a name in both.
@@ -23,7 +23,7 @@ class Genotype:
 
     bounds: Mapping[str, tuple[float, float]]
     fixed: Mapping[str, float]
-    alone: tuple[frozenset[str], ...] = ()
+    single_task_sets: tuple[frozenset[str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.bounds.items():
@@ -42,7 +42,7 @@ class Genotype:
     def of(
         cls,
         weights: Mapping[str, float | tuple[float, float]],
-        alone: Iterable[Iterable[str]] = (),
+        single_task_sets: Iterable[Iterable[str]] = (),
     ) -> "Genotype":
         """Return the genotype of weights as a space gives them: a number, or a pair of bounds.
 
@@ -50,11 +50,11 @@ class Genotype:
         """
         pairs = {n: w if isinstance(w, tuple) else (w, w) for n, w in weights.items()}
         bounds = {n: (float(low), float(high)) for n, (low, high) in pairs.items() if low != high}
-        sets = (frozenset(names) & bounds.keys() for names in alone)
+        sets = (frozenset(names) & bounds.keys() for names in single_task_sets)
         return cls(
             bounds=bounds,
             fixed={n: float(low) for n, (low, high) in pairs.items() if low == high},
-            alone=tuple(frozenset(names) for names in sets if names),
+            single_task_sets=tuple(frozenset(names) for names in sets if names),
         )
 
     @property
@@ -71,15 +71,15 @@ class Genotype:
     def start(self, number: int) -> dict[str, float] | None:
         """Return the evolving weights of a trial that is known beforehand, or None.
 
-        Trial 0 is equal weights; then one for each set of `alone`: its weights at their highest,
-        the others at their lowest.
+        Trial 0 is equal weights. Then there is one trial for each of `single_task_sets`, with its
+        weights at their highest and the others at their lowest.
         """
         if number == 0:
             equal = self.equal_weights()
             return {name: equal[name] for name in self.bounds}
-        if number > len(self.alone):
+        if number > len(self.single_task_sets):
             return None
-        on = self.alone[number - 1]
+        on = self.single_task_sets[number - 1]
         return {name: high if name in on else low for name, (low, high) in self.bounds.items()}
 
     def complete(self, evolving: Mapping[str, float]) -> dict[str, float]:

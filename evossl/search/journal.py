@@ -9,7 +9,7 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from evossl.errors import RunError, UserError
-from evossl.files import explained
+from evossl.io.files import explained
 
 JOURNAL, LOCK = "study.journal", "study.lock"
 
@@ -84,7 +84,7 @@ def open_storage(journal: Path) -> optuna.storages.JournalStorage:
 
 
 def cut_torn_line(journal: Path) -> None:
-    """Cut the file after its last newline.
+    """SplitConfig the file after its last newline.
 
     A kill in the middle of a write leaves half a line, which optuna reads over, appends to and
     can then never read again.

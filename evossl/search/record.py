@@ -11,8 +11,8 @@ from optuna.study import StudyDirection
 
 from evossl import config
 from evossl.errors import RunError, UserError
-from evossl.files import write_atomically
-from evossl.search.finished import Told
+from evossl.io.files import write_atomically
+from evossl.search.completed_trials import TrialStatus
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, open_storage
 
@@ -30,7 +30,7 @@ def begin(folder: Path, genotype: Genotype, sampler: config.Sampler, seed: int) 
     description = {
         "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
         "fixed": dict(genotype.fixed),
-        "alone": [sorted(names) for names in genotype.alone],
+        "alone": [sorted(names) for names in genotype.single_task_sets],
         "sampler": sampler.model_dump(),
         "seed": seed,
     }
@@ -93,13 +93,15 @@ def _flat(description: Description) -> dict[str, str]:
     genotype, sampler, seed = description
     weights = {f"weight {n}": f"evolved in {list(pair)}" for n, pair in genotype.bounds.items()}
     weights |= {f"weight {n}": f"fixed at {value}" for n, value in genotype.fixed.items()}
-    weights |= {f"tried alone ({i})": ", ".join(sorted(n)) for i, n in enumerate(genotype.alone)}
+    weights |= {
+        f"tried alone ({i})": ", ".join(sorted(n)) for i, n in enumerate(genotype.single_task_sets)
+    }
     choice = {f"sampler.{key}": json.dumps(value) for key, value in sampler.model_dump().items()}
     return {"seed": str(seed), **choice, **weights}
 
 
 def result(
-    status: Told,
+    status: TrialStatus,
     fitness: float | None,
     reason: str | None,
     seconds: float,

@@ -77,7 +77,7 @@ def make_proposer(choice: config.Sampler, seed: int, genotype: Genotype) -> Prop
     space: dict[str, BaseDistribution] = {
         name: FloatDistribution(low, high) for name, (low, high) in genotype.bounds.items()
     }
-    fresh = _sampler_for(choice, seed, space, genotype.alone)
+    fresh = _sampler_for(choice, seed, space, genotype.single_task_sets)
 
     def propose(finished: optuna.Study, number: int) -> dict[str, float]:
         sampler, trial = fresh(number), _trial_to_be(number)
@@ -95,7 +95,7 @@ def _sampler_for(
     choice: config.Sampler,
     seed: int,
     space: Mapping[str, BaseDistribution],
-    alone: tuple[frozenset[str], ...],
+    single_task_sets: tuple[frozenset[str], ...],
 ) -> Callable[[int], BaseSampler]:
     """Return the function from a trial's number to its sampler.
 
@@ -107,7 +107,7 @@ def _sampler_for(
         return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
     if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_weights:
-        cmaes = CmaEsSampler(seed, space, choice.population, alone)
+        cmaes = CmaEsSampler(seed, space, choice.population, single_task_sets)
         return lambda _: cmaes
     if choice.name in ("cmaes", "ga"):  # CMA-ES has no meaning for a single weight
         genetic = GeneticSampler(seed, space)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from evossl.config import Stopping
 
 
-def goes_on(fitness: float, others: Sequence[float], rule: Stopping) -> bool:
+def is_promoted(fitness: float, others: Sequence[float], rule: Stopping) -> bool:
     """Return whether a trial is among the best share of all that have come to its rung.
 
     Args:
@@ -18,6 +18,6 @@ def goes_on(fitness: float, others: Sequence[float], rule: Stopping) -> bool:
         rule: the space's.
     """
     come = len(others) + 1
-    if come < rule.after:
+    if come < rule.min_trials:
         return True
-    return sum(other < fitness for other in others) < rule.keep * come
+    return sum(other < fitness for other in others) < rule.keep_fraction * come

@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from evossl import config
 from evossl.errors import RunError, UserError
 from evossl.search import record
-from evossl.search.finished import Finished, Told
+from evossl.search.completed_trials import CompletedTrials, TrialStatus
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, DriverLock, cut_torn_line, open_storage
 from evossl.search.samplers import check_sampler, make_proposer
@@ -62,7 +62,7 @@ class Study:
         cut_torn_line(folder / JOURNAL)
         self._kinds = {n: FloatDistribution(*pair) for n, pair in self.genotype.bounds.items()}
         self._propose = make_proposer(self.sampler, self.seed, self.genotype)
-        self._finished = Finished(self.genotype.bounds)
+        self._finished = CompletedTrials(self.genotype.bounds)
         self._rows: list[TrialRow] = []
         self._controls: list[TrialRow] = []
         self._to_run_again: list[int] = []
@@ -178,7 +178,7 @@ class Study:
         self,
         number: int,
         *,
-        status: Told,
+        status: TrialStatus,
         fitness: float | None,
         reason: str | None,
         seconds: float,
@@ -266,9 +266,9 @@ class Study:
         """The name of a trial that is known beforehand."""
         if number == 0:
             return EQUAL_WEIGHTS
-        if number > len(self.genotype.alone):
+        if number > len(self.genotype.single_task_sets):
             return ""
-        tasks = {term.partition(".")[0] for term in self.genotype.alone[number - 1]}
+        tasks = {term.partition(".")[0] for term in self.genotype.single_task_sets[number - 1]}
         return f"{', '.join(sorted(tasks))} alone"
 
     def _check_running(self, number: int) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evossl.errors import UserError
-from evossl.parquet import IN_THIS_THREAD, write_parquet
+from evossl.io.parquet import IN_THIS_THREAD, write_parquet
 
 Status = Literal["complete", "failed", "pruned", "running", "control"]
 INDICATOR, WEIGHT = "indicator.", "weight."

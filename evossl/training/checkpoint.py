@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evossl.errors import UserError
-from evossl.files import write_atomically
+from evossl.io.files import write_atomically
 
 
 def save_checkpoint(

@@ -9,10 +9,10 @@ alone) have no gradient there. Shapes: T term, P parameter of the encoder, S sum
 import torch
 from torch import Generator, Tensor
 
-from evossl.streams import Stream
 from evossl.training.gradients import own_gradients
 from evossl.training.history import Conflict
 from evossl.training.model import MultiTaskModel, StepLosses
+from evossl.types import Stream
 
 MAX_SUMS = 2**18  # that stand for a gradient: a megabyte a term, a cosine off by about 1 / 512
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evossl.files import explained, write_atomically
+from evossl.io.files import explained, write_atomically
 
 
 @dataclass(frozen=True)

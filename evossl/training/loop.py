@@ -13,18 +13,18 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from evossl.config import SearchSpace
-from evossl.encoders.momentum import cosine_to_one
+from evossl.data.loader import ClipLoader
 from evossl.errors import RunError
-from evossl.objective import combine
-from evossl.streams import ClipBatch
+from evossl.models.ema import cosine_to_one
+from evossl.optim.optimisers import build_optimiser, learning_rate, set_learning_rate
 from evossl.training import history
 from evossl.training.checkpoint import load_checkpoint, save_checkpoint
 from evossl.training.conflict import measure_conflict
 from evossl.training.denormals import no_denormals
 from evossl.training.history import Conflict, StepReport
 from evossl.training.model import MultiTaskModel, StepLosses
-from evossl.training.optim import build_optimiser, learning_rate, set_learning_rate
-from evossl.video.loader import ClipLoader
+from evossl.training.objective import combine
+from evossl.types import ClipBatch
 
 CONFLICTS = 10  # measurements in a training, at most
 
@@ -56,7 +56,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Weighing:
+class Objective:
     """The numbers of the objective: lambda of the active terms and g of every term."""
 
     weights: Mapping[str, float]
@@ -83,7 +83,7 @@ def train_step(
     batches: Iterator[ClipBatch],
     optimiser: torch.optim.Optimizer,
     space: SearchSpace,
-    weighing: Weighing,
+    weighing: Objective,
     schedule: Schedule,
     step: int,
 ) -> StepOutcome:
@@ -122,7 +122,7 @@ def train(
     model: MultiTaskModel,
     loader: ClipLoader,
     space: SearchSpace,
-    weighing: Weighing,
+    weighing: Objective,
     schedule: Schedule,
     folder: Path,
     *,

@@ -12,17 +12,18 @@ import torch
 from torch import Generator, Tensor, nn
 
 from evossl.config import SearchSpace
-from evossl.encoders import Encoder, build_encoder, ema_update, make_momentum
-from evossl.export import load_encoder
-from evossl.seeds import derive_seed
-from evossl.streams import ClipBatch, EncoderShape, Features, Stream
-from evossl.task import Seen, SeenView, Task, Term, zero_loss
-from evossl.training.plan import ViewPlan, plan_views
+from evossl.export.encoder_folder import load_encoder
+from evossl.models.ema import ema_update, make_momentum
+from evossl.models.encoder import Encoder, build_encoder
+from evossl.rng import derive_seed
+from evossl.task import Task, TaskBatch, Term, ViewOutput, zero_loss
 from evossl.training.teacher import teacher_of
-from evossl.views.make import make
+from evossl.training.view_plan import ViewPlan, plan_views
+from evossl.types import ClipBatch, EncoderShape, Features, Stream
+from evossl.views.build import build_views
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
-from evossl.views.spec import CLEAN, Made, View
+from evossl.views.spec import CLEAN, Role, View, ViewInput
 
 MIN_VALID = 2  # BatchNorm and every contrast need two samples
 
@@ -35,7 +36,7 @@ class StepLosses:
     """
 
     losses: Mapping[str, Tensor]
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, TaskBatch]
     skipped: frozenset[str]
 
 
@@ -69,7 +70,7 @@ class MultiTaskModel(nn.Module):
         built = {t.name: _build_task(tasks[t.task], t, shapes, space, seed) for t in terms}
         self.heads = nn.ModuleDict({_key(name): task for name, task in built.items()})
         self.plan: ViewPlan = plan_views(built, self.settings)
-        followed = {v.stream for v in self.plan.forwards if v.encoder == "momentum"}
+        followed = {v.stream for v in self.plan.forwards if v.encoder is Role.MOMENTUM}
         self.momentum = nn.ModuleDict(
             {stream: make_momentum(self.encoders[stream]) for stream in sorted(followed)}
         )
@@ -95,7 +96,7 @@ class MultiTaskModel(nn.Module):
             step: keys the views' randomness and the tasks' generators, with the seed.
             progress: share of the training done, in [0, 1].
         """
-        made = make(self.plan.inputs, clips, self.settings, seed=self.seed, step=step)
+        made = build_views(self.plan.inputs, clips, self.settings, seed=self.seed, step=step)
         valid = {view: m.valid_B.cpu() for view, m in made.items()}
         for term in self.terms:
             self.task(term.name).before_forward(progress)
@@ -114,31 +115,31 @@ class MultiTaskModel(nn.Module):
                 seen[term.name] = shown
         return StepLosses(losses, seen, frozenset(skipped))
 
-    def _forward(self, view: View, made: Made, valid_B: Tensor) -> Features | None:
+    def _forward(self, view: View, made: ViewInput, valid_B: Tensor) -> Features | None:
         """Features of the valid samples, or None if there are too few."""
         if int(valid_B.sum()) < MIN_VALID:
             return None
         pixels = made.pixels if bool(valid_B.all()) else made.pixels[valid_B.to(made.pixels.device)]
-        if view.encoder == "student":
+        if view.encoder is Role.STUDENT:
             with _autocast(pixels.device):
                 return _float(self.encoders[view.stream](pixels))
         with torch.no_grad(), _autocast(pixels.device):
-            if view.encoder == "momentum":
+            if view.encoder is Role.MOMENTUM:
                 return _float(self.momentum[view.stream](pixels))
-            assert view.encoder is not None
-            teacher = self._teachers[view.encoder].to(pixels.device)  # no submodule, does not move
+            assert view.teacher is not None
+            teacher = self._teachers[view.teacher].to(pixels.device)  # no submodule, does not move
             return Features(teacher(pixels).float(), {})
 
     def _show(
         self,
         name: str,
-        made: Mapping[View, Made],
+        made: Mapping[View, ViewInput],
         valid: Mapping[View, Tensor],
         features: Mapping[View, Features | None],
         clips: ClipBatch,
         step: int,
         progress: float,
-    ) -> Seen | None:
+    ) -> TaskBatch | None:
         """What a term's task sees: the samples that are valid in all of its views."""
         asked = self.plan.asked[name]
         valid_B = torch.stack([valid[view.pixels] for view in asked.values()]).all(dim=0)
@@ -150,16 +151,16 @@ class MultiTaskModel(nn.Module):
         }
         generator = Generator().manual_seed(derive_seed(self.seed, step, name))
         index_V = valid_B.nonzero().squeeze(1).to(clips.video_id_B.device)
-        return Seen(views, clips.video_id_B[index_V], valid_B, progress, generator)
+        return TaskBatch(views, clips.video_id_B[index_V], valid_B, progress, generator)
 
     @torch.no_grad()
-    def remember(self, seen: Mapping[str, Seen]) -> None:
+    def remember(self, seen: Mapping[str, TaskBatch]) -> None:
         """Let the tasks update their state with what a batch's losses were graded by."""
         for name, shown in seen.items():
             self.task(name).after_step(shown)
 
     @torch.no_grad()
-    def after_step(self, seen: Mapping[str, Seen], decay: float) -> None:
+    def after_step(self, seen: Mapping[str, TaskBatch], decay: float) -> None:
         """Remember a step's last batch, then let the momentum encoders and heads follow.
 
         In this order, queues and centres get what the momentum heads gave in the step's losses.
@@ -174,14 +175,14 @@ class MultiTaskModel(nn.Module):
         return (p for p in self.parameters() if p.requires_grad)
 
 
-def _rows(made: Made, features: Features | None, own_B: Tensor, joint_B: Tensor) -> SeenView:
+def _rows(made: ViewInput, features: Features | None, own_B: Tensor, joint_B: Tensor) -> ViewOutput:
     """One view of the jointly valid samples; features hold only the view's own valid ones."""
     if features is not None and not bool(joint_B[own_B].all()):
         features = features.rows(joint_B[own_B].to(features.embedding_BD.device))
     if bool(joint_B.all()):
-        return SeenView(made.pixels, made.applied, features)
+        return ViewOutput(made.pixels, made.applied, features)
     index = joint_B.to(made.pixels.device)
-    return SeenView(made.pixels[index], made.applied.rows(index), features)
+    return ViewOutput(made.pixels[index], made.applied.rows(index), features)
 
 
 def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -214,17 +215,15 @@ def _build_task(
     space: SearchSpace,
     seed: int,
 ) -> Task:
-    place = term.place(shapes, teacher_of(term.task, task, space))
+    place = term.place.bind(shapes, teacher_of(term.task, task, space))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "head", term.name))
         return task(place, **space.tasks[term.task].options)
 
 
 def _load_teachers(plan: ViewPlan) -> dict[str, nn.Module]:
-    names = {v.encoder for v in plan.forwards if v.encoder and v.encoder.startswith("teacher:")}
-    return {
-        n: load_encoder(n.removeprefix("teacher:")).requires_grad_(False) for n in sorted(names)
-    }
+    folders = sorted({view.teacher for view in plan.forwards if view.teacher is not None})
+    return {folder: load_encoder(folder).requires_grad_(False) for folder in folders}
 
 
 def _key(term: str) -> str:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
-from evossl.export import MEAN, STD, EncoderConfig, load_encoder, read_config
-from evossl.streams import Stream
+from evossl.export.encoder_folder import MEAN, STD, EncoderConfig, load_encoder, read_config
 from evossl.task import Task, Teacher
+from evossl.types import Stream
 
 MISSING = (
     "needs a teacher, an encoder that was trained before: give the folder that `evossl export` "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evossl.views.draws import Draws
+from evossl.views.step_rng import StepRNG
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision has it
 # Any hue and nearly any saturation: milder jitter of colour left encoders that rank by colour
@@ -39,7 +39,7 @@ class ColourPlan:
 
 
 def plan_colour(
-    draws: Draws, draw: int, batch: int, frames: int | None, *, gray: bool
+    draws: StepRNG, draw: int, batch: int, frames: int | None, *, gray: bool
 ) -> ColourPlan:
     """Return the jitter of each sample or each of `frames` frames, with grayscale if `gray`."""
     shape = (batch, 1 if frames is None else frames)
@@ -121,7 +121,7 @@ def _is_less(channel: Tensor, value: Tensor) -> Tensor:
     return (value - channel).mul_(1 / TINY).clamp_(max=1)
 
 
-def add_noise(x_BTCHW: Tensor, draws: Draws, draw: int) -> Tensor:
+def add_noise(x_BTCHW: Tensor, draws: StepRNG, draw: int) -> Tensor:
     """Return x plus Gaussian noise of each sample's own strength, in [0, 1].
 
     The samples see one long stretch of noise at different places: B times cheaper to draw, and no
@@ -129,7 +129,7 @@ def add_noise(x_BTCHW: Tensor, draws: Draws, draw: int) -> Tensor:
     """
     batch, count = len(x_BTCHW), x_BTCHW[0].numel()
     sigma_B = draws.uniform(draw, "noise sigma", batch, high=NOISE_SIGMA)
-    sigma_B = sigma_B * draws.happens(draw, "noise", NOISE_PROBABILITY, batch)
+    sigma_B = sigma_B * draws.bernoulli(draw, "noise", NOISE_PROBABILITY, batch)
     long = draws.normal(draw, "noise", count + (batch - 1) * NOISE_SHIFT)
     noise = long.unfold(0, count, NOISE_SHIFT).reshape(x_BTCHW.shape)
     return torch.addcmul(x_BTCHW, noise, sigma_B.view(-1, 1, 1, 1, 1)).clamp_(0, 1)

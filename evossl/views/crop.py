@@ -12,10 +12,10 @@ from math import log
 import torch
 from torch import Tensor
 
-from evossl.streams import ClipBatch
-from evossl.views.draws import Draws
+from evossl.types import ClipBatch
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import View
+from evossl.views.step_rng import StepRNG
 
 RANDOM_CROP_SCALE = (0.3, 1.0)  # share of the area; CVRL (Qian et al., CVPR 2021) for video
 RANDOM_CROP_ASPECT = (3 / 4, 4 / 3)  # Inception's
@@ -55,7 +55,7 @@ def side(view: View, settings: ViewSettings) -> int:
 
 
 def plan_space(
-    view: View, clips: ClipBatch, settings: ViewSettings, draws: Draws, outer: SpacePlan | None
+    view: View, clips: ClipBatch, settings: ViewSettings, draws: StepRNG, outer: SpacePlan | None
 ) -> SpacePlan:
     """Return the crop of each sample; inside the crop of `outer` where there is one."""
     space, draw, batch = view.space, view.space_draw, len(clips)
@@ -81,8 +81,8 @@ def plan_space(
     if strong and "noise" in settings.ignores:
         low, high = BLUR_SIGMA
         sigma_B = draws.uniform(draw, "blur sigma", batch, low=low * size, high=high * size)
-        blur_B = sigma_B * draws.happens(draw, "blur", BLUR_PROBABILITY, batch)
-    return SpacePlan(box_B4, draws.happens(draw, "flip", flips, batch), blur_B, size)
+        blur_B = sigma_B * draws.bernoulli(draw, "blur", BLUR_PROBABILITY, batch)
+    return SpacePlan(box_B4, draws.bernoulli(draw, "flip", flips, batch), blur_B, size)
 
 
 def _centre_crop(region_B4: Tensor, u_B3: Tensor) -> Tensor:

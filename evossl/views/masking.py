@@ -7,8 +7,8 @@ from math import ceil
 
 from torch import Tensor
 
-from evossl.views.draws import Draws
 from evossl.views.spec import Mask
+from evossl.views.step_rng import StepRNG
 
 BLOCK_FRAMES = 2  # frames of a block, as in VideoMAE
 
@@ -25,7 +25,7 @@ def num_blanked(mask: Mask, blocks: int) -> int:
 
 
 def draw_mask(
-    mask: Mask, input_shape: tuple[int, int, int, int], batch: int, draws: Draws, draw: int
+    mask: Mask, input_shape: tuple[int, int, int, int], batch: int, draws: StepRNG, draw: int
 ) -> Tensor:
     """Return mask_BTHW: exactly round(ratio * H * W) blocks of each slice in time, at random."""
     times, high, wide = mask_shape(mask, input_shape)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from evossl.errors import UserError
 from evossl.views.crop import SpacePlan
-from evossl.views.draws import Draws
-from evossl.views.sampling import TimePlan, order_of_rank
 from evossl.views.spec import Cells
+from evossl.views.step_rng import StepRNG
+from evossl.views.temporal_sampling import TimePlan, order_of_rank
 
 MOST_SEARCHED = 9  # pieces: more have too many orders to go through
 EVERY = 7  # of the 9! orders one in seven is looked at: 64 are as far apart, thirteen times sooner
@@ -29,7 +29,7 @@ class Order:
     permutation_BN: Tensor
 
 
-def draw_order(cells: Cells, batch: int, draws: Draws, draw: int) -> Order:
+def draw_order(cells: Cells, batch: int, draws: StepRNG, draw: int) -> Order:
     """Return an order for each sample, each as likely as any other."""
     order_B = draws.integers(draw, "order of cells", 0, cells.num_orders, batch)
     if cells.orders is None:
@@ -70,7 +70,12 @@ def distant_orders(count: int, pieces: int) -> Tensor:
 
 
 def cut(
-    cells: Cells, time: TimePlan, steps: tuple[int, int], space: SpacePlan, draws: Draws, draw: int
+    cells: Cells,
+    time: TimePlan,
+    steps: tuple[int, int],
+    space: SpacePlan,
+    draws: StepRNG,
+    draw: int,
 ) -> list[tuple[TimePlan, SpacePlan]]:
     """Return what each piece shows of the whole clip, by the number of its cell.
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from evossl.streams import Stream
-from evossl.views.spec import STRONG, WEAK, Cells, Channels, Encoder, Mask, Space, Time, View
+from evossl.types import Stream
+from evossl.views.spec import STRONG, WEAK, Cells, Channels, Mask, Role, Space, Time, View
 
 MOST_CLIPS = 4  # of one video: the large-scale study's rho
 MOST_CROPS = 100  # small ones of one clip; ten are the most that is published
@@ -23,7 +23,7 @@ WHOLE = Time()
 SEGMENTS = Cells(times=4)
 
 
-def clips_of_a_video(stream: Stream, rho: int) -> dict[str, View]:
+def strong_clips(stream: Stream, rho: int) -> dict[str, View]:
     """Return the strong views "0", "1", ...: `rho` clips of a video, one in two views for rho 1.
 
     Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
@@ -45,9 +45,9 @@ def clips_of_a_video(stream: Stream, rho: int) -> dict[str, View]:
     }
 
 
-def seen_slowly(views: Mapping[str, View], prefix: str = "slow") -> dict[str, View]:
+def momentum_views(views: Mapping[str, View], prefix: str = "slow") -> dict[str, View]:
     """Return "slow 0" for a view "0", ...: the same pixels for the encoder's moving average."""
-    return {f"{prefix} {name}": replace(v, encoder="momentum") for name, v in views.items()}
+    return {f"{prefix} {name}": replace(v, encoder=Role.MOMENTUM) for name, v in views.items()}
 
 
 def local_crops(
@@ -114,7 +114,7 @@ def segments_of_time(stream: Stream, input_shape: tuple[int, int, int, int]) -> 
     return puzzle(stream, SEGMENTS, Time(frames=SEGMENTS.times * max(1, input_shape[1] // 2)))
 
 
-def masked_and_whole(stream: Stream, mask: Mask, whole: Encoder) -> dict[str, View]:
+def masked_and_whole(stream: Stream, mask: Mask, whole: Role) -> dict[str, View]:
     """Return "masked", which the student sees, and "whole", the same pixels with nothing blanked.
 
     Cropped at random and otherwise as they are, as in VideoMAE and V-JEPA.

@@ -6,19 +6,25 @@ Shapes: C channel, T frame or log-mel column, H height, W width, F mel band.
 from math import prod
 
 from evossl.errors import UserError
-from evossl.streams import Stream
+from evossl.types import Stream
 from evossl.views.crop import side
+from evossl.views.log_mel import columns_per_frame
 from evossl.views.masking import mask_shape, num_blanked
-from evossl.views.sampling import least_window, room_for, strides, taken_frames, window_steps
 from evossl.views.settings import ViewSettings
-from evossl.views.sound import columns_per_frame
 from evossl.views.spec import Mask, View
+from evossl.views.temporal_sampling import (
+    least_window,
+    room_for,
+    strides,
+    taken_frames,
+    window_steps,
+)
 
 SMALLEST_CELL = 8  # pixels: less shows a backbone of five strides next to nothing
 MOST_SEGMENTS = 20  # 20! is the last factorial that fits 64 bits
 
 
-def segments_come_apart(view: View) -> bool:
+def splits_segments(view: View) -> bool:
     """Return whether the view's pieces are the segments of one clip, not clips drawn apart."""
     return view.pieces > 1 and view.time.segments == view.pieces
 
@@ -32,7 +38,7 @@ def input_shape(view: View, settings: ViewSettings, fps: float) -> tuple[int, in
         fps: frames a second of the stretch (`cache.fps`).
     """
     frames = taken_frames(view, settings)
-    if segments_come_apart(view):
+    if splits_segments(view):
         frames //= view.pieces
     if view.cells is not None:
         frames //= view.cells.times
@@ -102,7 +108,7 @@ def _check_pixels(view: View, settings: ViewSettings, fps: float, name: str) -> 
     if view.space.kind == "clean" and view.space.scale is not None:
         raise UserError(f'{name} is clean and has a scale: use Space("weak", scale=...)')
     channels_frames_sides = input_shape(view, settings, fps)
-    segments = 1 if segments_come_apart(view) else view.time.segments
+    segments = 1 if splits_segments(view) else view.time.segments
     if view.stream == Stream.FLOW and channels_frames_sides[1] < 2 * segments:
         raise UserError(f"{name} has one frame a piece: flow needs two; raise clip.frames")
     if view.cells is not None and min(channels_frames_sides[2:]) < SMALLEST_CELL:

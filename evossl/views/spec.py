@@ -6,16 +6,23 @@ Shapes: B clip, N piece or segment.
 """
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from math import factorial
 from typing import Literal, Self
 
 from torch import Tensor
 
-from evossl.streams import Stream
+from evossl.types import Stream
 
-Encoder = str | None
-"""Who sees a view: "student" (the stream's own encoder), "momentum" (its moving average),
-"teacher:PATH" (a frozen exported encoder) or None (pixels only, no forward)."""
+
+class Role(StrEnum):
+    """The encoder that sees a view."""
+
+    STUDENT = "student"  # the stream's own encoder, which is trained
+    MOMENTUM = "momentum"  # its exponential moving average
+    TEACHER = "teacher"  # a frozen exported encoder, `View.teacher`
+    NONE = "none"  # pixels only, no forward pass
+
 
 Channels = Literal["own", "luma", "one"]
 
@@ -155,7 +162,8 @@ class View:
         draw: sets both draws below when they are None.
         time_draw: independent placements in time: equal draws, equal window, same stretch of time.
         space_draw: independent crops and jitters: equal draws, same crop and jitter.
-        encoder: who sees it.
+        encoder: which encoder sees it.
+        teacher: folder of the exported encoder, if `encoder` is `Role.TEACHER`.
         pieces: the recipe is drawn this many times (draws `draw*1000 + i`), or, with
             `time.segments == pieces`, the segments come apart: pixels (B, N, C, T / N, H, W).
         cells: the pieces are the cells of one clip: pixels (B, N, C, T / times, H, W).
@@ -174,7 +182,8 @@ class View:
     draw: int = 0
     time_draw: int | None = None
     space_draw: int | None = None
-    encoder: Encoder = "student"
+    encoder: Role = Role.STUDENT
+    teacher: str | None = None
     pieces: int = 1
     within: "View | None" = None
     mask: Mask | None = None
@@ -184,6 +193,9 @@ class View:
 
     def __post_init__(self) -> None:
         is_sound, time = self.stream is Stream.AUDIO, self.time
+        assert (self.teacher is not None) == (self.encoder is Role.TEACHER), (
+            "a teacher has a folder"
+        )
         assert not (is_sound and time.hole), "sound has no hole"
         if self.cells is not None:
             assert not is_sound or self.cells.rows == self.cells.columns == 1, "sound has no space"
@@ -203,9 +215,9 @@ class View:
 
     @property
     def pixels(self) -> Self:
-        """The same recipe seen by nobody: the key under which its input is made once."""
+        """The same recipe without its encoder: the key under which the input is made once."""
         outer = None if self.within is None else self.within.pixels
-        return replace(self, encoder=None, within=outer)
+        return replace(self, encoder=Role.NONE, teacher=None, within=outer)
 
 
 @dataclass(frozen=True)
@@ -245,7 +257,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Made:
+class ViewInput:
     """A view's input, made.
 
     Attributes:

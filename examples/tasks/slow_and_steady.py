@@ -13,11 +13,11 @@ Should learn: appearance.
 
 from torch import Tensor
 
-from evossl.encoders.heads import mlp
 from evossl.losses.contrastive import max_margin
 from evossl.losses.distance import unit
-from evossl.streams import Stream
-from evossl.task import Place, Seen, Task, each
+from evossl.models.heads.mlp import mlp
+from evossl.task import Place, Task, TaskBatch, each
+from evossl.types import Stream
 from evossl.views.spec import STRONG, Time, View
 
 PROJECTED = 128
@@ -56,7 +56,7 @@ class SlowAndSteady(Task):
             for draw, (name, time) in enumerate(zip(CLIPS, times, strict=True))
         }
 
-    def loss(self, seen: Seen) -> Tensor:
+    def loss(self, seen: TaskBatch) -> Tensor:
         first, second, third = (unit(self.project(x_BD)) for x_BD in seen.embeddings(*CLIPS))
         slow = max_margin(first, second, self.margin)
         steady = max_margin(second - first, third - second, self.margin)

@@ -4,10 +4,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from cli_answers import SPACE, Answer, Run
 
 from evossl.cli import main
-from evossl.video.synth import synthesise
+from evossl.data.synth.dataset import synthesise
+from tests.helpers.cli_runner import SPACE, Answer, Run
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import av
 import pytest
-from cli_answers import SPACE, Run
 
-from evossl.video.synth import synthesise
+from evossl.data.synth.dataset import synthesise
+from tests.helpers.cli_runner import SPACE, Run
 
 
 def refused(run_cli: Run, *argv: str | Path, code: int = 2) -> str:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_answers import SPACE, Run
+
+from tests.helpers.cli_runner import SPACE, Run
 
 WRONG = {
     "a key": ("clip:", "clp:", "unknown key 'clp': did you mean 'clip'"),
@@ -197,7 +198,7 @@ def test_a_broken_task_of_one_s_own_is_named(run_cli: Run, text: str | None, sai
 
 
 OWN = """\
-from evossl.streams import Stream
+from evossl.types import Stream
 from evossl.task import Place, Task, each
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_answers import SPACE, Run
 from PIL import Image
 
 from evossl.cli.choices import SIDE, STRIP, choice_sheet
 from evossl.cli.init import space_text, spread
-from evossl.config import load_space, shipped_spaces
-from evossl.streams import ClipBatch
+from evossl.io.spaces import load_space, shipped_spaces
+from evossl.types import ClipBatch
 from evossl.views.settings import ViewSettings
+from tests.helpers.cli_runner import SPACE, Run
 
 COLOURS = torch.tensor([[200, 60, 30], [40, 90, 180], [60, 160, 70]], dtype=torch.uint8)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_answers import SPACE, Run
 
-from evossl.config import shipped_spaces
-from evossl.files import write_json
-from evossl.task import load_catalogue
+from evossl.io.files import write_json
+from evossl.io.spaces import shipped_spaces
+from evossl.task_loader import load_catalogue
+from tests.helpers.cli_runner import SPACE, Run
 
 
 def one_object(run_cli: Run, *argv: str | Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_answers import Run
+
+from tests.helpers.cli_runner import Run
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-task.md").read_text(encoding="utf-8")

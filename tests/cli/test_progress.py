@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_answers import Run
 from rich.console import Console
 
 from evossl.cli import progress
 from evossl.cli.progress import LOG_SECONDS, Advance, bar, phases, say
 from evossl.cli.search import say_if_few
-from evossl.config import load_space
-from evossl.video.index import build_index
+from evossl.data.index.index import build_index
+from evossl.io.spaces import load_space
+from tests.helpers.cli_runner import Run
 
 
 class Clock:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_answers import SPACE, Run
 
 from evossl.cli.teacher import with_teacher
-from evossl.config import parse_space
+from evossl.io.spaces import parse_space
+from tests.helpers.cli_runner import SPACE, Run
 
 PUPIL = SPACE.replace("simclr: {places: [rgb]}", "knowledge_distillation: {weight: 1.0}")
 

@@ -6,11 +6,11 @@ import sys
 
 import click
 import pytest
-from cli_answers import Run
 
 from evossl import __version__
 from evossl.cli import VERBS, cli
 from evossl.errors import RunError, UserError
+from tests.helpers.cli_runner import Run
 
 DATA = {"data", "cache", "workers"}
 SPACE = {"space", "ignores", "tasks"}

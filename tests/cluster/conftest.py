@@ -21,7 +21,7 @@ def moody_tasks(tmp_path: Path) -> Callable[[str], Path]:
     def make(moods: str) -> Path:
         folder = tmp_path / "tasks"
         folder.mkdir()
-        source = Path(__file__).with_name("moody_task.txt")
+        source = Path(__file__).parent.parent / "helpers/moody_task.txt"
         (folder / "moody.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
         (folder / "moods").write_text(moods, encoding="utf-8")
         return folder

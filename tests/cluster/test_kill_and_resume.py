@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny_runs import write_space
 
 from evossl import load_encoder
 from evossl.search.table import TrialRow, read_table
+from tests.helpers.tiny_runs import write_space
 
 pytestmark = pytest.mark.slow
 EVOSSL = [sys.executable, "-c", "from evossl.cli import main; main()"]

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import make_run
 
 from evossl.cluster.run import run_list, run_trials
 from evossl.cluster.searcher import DIED
 from evossl.cluster.session import Session
 from evossl.config import Resources, Sampler
 from evossl.errors import RunError
+from evossl.experiment.context import RunSpec
+from evossl.experiment.trial import TrialSpec, run_trial
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table
-from evossl.training.workbench import RunSpec
-from evossl.trial import TrialSpec, run_trial
+from tests.helpers.tiny_runs import make_run
 
 ONE_AT_A_TIME = Resources(max_concurrent=1)
 TASKS = {"moody": {"places": ["rgb"]}, "simclr": {"places": ["rgb"], "weight": 0.5}}

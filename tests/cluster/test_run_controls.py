@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import make_run, tiny_space
 
-from evossl.controls import NUM_CONTROLS, Control, score_controls
 from evossl.evaluation.audit import DIRECTIONS
-from evossl.training.workbench import RunSpec
+from evossl.experiment.context import RunSpec
+from evossl.experiment.controls import NUM_CONTROLS, Control, score_controls
+from tests.helpers.tiny_runs import make_run, tiny_space
 
 NAMES = [*(f"random init {i}" for i in range(5)), "noise", "zipf blobs", "colour grid"]
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_runs import WEIGHTS, make_info, make_run
 
 from evossl.cli import data as cli_data
 from evossl.cli.data import prepare_videos
+from evossl.data.cache.clip_cache import ClipCache
+from evossl.data.index.index import Index, Video, build_index, load_index
 from evossl.errors import RunError, UserError
-from evossl.training.data import MIN_VIDEOS, set_aside_unscorable, split_videos
-from evossl.training.workbench import Workbench
-from evossl.trial import TrialSpec, run_trial
-from evossl.video.cache import ClipCache
-from evossl.video.index import Index, Video, build_index, load_index
+from evossl.experiment.context import RunContext
+from evossl.experiment.split import MIN_VIDEOS, set_aside_unscorable, split_videos
+from evossl.experiment.trial import TrialSpec, run_trial
+from tests.helpers.tiny_runs import WEIGHTS, make_info, make_run
 
 
 def video(name: str, group: str | None = None) -> Video:
@@ -98,7 +98,7 @@ def test_what_the_probe_believed_and_decoding_did_not_is_set_aside_and_the_trial
     index = load_index(run.manifest)
     assert len(index.quarantined) == 2
     assert len(index.videos) == 25
-    bench = Workbench.open(run)
+    bench = RunContext.open(run)
     assert len(bench.data.train_videos) + len(bench.data.scored_videos) == 25
     result = run_trial(TrialSpec(0, WEIGHTS, run, 1))
     assert result.reason is None
@@ -110,7 +110,7 @@ def test_a_cache_too_small_for_all_still_finds_what_cannot_be_scored(
 ) -> None:
     keys = {"cache": {"fps": 12, "short_side": 32, "max_seconds": 2, "limit_gb": 0.0004}}
     run = make_run(tmp_path / "run", treacherous, tmp_path / "cache", **keys)
-    bench = Workbench.open(run)
+    bench = RunContext.open(run)
     scored = bench.data.scored.clips(range(len(bench.data.scored_videos)), 0)
     assert len(scored) == len(bench.data.scored_videos)
     assert load_index(run.manifest).quarantined

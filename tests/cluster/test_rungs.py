@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 from ray.tune.schedulers import TrialScheduler
-from tiny_runs import make_run
 
 from evossl.cluster import actor
 from evossl.cluster.run import run_trials
 from evossl.cluster.rungs import RungScheduler
 from evossl.cluster.session import Session
 from evossl.config import Resources, Sampler, Stopping
+from evossl.experiment.trial import RungResult, TrialResult, TrialSpec
 from evossl.search.genotype import Genotype
-from evossl.search.stopping import goes_on
+from evossl.search.stopping import is_promoted
 from evossl.search.study import Study
 from evossl.search.table import TrialRow
 from evossl.training.history import read_history
-from evossl.trial import RungResult, TrialResult, TrialSpec
+from tests.helpers.tiny_runs import make_run
 
-RULE = Stopping(rungs=(0.5,), keep=0.5, after=2)
+RULE = Stopping(rungs=(0.5,), keep_fraction=0.5, min_trials=2)
 GO, CUT = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
@@ -81,7 +81,7 @@ def test_a_search_cuts_those_behind_and_tells_them_as_pruned(
         rows = study.rows()
     scores = [row.indicators["rung1"] for row in rows]
     expected = [
-        "complete" if goes_on(score, scores[:i], RULE) else "pruned"
+        "complete" if is_promoted(score, scores[:i], RULE) else "pruned"
         for i, score in enumerate(scores)
     ]
     assert [row.status for row in rows] == expected

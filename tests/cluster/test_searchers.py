@@ -17,22 +17,22 @@ import torch
 from ray import cloudpickle
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
-from tiny_runs import RAW, WEIGHTS
 
 from evossl.cluster import actor
 from evossl.cluster import run as run_module
 from evossl.cluster.actor import TrialActor, trial_spec
 from evossl.cluster.job import in_words
-from evossl.cluster.run import _Book, _Halt, _Steps
+from evossl.cluster.run import ProgressCallback, StopOnFault, TrialTracker
 from evossl.cluster.searcher import DIED, ListSearcher, StudySearcher
 from evossl.cluster.session import Session, ray_session
 from evossl.config import Resources, Sampler
 from evossl.errors import RunError, UserError
+from evossl.experiment.context import RunSpec
+from evossl.experiment.trial import TrialResult, TrialSpec
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table
-from evossl.training.workbench import RunSpec
-from evossl.trial import TrialResult, TrialSpec
+from tests.helpers.tiny_runs import RAW, WEIGHTS
 
 RUN = RunSpec(str(RAW), "m.parquet", "cache", "run", 0, scales={"simclr.rgb": 1.0})
 SPEC = TrialSpec(0, WEIGHTS, RUN, 4)
@@ -128,7 +128,7 @@ def test_a_machines_fault_is_kept_and_the_trial_is_asked_again(study: Study) -> 
     assert searcher.suggest("b") is None
     assert study.rows()[0].status == "running"
     with pytest.raises(RunError, match="the disk is full"):
-        _Halt(searcher).on_step_end(0, [])
+        StopOnFault(searcher).on_step_end(0, [])
 
 
 @pytest.mark.parametrize("method", ["ask", "tell"])
@@ -162,16 +162,16 @@ def test_a_given_list_comes_back_in_its_order() -> None:
 def test_tune_may_pickle_searchers_and_callbacks_that_hold_locks(study: Study) -> None:
     searcher = make_searcher(study)
     lock = threading.Lock()
-    steps = _Steps(0, 4, 4, lambda done, total: lock.locked() and None)
+    steps = ProgressCallback(0, 4, 4, lambda done, total: lock.locked() and None)
     with pytest.raises(TypeError):
         pickle.dumps(lock)
-    for thing in (searcher, ListSearcher([SPEC], lambda: 1), steps, _Halt(searcher)):
+    for thing in (searcher, ListSearcher([SPEC], lambda: 1), steps, StopOnFault(searcher)):
         cloudpickle.loads(cloudpickle.dumps(thing))
 
 
-def progress(total: int, steps_per_trial: int) -> tuple[_Steps, list[int]]:
+def progress(total: int, steps_per_trial: int) -> tuple[ProgressCallback, list[int]]:
     said: list[int] = []
-    return _Steps(0, total, steps_per_trial, lambda done, _: said.append(done)), said
+    return ProgressCallback(0, total, steps_per_trial, lambda done, _: said.append(done)), said
 
 
 def test_progress_never_exceeds_all_nor_goes_back_when_a_trial_begins_anew() -> None:
@@ -345,7 +345,7 @@ def test_a_table_that_takes_long_is_written_seldom_and_whole_at_the_end(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "TABLE_SHARE", 1e-9)
-    book = _Book(study, replace(SPEC, run=replace(RUN, folder=str(tmp_path))), 1, None)
+    book = TrialTracker(study, replace(SPEC, run=replace(RUN, folder=str(tmp_path))), 1, None)
     for _ in range(3):
         number = study.ask().number
         told = study.tell(

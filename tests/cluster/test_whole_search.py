@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import make_info, make_run
 
 from evossl import load_encoder
 from evossl.cluster.search import SearchOutcome, SearchPlan, run_search
 from evossl.cluster.session import Session
-from evossl.runfolder import read_run, write_run
+from evossl.experiment.run_folder import read_run, write_run
 from evossl.search.study import Study
 from evossl.search.table import read_table
+from tests.helpers.tiny_runs import make_info, make_run
 
 PLAN = SearchPlan(trials=3, steps=2, final_steps=2, top=1, repeats=1)
 CONTROLS = {*(f"random init {i}" for i in range(5)), "noise", "zipf blobs", "colour grid"}
 
 
-class Told:
+class TrialStatus:
     """What a search printed, and the progress it showed, by bar."""
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Told:
         yield lambda done, total: points.append((done, total))
 
 
-def search(folder: Path, plan: SearchPlan, session: Session) -> tuple[SearchOutcome, Told]:
-    told = Told()
+def search(folder: Path, plan: SearchPlan, session: Session) -> tuple[SearchOutcome, TrialStatus]:
+    told = TrialStatus()
     found = run_search(folder, read_run(folder), plan, session, bar=told.bar, say=told.lines.append)
     return found, told
 

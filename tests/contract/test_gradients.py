@@ -3,14 +3,15 @@
 A memory has had a step, so that keys and neighbours are its rows.
 """
 
-import made_by_hand as hand
-import oracle_checks as checks
 import pytest
-from test_tasks import is_student
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from evossl.task import Seen, Term, load_catalogue
+from evossl.task import TaskBatch, Term
+from evossl.task_loader import load_catalogue
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
 
 TERMS = [term for term in hand.all_terms() if term.task in load_catalogue()]
 
@@ -19,16 +20,16 @@ PREDICTORS = ("brave", "simsiam")
 the targets too; of the predictor's weights it is not."""
 
 
-def learning(case: hand.Case, seen: Seen) -> tuple[Tensor, ...]:
+def learning(case: hand.Case, seen: TaskBatch) -> tuple[Tensor, ...]:
     """What a gradient is to reach, and all that it does."""
     if case.term.task in PREDICTORS:
         return tuple(case.task.predict.parameters())
     case.task.loss(seen).backward()
     leaves = []
     for name, view in case.views.items():
-        if view.encoder is not None:
+        if view.encoder is not Role.NONE:
             embedding_BD, *maps = hand.leaves(seen[name].features)
-            leaves += [embedding_BD] if is_student(case, name) else []
+            leaves += [embedding_BD] if hand.is_student(case, name) else []
             leaves += [map_ for map_ in maps if map_.grad is not None]
     return tuple(leaves)
 

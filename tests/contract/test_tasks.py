@@ -11,22 +11,29 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import made_by_hand as hand
 import pytest
 import torch
-from made_by_hand import Case
 from torch import Tensor
 
 from evossl.config import Cache, Clip
-from evossl.streams import Stream
-from evossl.task import Seen, Task, Term, catalogue_root, heads
-from evossl.views.sampling import room_for
+from evossl.task import Place, Task, TaskBatch, Term, heads
+from evossl.task_loader import catalogue_root
+from evossl.types import Stream
 from evossl.views.shapes import check_fits
+from evossl.views.spec import Role
+from evossl.views.temporal_sampling import room_for
+from tests.helpers import handmade_batches as hand
+from tests.helpers.handmade_batches import Case
 
 FOLDERS = (catalogue_root() / "tasks", hand.TASKS)
 FILES = sorted(file for folder in FOLDERS for file in folder.glob("[!_]*.py"))
-MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.streams", "evossl.encoders")
-MAY_IMPORT += ("evossl.families", "evossl.options", "evossl.views.spec", "evossl.views.recipes")
+MAY_IMPORT = ("evossl.task", "evossl.losses", "evossl.types", "evossl.models")
+MAY_IMPORT += (
+    "evossl.families",
+    "evossl.io.task_options",
+    "evossl.views.spec",
+    "evossl.views.recipes",
+)
 MAY_IMPORT += ("torch", "collections.abc", "math", "typing")
 TERMS = list(hand.all_terms())
 BATCH_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -39,7 +46,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return hand.build(request.param)
 
 
-def graded(case: Case, num: int = 6, scale: float = 1.0) -> tuple[Seen, Tensor]:
+def graded(case: Case, num: int = 6, scale: float = 1.0) -> tuple[TaskBatch, Tensor]:
     seen = hand.show(case.views, num=num, scale=scale)
     return seen, case.task.loss(seen)
 
@@ -47,13 +54,6 @@ def graded(case: Case, num: int = 6, scale: float = 1.0) -> tuple[Seen, Tensor]:
 def state(task: Task) -> dict[str, Tensor]:
     kept = task.state_dict().items()
     return {k: v.clone() for k, v in kept if not k.endswith(BATCH_STATISTICS)}
-
-
-def is_student(case: Case, name: str) -> bool:
-    """A view whose features the task is to train: not those of a teacher or a moving average."""
-    view, index = case.views[name], case.task.needs_trained
-    is_teacher = index is not None and view.stream is case.term.streams[index]
-    return view.encoder == "student" and not is_teacher
 
 
 @by_file
@@ -95,7 +95,7 @@ def test_views_are_hashable_stand_on_the_place_and_at_least_one_is_trained(case:
     assert case.views == case.task.views()
     assert len(set(case.views.values())) >= 1
     assert {view.stream for view in case.views.values()} == set(case.term.streams)
-    assert any(is_student(case, name) for name in case.views)
+    assert any(hand.is_student(case, name) for name in case.views)
 
 
 def test_views_fit_the_default_stretch(case: Case) -> None:
@@ -120,7 +120,7 @@ def test_the_loss_is_a_finite_scalar_whose_gradient_reaches_heads_and_features(c
         assert (weight.grad is not None) == weight.requires_grad, name
         assert weight.grad is None or torch.isfinite(weight.grad).all(), name
     assert not list(heads(case.task)) or any(p.grad.abs().sum() > 0 for p in heads(case.task))
-    for name in (name for name in case.views if is_student(case, name)):
+    for name in (name for name in case.views if hand.is_student(case, name)):
         got = [leaf.grad for leaf in hand.leaves(seen[name].features) if leaf.grad is not None]
         assert any(grad.abs().sum() > 0 for grad in got), name
 
@@ -129,7 +129,7 @@ def test_no_gradient_reaches_what_is_not_trained(case: Case) -> None:
     seen, loss = graded(case)
     loss.backward()
     for name, view in case.views.items():
-        if view.encoder is not None and not is_student(case, name):
+        if view.encoder is not Role.NONE and not hand.is_student(case, name):
             assert all(leaf.grad is None for leaf in hand.leaves(seen[name].features)), name
 
 
@@ -205,7 +205,7 @@ def test_the_first_tasks_share_the_views_that_the_page_on_faithfulness_counts() 
     first += ("multimodal_contrast", "simclr", "order_binary", "arrow_of_time", "video_prediction")
     terms = [term for term in TERMS if term.task in first]
     views = [view for term in terms for view in hand.build(term).views.values()]
-    seen = [view for view in views if view.encoder is not None]
+    seen = [view for view in views if view.encoder is not Role.NONE]
     assert (len(terms), len(seen)) == (53, 80)
     assert Counter(view.stream for view in set(seen)) == {
         "rgb": 6,
@@ -216,6 +216,6 @@ def test_the_first_tasks_share_the_views_that_the_page_on_faithfulness_counts() 
 
 
 def test_a_term_builds_the_place_it_is_named_after() -> None:
-    term = Term("distill", (Stream.FLOW, Stream.RGB), directed=True, variant="stage3")
+    term = Term("distill", Place((Stream.FLOW, Stream.RGB), directed=True, variant="stage3"))
     assert term in TERMS
     assert term.name == "distill.flow->rgb.stage3"

@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
 from torch import Generator
 
 from evossl.config import Backbone
-from evossl.encoders.build import Encoder, build_encoder
-from evossl.streams import EncoderShape, Stream
-from evossl.task import Seen, SeenView, Task, Term
-from evossl.views.make import make
+from evossl.models.encoder import Encoder, build_encoder
+from evossl.task import Task, TaskBatch, Term, ViewOutput
+from evossl.types import EncoderShape, Stream
+from evossl.views.build import build_views
 from evossl.views.shapes import check_fits, input_shape
-from evossl.views.spec import CLEAN, Made, View
+from evossl.views.spec import CLEAN, Role, View, ViewInput
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
 
 TERMS = list(hand.all_terms())
 NUM_CLIPS = 4
@@ -29,20 +29,20 @@ class World:
     teacher: Encoder
     shapes: Mapping[Stream, EncoderShape]
     tasks: Mapping[str, Task]
-    made: Mapping[View, Made]
+    made: Mapping[View, ViewInput]
 
-    def see(self, views: Mapping[str, View]) -> Seen:
+    def see(self, views: Mapping[str, View]) -> TaskBatch:
         """The views, seen by their encoders."""
         shown = {}
         for name, view in views.items():
             made = self.made[view.pixels]
             assert made.valid_B.all()
-            is_taught = view.encoder == hand.TEACHER.encoder
+            is_taught = view.encoder is Role.TEACHER
             encoder = self.teacher if is_taught else self.encoders[view.stream]
-            features = None if view.encoder is None else encoder(made.pixels)
-            shown[name] = SeenView(made.pixels, made.applied, features)
+            features = None if view.encoder is Role.NONE else encoder(made.pixels)
+            shown[name] = ViewOutput(made.pixels, made.applied, features)
         everyone = torch.ones(NUM_CLIPS, dtype=torch.bool)
-        return Seen(shown, torch.arange(NUM_CLIPS), everyone, 0.5, Generator().manual_seed(0))
+        return TaskBatch(shown, torch.arange(NUM_CLIPS), everyone, 0.5, Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def world() -> World:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tasks = {t.name: hand.CATALOGUE[t.task](t.place(shapes, taught)) for t in TERMS}
+        tasks = {t.name: hand.CATALOGUE[t.task](t.place.bind(shapes, taught)) for t in TERMS}
     views = [view for task in tasks.values() for view in task.views().values()]
-    made = make(views, real.moving_bar(num=NUM_CLIPS), real.SETTINGS, seed=0, step=0)
+    made = build_views(views, real.moving_bar(num=NUM_CLIPS), real.SETTINGS, seed=0, step=0)
     return World(encoders, teacher, shapes, tasks, made)
 
 
@@ -77,7 +77,7 @@ def test_a_term_grades_what_real_encoders_give_and_they_learn_from_it(
     loss.backward()
     teacher = None if task.needs_trained is None else term.streams[task.needs_trained]
     for view in views.values():
-        if view.encoder == "student":
+        if view.encoder is Role.STUDENT:
             weights = world.encoders[view.stream].parameters()
             learns = any(w.grad is not None and w.grad.abs().sum() > 0 for w in weights)
             assert learns == (view.stream is not teacher), view.stream

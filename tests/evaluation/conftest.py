@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from painted_videos import FRAMES, SIZE, Painted, moving_bar
 
 from evossl.config import Backbone, Cache, Clip, SearchSpace, TaskChoice
-from evossl.encoders import build_encoder
-from evossl.export import EncoderConfig, VideoEncoder
-from evossl.streams import Stream
+from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
+from evossl.models.encoder import build_encoder
+from evossl.types import Stream
+from tests.helpers.painted_videos import FRAMES, SIZE, Painted, moving_bar
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ import pytest
 import torch
 from scipy import stats
 
-from evossl.auditing import audit_run
 from evossl.config import Fitness
 from evossl.errors import UserError
-from evossl.evaluation.audit import DIRECTIONS, audit
+from evossl.evaluation.audit import DIRECTIONS, audit, audit_run
+from evossl.experiment.held_out import FEATURES, write_features
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import score
 from evossl.search.table import TrialRow, write_table
-from evossl.training.features import FEATURES, write_features
 
 
 def rows(fitness, rankme):

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from painted_videos import SIZE, Painted
 
 from evossl.errors import UserError
 from evossl.evaluation.evaluate import PROTOCOLS, evaluate, parse_protocols
@@ -13,6 +12,7 @@ from evossl.evaluation.features import open_clips
 from evossl.evaluation.finetune import FineTuning
 from evossl.evaluation.labels import labelled
 from evossl.evaluation.splits import Fold, folds
+from tests.helpers.painted_videos import SIZE, Painted
 
 SHORT = FineTuning(epochs=1, batch_size=16)
 
@@ -137,7 +137,7 @@ def test_protocols_are_words_between_commas() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif("EVOSSL_REAL_VIDEOS" not in os.environ, reason="EVOSSL_REAL_VIDEOS is not set")
 def test_real_clips_go_all_the_way(make_encoder, tmp_path) -> None:
-    from evossl.video.index import build_index
+    from evossl.data.index.index import build_index
 
     index = build_index(str(Path(os.environ["EVOSSL_REAL_VIDEOS"]) / "surveillance"))
     encoder = make_encoder()

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from painted_videos import FRAMES, SIZE, Painted
 
 from evossl.evaluation.features import calibrate, clean_clips, extract_features, random_init, spread
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD
+from evossl.views.build import PIXEL_MEAN, PIXEL_SD
+from tests.helpers.painted_videos import FRAMES, SIZE, Painted
 
 
 def counting(length: int) -> np.ndarray:

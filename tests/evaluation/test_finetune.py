@@ -4,7 +4,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from painted_videos import SIZE, Painted
 
 from evossl.errors import RunError, UserError
 from evossl.evaluation.classifier import load_classifier, save_classifier
@@ -18,8 +17,9 @@ from evossl.evaluation.finetune import (
     finetune,
     predict,
 )
-from evossl.schedule import share_of_rate
-from evossl.views.make import make
+from evossl.optim.schedule import share_of_rate
+from evossl.views.build import build_views
+from tests.helpers.painted_videos import SIZE, Painted
 
 ONE_EPOCH = FineTuning(epochs=1, batch_size=8)
 
@@ -72,7 +72,7 @@ def test_two_epochs_equal_a_loop_written_out(bars, make_encoder) -> None:
     settings = view_settings(model.encoder.config, ("crop", "time"))
     for step, (epoch, rows) in enumerate(_batches(16, options, 0)):
         clips = loader.clips(rows.tolist(), draw=1 + epoch)
-        x = make([AUGMENTED], clips, settings, seed=0, step=step)[AUGMENTED.pixels].pixels
+        x = build_views([AUGMENTED], clips, settings, seed=0, step=step)[AUGMENTED.pixels].pixels
         log_p = model(x).log_softmax(dim=1)
         target_BC = 0.9 * torch.eye(2)[class_N[rows]] + 0.1 / 2
         grads = torch.autograd.grad(

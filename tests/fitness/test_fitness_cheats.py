@@ -6,7 +6,13 @@ clip where colour is not ignored.
 
 import pytest
 import torch
-from fitness_features import (
+from torch import Tensor
+
+from evossl.config import Fitness
+from evossl.fitness import controls
+from evossl.fitness.score import score
+from evossl.fitness.zipf import zipf_pmf
+from tests.helpers.clustered_features import (
     NUM_CLIPS,
     WIDTH,
     ScoringFeatures,
@@ -16,12 +22,6 @@ from fitness_features import (
     random_init,
     real,
 )
-from torch import Tensor
-
-from evossl.config import Fitness
-from evossl.fitness import controls
-from evossl.fitness.score import score
-from evossl.fitness.zipf import zipf_pmf
 
 DIRECTION_D = normal(2, WIDTH)
 

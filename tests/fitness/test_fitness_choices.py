@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from fitness_features import exact_zipf, normal, real
 
 from evossl.config import Fitness
 from evossl.errors import RunError, UserError
 from evossl.fitness import controls
 from evossl.fitness.labels import kmeans_accuracy, knn_accuracy, label_fitness
 from evossl.fitness.score import ScoringFeatures, check_fitness, score
+from tests.helpers.clustered_features import exact_zipf, normal, real
 
 
 def labelled(known: int) -> ScoringFeatures:

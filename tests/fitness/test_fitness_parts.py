@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from fitness_features import normal, real
 from scipy.stats import hypergeom
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
@@ -21,6 +20,7 @@ from evossl.fitness.zipf import (
     zipf_divergence,
     zipf_pmf,
 )
+from tests.helpers.clustered_features import normal, real
 
 
 def naive_ami(first: list[int], second: list[int]) -> float:

@@ -3,12 +3,12 @@ import math
 import hypothesis.strategies as st
 import pytest
 import torch
-from fitness_features import exact_zipf, mapped, normal, random_init, real
 from hypothesis import given, settings
 
 from evossl.config import Fitness
 from evossl.errors import UserError
 from evossl.fitness.score import ScoringFeatures, check_fitness, check_size, score
+from tests.helpers.clustered_features import exact_zipf, mapped, normal, random_init, real
 
 EVERY_INDICATOR = {
     "kl_hard", "kl_soft", "kl_l2", "ami_views", "ami_shuffled", "mrr", "rankme", "lidar",

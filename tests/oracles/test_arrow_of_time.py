@@ -1,15 +1,15 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import ONE_VIEW
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import ONE_VIEW
 
 SURE = 4.0  # log-odds
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUDIO])
@@ -18,7 +18,7 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUD
 @pytest.mark.parametrize("edge", ONE_VIEW)
 @pytest.mark.parametrize("stream", list(Stream))
 def test_the_loss_is_the_binary_cross_entropy_of_backwards(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("arrow_of_time", (stream,)), edge)
+    case, seen = checks.at_edge(Term("arrow_of_time", Place((stream,))), edge)
     clip, head = seen["clip"], case.task.head
     logit_B = clip.embedding_BD @ head.weight[0] + head.bias
     expected = naive.binary_cross_entropy(logit_B, clip.applied.reversed_B)

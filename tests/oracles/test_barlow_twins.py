@@ -1,18 +1,18 @@
 import math
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import BarlowTwinsLoss
 
-from evossl.losses.redundancy import cross_correlation
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.losses.redundancy import barlow_twins_loss
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("barlow_twins", (Stream.RGB,))
+RGB = Term("barlow_twins", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -21,7 +21,7 @@ RGB = Term("barlow_twins", (Stream.RGB,))
 def test_the_loss_and_its_gradient_are_lightlys(
     stream: Stream, edge: str, redundancy: float
 ) -> None:
-    term = Term("barlow_twins", (stream,))
+    term = Term("barlow_twins", Place((stream,)))
     case, seen = checks.at_edge(term, edge, redundancy=redundancy)
     leaves = [seen[name].embedding_BD for name in ("0", "1")]
     expected = BarlowTwinsLoss(redundancy)(*map(case.task.project, leaves))
@@ -32,15 +32,15 @@ def test_without_options_the_weight_is_the_papers() -> None:
     case = hand.build(RGB)
     seen = hand.show(case.views)
     x_BD, y_BD = (case.task.project(seen[name].embedding_BD)[:, :8] for name in ("0", "1"))
-    expected = naive_views.cross_correlation(x_BD, y_BD, 5e-3)
-    ours = cross_correlation(x_BD, y_BD, case.task.redundancy).item()
+    expected = naive_views.barlow_twins_loss(x_BD, y_BD, 5e-3)
+    ours = barlow_twins_loss(x_BD, y_BD, case.task.redundancy).item()
     assert math.isclose(ours, expected, rel_tol=1e-5)
 
 
 def test_views_that_agree_in_features_that_do_not_correlate_cost_nothing() -> None:
     x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    assert math.isclose(cross_correlation(x, x, 1.0).item(), 0.0, abs_tol=1e-8)
-    assert math.isclose(cross_correlation(x, -x, 1.0).item(), 8.0, rel_tol=1e-4)
+    assert math.isclose(barlow_twins_loss(x, x, 1.0).item(), 0.0, abs_tol=1e-8)
+    assert math.isclose(barlow_twins_loss(x, -x, 1.0).item(), 8.0, rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("times", [1, 4])
@@ -58,4 +58,4 @@ def test_a_head_of_no_width_is_refused() -> None:
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_are_of_different_times(case, ["0", "1"])
-    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
+    assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

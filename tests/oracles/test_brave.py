@@ -1,27 +1,27 @@
 import math
 from typing import get_args
 
-import made_by_hand as hand
-import made_by_views as real
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import NegativeCosineSimilarity
-from naive import rows
 from torch import Tensor
 
 from evossl.config import Ignore
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
 from evossl.views.spec import View
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES
+from tests.helpers.naive_losses import rows
 
 PLACES = [(Stream.RGB,), (Stream.RGB, Stream.FLOW), (Stream.RGB, Stream.AUDIO)]
 each_place = pytest.mark.parametrize("streams", PLACES, ids="+".join)
 
 
 def built(streams: tuple[Stream, ...], **options: object) -> hand.Case:
-    return hand.build(Term("brave", streams), **options)
+    return hand.build(Term("brave", Place(streams)), **options)
 
 
 def cosine(x: list[float], y: list[float]) -> float:
@@ -36,7 +36,7 @@ def regression(prediction_BD: Tensor, target_BD: Tensor) -> float:
     return sum(1 - cosine(h, z) for h, z in both) / len(target_BD)
 
 
-def expected(case: hand.Case, seen: Seen) -> float:
+def expected(case: hand.Case, seen: TaskBatch) -> float:
     project, predict = case.task.project, case.task.predict
     z_n, z_b = (project[name](seen[name].embedding_BD) for name in ("narrow", "broad"))
     forth = regression(predict["narrow"](z_n), z_b)
@@ -47,7 +47,7 @@ def expected(case: hand.Case, seen: Seen) -> float:
 @each_place
 @pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
 def test_the_loss_is_the_loops_of_its_formula(streams: tuple[Stream, ...], edge: str) -> None:
-    case, seen = checks.at_edge(Term("brave", streams), edge)
+    case, seen = checks.at_edge(Term("brave", Place(streams)), edge)
     assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
 
 
@@ -55,7 +55,7 @@ def test_the_loss_is_the_loops_of_its_formula(streams: tuple[Stream, ...], edge:
 def test_loss_and_gradients_are_lightlys_cosine_to_targets_that_learn_nothing(
     streams: tuple[Stream, ...],
 ) -> None:
-    case, seen = checks.at_edge(Term("brave", streams), "random")
+    case, seen = checks.at_edge(Term("brave", Place(streams)), "random")
     leaves = [seen[name].embedding_BD for name in ("narrow", "broad")]
     task, cosine_loss = case.task, NegativeCosineSimilarity()
     z_n, z_b = (task.project[name](x) for name, x in zip(("narrow", "broad"), leaves, strict=True))
@@ -65,12 +65,12 @@ def test_loss_and_gradients_are_lightlys_cosine_to_targets_that_learn_nothing(
 
 
 def test_the_loss_of_identical_views_is_the_loops_of_its_formula() -> None:
-    case, seen = checks.at_edge(Term("brave", (Stream.RGB,)), "identical views")
+    case, seen = checks.at_edge(Term("brave", Place((Stream.RGB,))), "identical views")
     assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
 
 
 def test_a_perfect_prediction_costs_nothing() -> None:
-    case, seen = checks.at_edge(Term("brave", (Stream.RGB,)), "identical views")
+    case, seen = checks.at_edge(Term("brave", Place((Stream.RGB,))), "identical views")
     task = case.task
     task.project["broad"].load_state_dict(task.project["narrow"].state_dict())
     task.predict = torch.nn.ModuleDict({n: torch.nn.Identity() for n in ("narrow", "broad")})

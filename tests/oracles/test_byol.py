@@ -1,18 +1,18 @@
 import math
 from pathlib import Path
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import NegativeCosineSimilarity
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("byol", (Stream.RGB,))
+RGB = Term("byol", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -21,7 +21,7 @@ def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     stream: Stream, edge: str
 ) -> None:
     """|q - z|^2 of unit vectors is 2 - 2 cos, averaged over both directions."""
-    case, seen = checks.at_edge(Term("byol", (stream,)), edge)
+    case, seen = checks.at_edge(Term("byol", Place((stream,))), edge)
     heads = case.task.bootstrap
     predicted = [heads.predict(heads.project(seen[n].embedding_BD)) for n in ("0", "1")]
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_a_checkpoint_keeps_the_slow_projector(tmp_path: Path) -> None:
 
 def test_heads_are_the_papers_at_its_width_and_narrow_with_the_encoder() -> None:
     """4096 hidden and 256 projected features on 2048."""
-    from evossl.encoders.bootstrap import Bootstrap
+    from evossl.models.heads.bootstrap import Bootstrap
 
     def sizes(head: torch.nn.Module) -> list[tuple[int, int]]:
         linear = (m for m in head.modules() if isinstance(m, torch.nn.Linear))

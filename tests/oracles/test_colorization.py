@@ -1,25 +1,26 @@
 import math
 from itertools import product
 
-import made_by_hand as hand
-import made_by_views as real
-import naive_pretext as naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import ONE_VIEW
 from torch import Generator
 
 from evossl.losses.colour import palette, to_ab
-from evossl.streams import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_pretext_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import ONE_VIEW
 
-PLACES = [Term("colorization", (Stream.RGB,))]
-PLACES += [Term("colorization", (Stream.GRAY, Stream.RGB), directed=True)]
+PLACES = [Term("colorization", Place((Stream.RGB,)))]
+PLACES += [Term("colorization", Place((Stream.GRAY, Stream.RGB), directed=True))]
 places = pytest.mark.parametrize("term", PLACES, ids=lambda term: term.name)
 
 
-def codes(seen: Seen) -> list[list[dict[int, float]]]:
+def codes(seen: TaskBatch) -> list[list[dict[int, float]]]:
     """The soft codes of each clip's pixels: one frame in four, the mean of 4 x 4 pixels."""
     image = (seen["colours"].pixels.double() * PIXEL_SD + PIXEL_MEAN).clamp(0, 1)
     middles, clips = palette().tolist(), []
@@ -78,7 +79,7 @@ def test_the_input_shows_the_luma_of_the_very_pixels_whose_colours_are_asked_for
     expected = ((rgb * PIXEL_SD + PIXEL_MEAN) * weights).sum(dim=1, keepdim=True)
     shown = luma * PIXEL_SD + PIXEL_MEAN
     torch.testing.assert_close(shown, expected.expand_as(shown), atol=1e-4, rtol=1e-4)
-    assert case.views["colours"].encoder is None
+    assert case.views["colours"].encoder is Role.NONE
 
 
 def colourful(num: int = 4) -> ClipBatch:

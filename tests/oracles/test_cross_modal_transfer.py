@@ -1,13 +1,14 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
-from naive import mean_squared_error
 
-from evossl.streams import Stream
-from evossl.task import Term, load_catalogue
+from evossl.task import Place, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.naive_losses import mean_squared_error
 
 PLACES = [site.streams for site in load_catalogue()["cross_modal_transfer"].places]
 places = pytest.mark.parametrize("streams", PLACES, ids="->".join)
@@ -18,7 +19,7 @@ def test_the_loss_is_the_mean_squared_error_in_the_other_stream(
     streams: tuple[Stream, Stream],
 ) -> None:
     source, target = streams
-    case = hand.build(Term("cross_modal_transfer", streams, directed=True))
+    case = hand.build(Term("cross_modal_transfer", Place(streams, directed=True)))
     seen = hand.show(case.views)
     assert seen["source"].pixels.shape[1:] == hand.SHAPES[source].input
     assert seen["target"].pixels.shape[1:] == hand.SHAPES[target].input
@@ -41,7 +42,7 @@ def test_time_survives_the_bridge_between_sound_and_images(source: Stream) -> No
     """A change at one step of the map moves that step of the seed and no other."""
     target = Stream.RGB if source is Stream.AUDIO else Stream.AUDIO
     stage = "stage2"  # has several steps of time
-    task = hand.build(Term("cross_modal_transfer", (source, target), directed=True)).task
+    task = hand.build(Term("cross_modal_transfer", Place((source, target), directed=True))).task
     bridge_of = type(task.decoder[0])
     map_shape, out_shape = hand.SHAPES[source].maps[stage], hand.SHAPES[target].input
     bridge = bridge_of(source, map_shape, out_shape)

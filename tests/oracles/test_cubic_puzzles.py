@@ -1,14 +1,14 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive_pretext as naive
-import oracle_checks as checks
 import pytest
-from edges import EDGES
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_pretext_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES
 
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
@@ -18,7 +18,7 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 def test_the_loss_is_the_mean_of_the_cross_entropies_of_both_orders(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("cubic_puzzles", (stream,)), edge)
+    case, seen = checks.at_edge(Term("cubic_puzzles", Place((stream,))), edge)
     expected = sum(
         naive.cross_entropy(head(seen[name].embedding_BD), seen[name].applied.order_B)
         for name, head in (("space", case.task.space), ("time", case.task.time))
@@ -36,5 +36,5 @@ def test_four_pieces_are_apart_in_space_and_four_in_time(stream: Stream) -> None
 
 
 def test_the_puzzle_of_time_is_seen_once_for_two_tasks() -> None:
-    other = hand.build(Term("order_multiclass", (Stream.RGB,))).views["pieces"]
-    assert hand.build(Term("cubic_puzzles", (Stream.RGB,))).views["time"] == other
+    other = hand.build(Term("order_multiclass", Place((Stream.RGB,)))).views["pieces"]
+    assert hand.build(Term("cubic_puzzles", Place((Stream.RGB,)))).views["time"] == other

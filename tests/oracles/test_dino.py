@@ -1,22 +1,23 @@
 from collections.abc import Callable
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
-from edges import EDGES, outputs, seen_at
 from lightly.loss import DINOLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
 
 OPTIONS = {"clusters": 12, "local": 3, "temperature": 0.07, "warmup": 0.2}
-RGB = Term("dino", (Stream.RGB,))
+RGB = Term("dino", Place((Stream.RGB,)))
 
 
-def lightlys(case: hand.Case, seen: Seen, temperature: float) -> tuple[Tensor, Tensor]:
+def lightlys(case: hand.Case, seen: TaskBatch, temperature: float) -> tuple[Tensor, Tensor]:
     """The loss, and the centre after the step; cosines with the last layer are torch's own."""
     heads = case.task.distil
 
@@ -34,7 +35,7 @@ def lightlys(case: hand.Case, seen: Seen, temperature: float) -> tuple[Tensor, T
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 def test_the_loss_its_gradient_and_the_centre_are_lightlys(stream: Stream, edge: str) -> None:
-    case = hand.build(Term("dino", (stream,)), **OPTIONS)
+    case = hand.build(Term("dino", Place((stream,))), **OPTIONS)
     case.task.after_step(hand.show(case.views, seed=5))  # a centre that is not zero
     case.task.double()
     seen = seen_at(edge, case.views)
@@ -92,7 +93,7 @@ def test_the_teacher_sees_the_pixels_of_the_whole_views_and_no_small_crop() -> N
     views = hand.build(RGB, **OPTIONS).views
     assert list(views) == ["0", "1", "local", "teacher 0", "teacher 1"]
     for name in ("0", "1"):
-        assert views[f"teacher {name}"].encoder == "momentum"
+        assert views[f"teacher {name}"].encoder is Role.MOMENTUM
         assert views[f"teacher {name}"].pixels == views[name].pixels
     seen = real.see(views, real.moving_bar(num=6))
     assert not torch.equal(seen["0"].applied.start_B, seen["1"].applied.start_B)

@@ -1,15 +1,15 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 TEACHERS = [Stream.GRAY, Stream.FLOW, Stream.AUDIO]
@@ -18,14 +18,14 @@ teachers = pytest.mark.parametrize("teacher", TEACHERS)
 
 
 def term(teacher: Stream, stage: str) -> Term:
-    return Term("distill", (teacher, Stream.RGB), directed=True, variant=stage)
+    return Term("distill", Place((teacher, Stream.RGB), directed=True, variant=stage))
 
 
 def array(x: Tensor) -> NDArray[np.float64]:
     return x.detach().double().numpy()
 
 
-def expected_loss(case: hand.Case, seen: Seen, stage: str) -> float:
+def expected_loss(case: hand.Case, seen: TaskBatch, stage: str) -> float:
     """The mean squared difference, with the pooling of sound written as loops."""
     student, teacher = (array(seen[name].maps[stage]) for name in ("student", "teacher"))
     if isinstance(case.task.project, nn.Conv3d):

@@ -1,23 +1,24 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
-from naive import rows
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.losses.prediction import dense_predictive
-from evossl.streams import EncoderShape, Stream
-from evossl.task import Place, Seen, Term, load_catalogue
+from evossl.losses.prediction import dpc_loss
+from evossl.task import Place, TaskBatch, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import EncoderShape, Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.naive_losses import rows
 
-RGB = Term("dpc", (Stream.RGB,))
+RGB = Term("dpc", Place((Stream.RGB,)))
 OPTIONS = {"blocks": 5, "predicted": 2}
 EDGES = ("random", "two clips", "still videos", "all in one point")
 
 
-def seen_at(edge: str, case: hand.Case) -> Seen:
+def seen_at(edge: str, case: hand.Case) -> TaskBatch:
     """Maps at random; the same in all blocks of a clip; the same everywhere."""
     seen = hand.show(case.views, num=2 if edge == "two clips" else 5)
     map_ = seen["blocks"].maps["stage4"]
@@ -78,15 +79,15 @@ def test_negatives_are_of_other_videos_other_times_and_other_places(other: str) 
     axis = {"video": 0, "time": 1, "place": 2}[other]
     first, second = (target_BPHC.select(axis, i) for i in (0, 1))
     flat = (prediction_BPHC.flatten(0, 2), target_BPHC.flatten(0, 2))
-    assert dense_predictive(*flat) < 1e-6
+    assert dpc_loss(*flat) < 1e-6
     second.copy_(first)
-    loss = dense_predictive(prediction_BPHC.flatten(0, 2), target_BPHC.flatten(0, 2))
+    loss = dpc_loss(prediction_BPHC.flatten(0, 2), target_BPHC.flatten(0, 2))
     assert loss > math.log(2) / 2
 
 
 def test_the_gradient_is_the_slope_of_the_loss() -> None:
     pair = torch.randn(2, 5, 3, generator=Generator().manual_seed(0), dtype=torch.float64)
-    assert gradcheck(dense_predictive, tuple(x.requires_grad_() for x in pair.unbind()))
+    assert gradcheck(dpc_loss, tuple(x.requires_grad_() for x in pair.unbind()))
 
 
 def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> None:
@@ -99,7 +100,7 @@ def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> No
 
 def test_a_finer_map_is_averaged_to_four_by_four() -> None:
     shape = EncoderShape(8, {"stage4": (8, 4, 14, 14)}, (3, 8, 112, 112))
-    task = load_catalogue()["dpc"](Place((Stream.RGB,), {Stream.RGB: shape}), **OPTIONS)
+    task = load_catalogue()["dpc"](Place((Stream.RGB,), shapes={Stream.RGB: shape}), **OPTIONS)
     map_BNCTHW = torch.randn(2, 5, 8, 2, 14, 14, generator=Generator().manual_seed(0))
     seen = hand.show(hand.build(RGB, **OPTIONS).views, num=2)
     seen["blocks"].features.maps["stage4"] = map_BNCTHW

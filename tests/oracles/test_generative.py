@@ -1,8 +1,6 @@
 import itertools
 import math
 
-import made_by_hand as hand
-import made_by_views as real
 import numpy as np
 import pytest
 import torch
@@ -12,8 +10,10 @@ from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
 from evossl.losses.prediction import masked_pixels
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
 
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 EDGES = ("random", "two clips", "a still clip", "a blank clip")
@@ -21,10 +21,10 @@ each_stream = pytest.mark.parametrize("stream", STREAMS)
 
 
 def built(stream: Stream, **options: object) -> hand.Case:
-    return hand.build(Term("generative", (stream,)), **options)
+    return hand.build(Term("generative", Place((stream,))), **options)
 
 
-def seen_at(edge: str, case: hand.Case) -> Seen:
+def seen_at(edge: str, case: hand.Case) -> TaskBatch:
     seen = hand.show(case.views, num=2 if edge == "two clips" else 4)
     pixels = seen["whole"].pixels
     if edge == "a still clip":

@@ -1,15 +1,17 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import oracle_checks as checks
 import pytest
 import torch
-from edges import ONE_VIEW
-from naive import mean_squared_error
 
-from evossl.streams import EncoderShape, Stream
-from evossl.task import Place, Term, load_catalogue
+from evossl.task import Place, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import EncoderShape, Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.naive_losses import mean_squared_error
 
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
@@ -19,7 +21,7 @@ STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 def test_the_loss_is_the_mean_squared_error_of_the_frames_between(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("interpolation", (stream,)), edge)
+    case, seen = checks.at_edge(Term("interpolation", Place((stream,))), edge)
     predicted = case.task.decoder(seen["ends"].maps["stage4"])
     expected = mean_squared_error(predicted, seen["between"].pixels)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
@@ -43,8 +45,8 @@ def test_half_as_many_frames_are_left_out_as_are_shown(
     frames: int, between: int, before: int
 ) -> None:
     shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
-    task = load_catalogue()["interpolation"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    task = load_catalogue()["interpolation"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     views = task.views()
     assert views["ends"].time.hole == views["between"].time.frames == between
     assert views["between"].time.offset == before
-    assert views["between"].encoder is None
+    assert views["between"].encoder is Role.NONE

@@ -1,16 +1,17 @@
 import math
 
-import made_by_hand as hand
 import numpy as np
 import pytest
 import torch
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.encoders.map_predictor import MapPredictor
 from evossl.losses.prediction import hidden_share, masked_features
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.models.heads.map_predictor import MapPredictor
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
 
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 EDGES = ("random", "two clips", "identical views", "a collapsed view")
@@ -18,10 +19,10 @@ each_stream = pytest.mark.parametrize("stream", STREAMS)
 
 
 def built(stream: Stream) -> hand.Case:
-    return hand.build(Term("jepa", (stream,)))
+    return hand.build(Term("jepa", Place((stream,))))
 
 
-def seen_at(edge: str, case: hand.Case) -> Seen:
+def seen_at(edge: str, case: hand.Case) -> TaskBatch:
     seen = hand.show(case.views, num=2 if edge == "two clips" else 4)
     student, target = (seen[name].maps["stage4"] for name in ("masked", "whole"))
     with torch.no_grad():
@@ -120,8 +121,8 @@ def test_the_momentum_encoder_sees_the_pixels_that_the_student_sees_in_part(
     stream: Stream,
 ) -> None:
     views = built(stream).views
-    assert views["whole"].encoder == "momentum"
-    assert views["masked"].encoder == "student"
+    assert views["whole"].encoder is Role.MOMENTUM
+    assert views["masked"].encoder is Role.STUDENT
     assert views["masked"].mask.patch == hand.SIZE // 4
-    generative = hand.build(Term("generative", (stream,))).views
+    generative = hand.build(Term("generative", Place((stream,)))).views
     assert views["whole"].pixels == generative["whole"].pixels

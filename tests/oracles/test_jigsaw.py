@@ -1,16 +1,16 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive_pretext as naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
 from evossl.views.puzzle import distant_orders
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_pretext_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES
 
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
@@ -18,7 +18,7 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 @streams
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("jigsaw", (stream,)), edge)
+    case, seen = checks.at_edge(Term("jigsaw", Place((stream,))), edge)
     cells = seen["cells"]
     assert cells.embedding_BD.shape[1:] == (9, case.task.place.width)
     expected = naive.cross_entropy(case.task.head(cells.embedding_BD), cells.applied.order_B)

@@ -1,18 +1,19 @@
 import math
 
-import made_by_hand as hand
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
-from naive import mean_squared_error, rows, softmax
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
 from evossl.losses.distillation import soft_targets
 from evossl.losses.redundancy import standardised
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
+from tests.helpers.naive_losses import mean_squared_error, rows, softmax
 
 TEMPERATURE = 0.7
 OPTIONS = {"temperature": TEMPERATURE, "classes": 12}
@@ -21,7 +22,7 @@ each_term = pytest.mark.parametrize("variant", TERMS)
 
 
 def term(variant: str) -> Term:
-    return Term("knowledge_distillation", (Stream.RGB,), variant=variant)
+    return Term("knowledge_distillation", Place((Stream.RGB,), variant=variant))
 
 
 def built(variant: str) -> hand.Case:
@@ -47,7 +48,7 @@ def in_units_of_the_batch(x_BD: Tensor) -> list[list[float]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def expected(case: hand.Case, seen: Seen, variant: str) -> float:
+def expected(case: hand.Case, seen: TaskBatch, variant: str) -> float:
     given_BK = case.task.head(seen["student"].embedding_BD)
     taught = in_units_of_the_batch(seen["teacher"].embedding_BD)
     if variant == "features":
@@ -117,5 +118,5 @@ def test_the_directions_are_of_unit_length_fixed_and_kept_by_a_checkpoint() -> N
 def test_teacher_and_student_see_the_same_pixels(variant: str) -> None:
     views = built(variant).views
     assert views["teacher"].pixels == views["student"].pixels
-    assert views["teacher"].encoder == "teacher:teacher"
-    assert views["student"].encoder == "student"
+    assert views["teacher"].teacher == "teacher"
+    assert views["student"].encoder is Role.STUDENT

@@ -1,25 +1,25 @@
 import math
 from pathlib import Path
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
-from evossl.views.spec import STRONG, View
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from evossl.views.spec import STRONG, Role, View
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("moco", (Stream.RGB,))
+RGB = Term("moco", Place((Stream.RGB,)))
 OPTIONS = {"queue": 9, "temperature": 0.3}
 
 
-def asked(case: hand.Case, seen: Seen) -> tuple[Tensor, Tensor]:
+def asked(case: hand.Case, seen: TaskBatch) -> tuple[Tensor, Tensor]:
     """Queries and keys."""
     heads = case.task.contrast
     return heads.project(seen["query"].embedding_BD), heads.target(seen["key"].embedding_BD)
@@ -49,7 +49,7 @@ def lightlys(query_BD: Tensor, key_BD: Tensor, row_ND: Tensor, temperature: floa
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("filled", [0, 5])
 def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str, filled: int) -> None:
-    case, seen = checks.at_edge(Term("moco", (stream,)), edge, **OPTIONS)
+    case, seen = checks.at_edge(Term("moco", Place((stream,))), edge, **OPTIONS)
     row_ND = fill(case, filled)
     query_BD, key_BD = asked(case, seen)
     expected = lightlys(query_BD, key_BD.detach(), row_ND, 0.3)
@@ -93,7 +93,7 @@ def test_the_key_is_the_other_draw_seen_by_the_momentum_encoder() -> None:
     case = hand.build(RGB)
     assert case.views == {
         "query": View(Stream.RGB, space=STRONG, draw=0),
-        "key": View(Stream.RGB, space=STRONG, draw=1, encoder="momentum"),
+        "key": View(Stream.RGB, space=STRONG, draw=1, encoder=Role.MOMENTUM),
     }
     checks.assert_clips_are_of_different_times(case, ["query", "key"])
 

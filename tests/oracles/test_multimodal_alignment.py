@@ -1,15 +1,16 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
 import pytest
 import torch
 from torch import nn
 
-from evossl.streams import Stream
-from evossl.task import Term, load_catalogue
+from evossl.task import Place, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import Stream
 from evossl.views.spec import WEAK, View
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import view_batches_with_time as real
 
 SURE = 4.0  # log-odds
 PLACES = [site.streams for site in load_catalogue()["multimodal_alignment"].places]
@@ -17,7 +18,7 @@ PLACES = [site.streams for site in load_catalogue()["multimodal_alignment"].plac
 
 @pytest.mark.parametrize("streams", PLACES, ids="+".join)
 def test_the_loss_is_the_binary_cross_entropy_of_in_step(streams: tuple[Stream, ...]) -> None:
-    case = hand.build(Term("multimodal_alignment", streams))
+    case = hand.build(Term("multimodal_alignment", Place(streams)))
     seen = hand.show(case.views)
     first, second = seen["first"], seen["second"]
     both_B2D = torch.cat([first.embedding_BD, second.embedding_BD], dim=1)

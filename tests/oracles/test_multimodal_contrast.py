@@ -1,13 +1,14 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
 import pytest
 import torch
 
-from evossl.streams import Stream
-from evossl.task import Term, load_catalogue
+from evossl.task import Place, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import view_batches_with_time as real
 
 PLACES = [site.streams for site in load_catalogue()["multimodal_contrast"].places]
 places = pytest.mark.parametrize("streams", PLACES, ids="+".join)
@@ -18,7 +19,7 @@ places = pytest.mark.parametrize("streams", PLACES, ids="+".join)
 def test_the_loss_is_the_max_margin_formula_on_the_unit_sphere(
     streams: tuple[Stream, Stream], margin: float
 ) -> None:
-    case = hand.build(Term("multimodal_contrast", streams), margin=margin)
+    case = hand.build(Term("multimodal_contrast", Place(streams)), margin=margin)
     seen = hand.show(case.views)
     x, y = (
         [naive.to_unit(row) for row in naive.rows(case.task.project[s](seen[s].embedding_BD))]
@@ -38,12 +39,12 @@ def test_both_streams_show_one_moment_of_one_clip(streams: tuple[Stream, Stream]
 
 
 def test_each_stream_has_a_projector_of_its_own() -> None:
-    task = hand.build(Term("multimodal_contrast", (Stream.RGB, Stream.GRAY))).task
+    task = hand.build(Term("multimodal_contrast", Place((Stream.RGB, Stream.GRAY)))).task
     assert set(task.project) == {"rgb", "gray"}
     assert not torch.equal(task.project["rgb"][0].weight, task.project["gray"][0].weight)
 
 
 def test_without_options_other_clips_push_within_sixty_degrees() -> None:
     """2 sin(60 / 2) = 1: the chord of the angle that the docstring names."""
-    task = hand.build(Term("multimodal_contrast", (Stream.RGB, Stream.AUDIO))).task
+    task = hand.build(Term("multimodal_contrast", Place((Stream.RGB, Stream.AUDIO)))).task
     assert math.isclose(task.margin, 2 * math.sin(math.radians(60) / 2))

@@ -2,19 +2,19 @@ import math
 from pathlib import Path
 from statistics import fmean
 
-import made_by_hand as hand
-import naive
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from torch import Tensor
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("nnclr", (Stream.RGB,))
+RGB = Term("nnclr", Place((Stream.RGB,)))
 OPTIONS = {"queue": 9, "temperature": 0.3}
 
 
@@ -29,7 +29,7 @@ def neighbours(case: hand.Case, x_BD: Tensor, video_id_B: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def expected_loss(case: hand.Case, seen: Seen) -> float:
+def expected_loss(case: hand.Case, seen: TaskBatch) -> float:
     """The paper's listing: L(NN(z1), p2) / 2 + L(NN(z2), p1) / 2."""
     projected = [case.task.project(seen[name].embedding_BD) for name in ("0", "1")]
     predicted = [case.task.predict(x_BD) for x_BD in projected]
@@ -46,7 +46,7 @@ def expected_loss(case: hand.Case, seen: Seen) -> float:
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_the_loss_is_the_loops_of_the_papers_listing(stream: Stream, edge: str, steps: int) -> None:
-    case, seen = checks.at_edge(Term("nnclr", (stream,)), edge, steps, **OPTIONS)
+    case, seen = checks.at_edge(Term("nnclr", Place((stream,))), edge, steps, **OPTIONS)
     assert math.isclose(case.task.loss(seen).item(), expected_loss(case, seen), rel_tol=1e-5)
 
 
@@ -85,7 +85,7 @@ def test_a_checkpoint_keeps_the_queue(tmp_path: Path) -> None:
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_are_of_different_times(case, ["0", "1"])
-    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
+    assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views
 
 
 def test_without_options_the_temperature_is_the_papers() -> None:

@@ -1,15 +1,16 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import ONE_VIEW
 
-from evossl.streams import EncoderShape, Stream
-from evossl.task import Place, Term, load_catalogue
+from evossl.task import Place, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import EncoderShape, Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import ONE_VIEW
 
 SURE = 4.0  # log-odds
 
@@ -17,7 +18,7 @@ SURE = 4.0  # log-odds
 @pytest.mark.parametrize("edge", ONE_VIEW)
 @pytest.mark.parametrize("stream", list(Stream))
 def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("order_binary", (stream,)), edge)
+    case, seen = checks.at_edge(Term("order_binary", Place((stream,))), edge)
     clip, head = seen["clip"], case.task.head
     logit_B = clip.embedding_BD @ head.weight[0] + head.bias
     expected = naive.binary_cross_entropy(logit_B, clip.applied.shuffled_B)
@@ -49,7 +50,7 @@ def test_segments_are_equal_and_as_near_to_four_as_the_clip_allows(
     frames: int, segments: int
 ) -> None:
     shape = EncoderShape(8, {"stage4": (8, 1, 1, 1)}, (3, frames, 32, 32))
-    task = load_catalogue()["order_binary"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    task = load_catalogue()["order_binary"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     assert task.views()["clip"].time.segments == segments
 
 

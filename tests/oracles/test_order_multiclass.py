@@ -1,20 +1,20 @@
 import math
 
-import made_by_views as real
-import naive_pretext as naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import naive_pretext_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES
 
 
 @pytest.mark.parametrize("stream", list(Stream))
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("order_multiclass", (stream,)), edge)
+    case, seen = checks.at_edge(Term("order_multiclass", Place((stream,))), edge)
     pieces = seen["pieces"]
     expected = naive.cross_entropy(case.task.head(pieces.embedding_BD), pieces.applied.order_B)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)

@@ -1,30 +1,30 @@
 import math
 from dataclasses import replace
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
-from edges import EDGES, seen_at
-from naive import rows, to_unit
-from naive_views import info_nce
 from torch import Tensor
 
 from evossl.losses.contrastive import info_nce as loss_of
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES, seen_at
+from tests.helpers.naive_losses import rows, to_unit
+from tests.helpers.naive_multi_view_losses import info_nce
 
-RGB = Term("pirl", (Stream.RGB,))
+RGB = Term("pirl", Place((Stream.RGB,)))
 
 
-def projections(case: hand.Case, seen: Seen) -> tuple[Tensor, Tensor]:
+def projections(case: hand.Case, seen: TaskBatch) -> tuple[Tensor, Tensor]:
     """Of the patches, one after the other in the order in which they come, and of the clip."""
     task, patch_BND = case.task, seen["patches"].embedding_BD
     in_a_row = torch.cat([task.project_patch(patch_BD) for patch_BD in patch_BND.unbind(1)], dim=1)
     return task.join(in_a_row), task.project(seen["clip"].embedding_BD)
 
 
-def expected_loss(case: hand.Case, seen: Seen, bank: dict[int, list[float]]) -> float:
+def expected_loss(case: hand.Case, seen: TaskBatch, bank: dict[int, list[float]]) -> float:
     """Both projections look for their video's row; the bank is a dictionary."""
     patches_BP, clip_BP = projections(case, seen)
     videos = seen.video_id_B.tolist()
@@ -43,7 +43,7 @@ def expected_loss(case: hand.Case, seen: Seen, bank: dict[int, list[float]]) -> 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.FLOW])
 def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str, is_empty: bool) -> None:
-    case = hand.build(Term("pirl", (stream,)))
+    case = hand.build(Term("pirl", Place((stream,))))
     case.task.double()
     bank: dict[int, list[float]] = {}
     if not is_empty:

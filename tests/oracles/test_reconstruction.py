@@ -1,13 +1,13 @@
 import math
 
-import made_by_hand as hand
-import oracle_checks as checks
 import pytest
-from edges import ONE_VIEW
-from naive import mean_squared_error
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.naive_losses import mean_squared_error
 
 
 @pytest.mark.parametrize("edge", ONE_VIEW)
@@ -15,7 +15,7 @@ from evossl.task import Term
 def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("reconstruction", (stream,)), edge)
+    case, seen = checks.at_edge(Term("reconstruction", Place((stream,))), edge)
     decoded = case.task.decoder(seen["clip"].maps["stage4"])
     expected = mean_squared_error(decoded, seen["clip"].pixels)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
@@ -24,5 +24,8 @@ def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(
 @pytest.mark.parametrize("stream", list(Stream))
 def test_it_shares_the_view_that_transfer_starts_from(stream: Stream) -> None:
     target = Stream.RGB if stream is Stream.FLOW else Stream.FLOW
-    transfer = hand.build(Term("cross_modal_transfer", (stream, target), directed=True))
-    assert hand.build(Term("reconstruction", (stream,))).views["clip"] == transfer.views["source"]
+    transfer = hand.build(Term("cross_modal_transfer", Place((stream, target), directed=True)))
+    assert (
+        hand.build(Term("reconstruction", Place((stream,)))).views["clip"]
+        == transfer.views["source"]
+    )

@@ -1,17 +1,17 @@
 import math
 from pathlib import Path
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("rho_byol", (Stream.RGB,))
+RGB = Term("rho_byol", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("rho", [1, 2, 3, 4])
@@ -27,7 +27,7 @@ def test_the_loss_is_the_loops_over_all_ordered_pairs(rho: int, edge: str) -> No
 
 
 def test_at_rho_2_it_is_byol() -> None:
-    ours, byol = hand.build(RGB, rho=2), hand.build(Term("byol", (Stream.RGB,)))
+    ours, byol = hand.build(RGB, rho=2), hand.build(Term("byol", Place((Stream.RGB,))))
     assert ours.views == byol.views
     seen = hand.show(byol.views)
     assert torch.equal(ours.task.loss(seen), byol.task.loss(seen))

@@ -3,22 +3,22 @@ from itertools import permutations
 from pathlib import Path
 from statistics import fmean
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("rho_moco", (Stream.RGB,))
+RGB = Term("rho_moco", Place((Stream.RGB,)))
 OPTIONS = {"queue": 15, "temperature": 0.3}
 each_rho = pytest.mark.parametrize("rho", [1, 2, 3, 4])
 
 
-def expected_loss(case: hand.Case, seen: Seen) -> float:
+def expected_loss(case: hand.Case, seen: TaskBatch) -> float:
     """Every ordered pair of a video's clips, against the batch's and the queue's other videos."""
     heads, names = case.task.contrast, list(case.task.clips)
     rows, whose = heads.queue.row_FD, heads.queue.video_id_F

@@ -1,17 +1,17 @@
 import math
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import NTXentLoss
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("rho_simclr", (Stream.RGB,))
+RGB = Term("rho_simclr", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("rho", [1, 2, 3, 4])
@@ -26,7 +26,7 @@ def test_the_loss_is_the_loops_over_all_ordered_pairs(rho: int, edge: str) -> No
 @pytest.mark.parametrize("rho", [1, 2])
 @pytest.mark.parametrize("stream", list(Stream))
 def test_of_two_views_the_loss_and_its_gradient_are_lightlys(stream: Stream, rho: int) -> None:
-    case, seen = checks.at_edge(Term("rho_simclr", (stream,)), "random", rho=rho)
+    case, seen = checks.at_edge(Term("rho_simclr", Place((stream,))), "random", rho=rho)
     projected = [case.task.project(seen[name].embedding_BD) for name in ("0", "1")]
     leaves = (seen[name].embedding_BD for name in ("0", "1"))
     checks.assert_same(case.task.loss(seen), NTXentLoss(0.1)(*projected), *leaves)
@@ -44,7 +44,7 @@ def test_at_rho_1_two_views_are_of_one_clip() -> None:
 
 
 def test_at_rho_2_the_views_are_simclrs_and_made_once_for_both() -> None:
-    simclr = hand.build(Term("simclr", (Stream.RGB,)))
+    simclr = hand.build(Term("simclr", Place((Stream.RGB,))))
     assert hand.build(RGB, rho=2).views == simclr.views
 
 

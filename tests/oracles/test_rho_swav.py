@@ -1,17 +1,17 @@
-import made_by_hand as hand
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES, outputs, seen_at
 from lightly.loss import SwaVLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from evossl.streams import Stream
-from evossl.task import Term
-from evossl.views.recipes import clips_of_a_video
+from evossl.task import Place, Term
+from evossl.types import Stream
+from evossl.views.recipes import strong_clips
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
 
-RGB = Term("rho_swav", (Stream.RGB,))
+RGB = Term("rho_swav", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -42,11 +42,11 @@ def test_the_gradient_does_not_pass_through_the_codes(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("rho", [1, 2, 3, 4])
 def test_the_views_are_rho_clips_of_a_video(rho: int) -> None:
     """What these are: tests/views/test_view_recipes.py."""
-    assert hand.build(RGB, rho=rho).views == clips_of_a_video(Stream.RGB, rho)
+    assert hand.build(RGB, rho=rho).views == strong_clips(Stream.RGB, rho)
 
 
 def test_two_clips_and_no_crop_are_swav() -> None:
-    rho, swav = hand.build(RGB), hand.build(Term("swav", (Stream.RGB,)), local=0)
+    rho, swav = hand.build(RGB), hand.build(Term("swav", Place((Stream.RGB,))), local=0)
     swav.task.load_state_dict(rho.task.state_dict())
     seen = hand.show(rho.views)
     assert torch.equal(rho.task.loss(seen), swav.task.loss(seen))

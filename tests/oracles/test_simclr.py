@@ -1,16 +1,16 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import NTXentLoss
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -19,7 +19,7 @@ from evossl.task import Term
 def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     stream: Stream, edge: str, temperature: float
 ) -> None:
-    case, seen = checks.at_edge(Term("simclr", (stream,)), edge, temperature=temperature)
+    case, seen = checks.at_edge(Term("simclr", Place((stream,))), edge, temperature=temperature)
     leaves = [seen[draw].embedding_BD for draw in ("0", "1")]
     x_BD, y_BD = map(case.task.project, leaves)
     loss = case.task.loss(seen)
@@ -38,7 +38,7 @@ def test_the_two_views_are_two_draws_of_one_clip() -> None:
 
 def test_without_options_the_temperature_is_the_video_papers() -> None:
     """Qian et al., CVPR 2021: 0.1."""
-    case = hand.build(Term("simclr", (Stream.RGB,)))
+    case = hand.build(Term("simclr", Place((Stream.RGB,))))
     seen = hand.show(case.views)
     x_BD, y_BD = (case.task.project(seen[draw].embedding_BD) for draw in ("0", "1"))
     assert math.isclose(case.task.loss(seen).item(), naive.nt_xent(x_BD, y_BD, 0.1), rel_tol=1e-5)

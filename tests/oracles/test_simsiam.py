@@ -1,17 +1,17 @@
 import math
 
-import made_by_hand as hand
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import NegativeCosineSimilarity
 
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("simsiam", (Stream.RGB,))
+RGB = Term("simsiam", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -19,7 +19,7 @@ RGB = Term("simsiam", (Stream.RGB,))
 def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("simsiam", (stream,)), edge)
+    case, seen = checks.at_edge(Term("simsiam", Place((stream,))), edge)
     task = case.task
     projected = [task.project(seen[name].embedding_BD) for name in ("0", "1")]
     predicted = [task.predict(x_BD) for x_BD in projected]
@@ -50,4 +50,4 @@ def test_the_projector_ends_in_batchnorm_and_the_predictor_has_a_bottleneck() ->
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_are_of_different_times(case, ["0", "1"])
-    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
+    assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

@@ -3,19 +3,19 @@
 import math
 from dataclasses import replace
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 
-from evossl.streams import PIXEL_MEAN, PIXEL_SD, Stream
-from evossl.task import Term
-from evossl.views.make import make
+from evossl.task import Place, Term
+from evossl.types import PIXEL_MEAN, PIXEL_SD, Stream
+from evossl.views.build import build_views
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("slow_and_steady", (Stream.RGB,))
+RGB = Term("slow_and_steady", Place((Stream.RGB,)))
 CLIPS = ("first", "second", "third")
 
 
@@ -41,7 +41,7 @@ def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
     gray_L = (8 * torch.arange(length)).to(torch.uint8)
     clips = replace(clips, frames_BLHWC=gray_L[:, None, None, None].expand_as(clips.frames_BLHWC))
     settings = replace(real.SETTINGS, ignores=("crop", "time"))
-    made = make(case.views.values(), clips, settings, seed=0, step=0)
+    made = build_views(case.views.values(), clips, settings, seed=0, step=0)
     shown = [made[case.views[name].pixels] for name in CLIPS]
     light_BT = torch.cat([clip.pixels.mean(dim=(1, 3, 4)) for clip in shown], dim=1)
     frame_BT = (light_BT * PIXEL_SD + PIXEL_MEAN) * 255 / 8

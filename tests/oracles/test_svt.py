@@ -1,27 +1,28 @@
 import math
 from itertools import combinations
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
 import pytest
 import torch
-from edges import EDGES, outputs, seen_at
 from lightly.loss import DINOLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
 
 MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
 OPTIONS = {"clusters": 12, "local": 3, "temperature": 0.07, "warmup": 0.2}
-RGB = Term("svt", (Stream.RGB,))
+RGB = Term("svt", Place((Stream.RGB,)))
 SOME = [chosen for n in range(1, 5) for chosen in combinations(MATCHINGS, n)]
 WHOLE = ["0", "1"]
 
 
-def scores(case: hand.Case, seen: Seen, encoder: str, kinds: str) -> dict[str, Tensor]:
+def scores(case: hand.Case, seen: TaskBatch, encoder: str, kinds: str) -> dict[str, Tensor]:
     """(B, K) of each view that an encoder sees, by "g0", "g1", "l0", ...; by torch's own cosine."""
     head = case.task.distil.student if encoder == "student" else case.task.distil.teacher
 
@@ -36,7 +37,7 @@ def scores(case: hand.Case, seen: Seen, encoder: str, kinds: str) -> dict[str, T
     return given
 
 
-def expected_loss(case: hand.Case, seen: Seen, matchings: tuple[str, ...]) -> float:
+def expected_loss(case: hand.Case, seen: TaskBatch, matchings: tuple[str, ...]) -> float:
     """Cross entropies with centred, sharpened targets over all matched pairs, as loops."""
     student = scores(case, seen, "student", "".join(m[0] for m in matchings))
     taught = scores(case, seen, "momentum", "".join(m[-1] for m in matchings))
@@ -126,7 +127,7 @@ def test_global_views_are_of_two_rates_and_local_ones_lie_in_the_slow_ones_windo
 def test_teacher_and_student_see_the_same_pixels() -> None:
     views = hand.build(RGB, matchings=list(MATCHINGS)).views
     for name in ("0", "1", "local"):
-        assert views[f"momentum {name}"].encoder == "momentum"
+        assert views[f"momentum {name}"].encoder is Role.MOMENTUM
         assert views[f"momentum {name}"].pixels == views[f"student {name}"].pixels
 
 

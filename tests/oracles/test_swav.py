@@ -1,23 +1,23 @@
-import made_by_hand as hand
-import made_by_views as real
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES, outputs, seen_at
 from lightly.loss import SwaVLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from evossl.streams import Stream
-from evossl.task import Seen, Term
+from evossl.task import Place, TaskBatch, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
 
 OPTIONS = {"epsilon": 0.1, "prototypes": 12, "local": 3}
 TEMPERATURE = 0.1  # the paper's
 WHOLE = ("0", "1")
-RGB = Term("swav", (Stream.RGB,))
+RGB = Term("swav", Place((Stream.RGB,)))
 
 
-def lightlys(case: hand.Case, seen: Seen, queued: Seen | None = None) -> Tensor:
+def lightlys(case: hand.Case, seen: TaskBatch, queued: TaskBatch | None = None) -> Tensor:
     """Of cosines with the prototypes, which are torch's own; `queued` was seen a step before."""
     swap = case.task.swap
 
@@ -35,7 +35,7 @@ def lightlys(case: hand.Case, seen: Seen, queued: Seen | None = None) -> Tensor:
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str) -> None:
     """Also of the gradient: none passes through the codes, there or here."""
-    case = hand.build(Term("swav", (stream,)), **OPTIONS)
+    case = hand.build(Term("swav", Place((stream,))), **OPTIONS)
     case.task.double()
     seen = seen_at(edge, case.views)
     ours, theirs = case.task.loss(seen), lightlys(case, seen)
@@ -55,7 +55,7 @@ def test_the_views_are_two_moments_and_small_crops_of_their_own() -> None:
     assert list(case.views) == ["0", "1", "local"]
     assert not torch.equal(seen["0"].applied.start_B, seen["1"].applied.start_B)
     assert seen["local"].pixels.shape == (6, 3, 3, hand.FRAMES, hand.SIZE // 2, hand.SIZE // 2)
-    assert list(hand.build(Term("swav", (Stream.AUDIO,))).views) == ["0", "1"]
+    assert list(hand.build(Term("swav", Place((Stream.AUDIO,)))).views) == ["0", "1"]
 
 
 def test_prototypes_return_to_the_sphere_before_each_forward() -> None:

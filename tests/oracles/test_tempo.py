@@ -2,32 +2,32 @@ import math
 from dataclasses import replace
 from typing import get_args
 
-import made_by_hand as hand
-import made_by_views as real
-import naive
-import naive_pretext
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES, ONE_VIEW
 
 from evossl.config import Ignore
-from evossl.streams import Stream
-from evossl.task import Term
-from evossl.views.make import make
+from evossl.task import Place, Term
+from evossl.types import Stream
+from evossl.views.build import build_views
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import naive_pretext_losses as naive_pretext
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import EDGES, ONE_VIEW
 
 SURE = 4.0  # log-odds
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
 
 def case(variant: str, stream: Stream = Stream.RGB, **options: object) -> hand.Case:
-    return hand.build(Term("tempo", (stream,), variant=variant), **options)
+    return hand.build(Term("tempo", Place((stream,), variant=variant)), **options)
 
 
 @streams
 @pytest.mark.parametrize("edge", ONE_VIEW)
 def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream, edge: str) -> None:
-    term = Term("tempo", (stream,), variant="speed")
+    term = Term("tempo", Place((stream,), variant="speed"))
     tempo, seen = checks.at_edge(term, edge, speeds=[4, 1, 2])
     num = len(seen.video_id_B)
     stride_B = torch.tensor([1, 2, 4, 4, 1, 2])[:num]
@@ -43,7 +43,7 @@ def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream, ed
 def test_the_loss_of_consistency_is_nt_xent_of_a_slow_and_a_fast_clip(
     stream: Stream, edge: str
 ) -> None:
-    tempo, seen = checks.at_edge(Term("tempo", (stream,), variant="consistency"), edge)
+    tempo, seen = checks.at_edge(Term("tempo", Place((stream,), variant="consistency")), edge)
     slow, fast = (tempo.task.head(seen[name].embedding_BD) for name in ("slow", "fast"))
     expected = naive.nt_xent(slow, fast, 0.1)
     assert math.isclose(tempo.task.loss(seen).item(), expected, rel_tol=1e-5)
@@ -76,7 +76,7 @@ def test_a_video_too_short_for_the_fastest_tempo_is_left_out_at_any() -> None:
     tempo = case("speed")
     clips = real.moving_bar(num=90, length=25)
     clips = replace(clips, num_frames_B=torch.tensor([16, 23, 24]).repeat(30))
-    made = make(tempo.views.values(), clips, real.SETTINGS, seed=0, step=0)
+    made = build_views(tempo.views.values(), clips, real.SETTINGS, seed=0, step=0)
     (clip,) = made.values()
     assert clip.valid_B.tolist() == [False, False, True] * 30
     counts = torch.bincount(clip.applied.stride_B[clip.valid_B])[1:]

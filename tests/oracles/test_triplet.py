@@ -1,18 +1,18 @@
 import math
 
-import made_by_hand as hand
-import naive
-import naive_views
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 
 from evossl.losses.triplet import hardest, semi_hard, triplet
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_losses as naive
+from tests.helpers import naive_multi_view_losses as naive_views
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("triplet", (Stream.RGB,))
+RGB = Term("triplet", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -21,7 +21,7 @@ RGB = Term("triplet", (Stream.RGB,))
 def test_the_loss_is_the_loops_of_the_papers_formula(
     stream: Stream, edge: str, negatives: str
 ) -> None:
-    term = Term("triplet", (stream,))
+    term = Term("triplet", Place((stream,)))
     case, seen = checks.at_edge(term, edge, negatives=negatives, margin=0.5)
     x, y = (
         [naive.to_unit(row) for row in naive.rows(case.task.project(seen[name].embedding_BD))]
@@ -72,4 +72,4 @@ def test_other_negatives_are_refused_with_those_there_are() -> None:
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_are_of_different_times(case, ["0", "1"])
-    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
+    assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

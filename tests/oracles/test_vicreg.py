@@ -1,17 +1,17 @@
 import math
 
-import made_by_hand as hand
-import oracle_checks as checks
 import pytest
 import torch
-from edges import EDGES
 from lightly.loss import VICRegLoss
 
 from evossl.losses.redundancy import vicreg
-from evossl.streams import Stream
-from evossl.task import Term
+from evossl.task import Place, Term
+from evossl.types import Stream
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers.loss_edge_cases import EDGES
 
-RGB = Term("vicreg", (Stream.RGB,))
+RGB = Term("vicreg", Place((Stream.RGB,)))
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -22,7 +22,7 @@ def test_the_loss_and_its_gradient_are_lightlys(
 ) -> None:
     names = ("invariance", "variance", "covariance")
     options = dict(zip(names, weights, strict=True))
-    case, seen = checks.at_edge(Term("vicreg", (stream,)), edge, **options)
+    case, seen = checks.at_edge(Term("vicreg", Place((stream,))), edge, **options)
     leaves = [seen[name].embedding_BD for name in ("0", "1")]
     expected = VICRegLoss(*weights)(*map(case.task.project, leaves))
     checks.assert_same(case.task.loss(seen), expected, *leaves)
@@ -58,4 +58,4 @@ def test_a_head_of_no_width_is_refused() -> None:
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_are_of_different_times(case, ["0", "1"])
-    assert case.views == hand.build(Term("simclr", (Stream.RGB,))).views
+    assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

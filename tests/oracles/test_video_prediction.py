@@ -1,16 +1,18 @@
 import math
 
-import made_by_hand as hand
-import made_by_views as real
-import oracle_checks as checks
 import pytest
 import torch
-from edges import ONE_VIEW
-from naive import mean_squared_error
-from naive_pretext import gradient_difference
 
-from evossl.streams import EncoderShape, Stream
-from evossl.task import Place, Term, load_catalogue
+from evossl.task import Place, Term
+from evossl.task_loader import load_catalogue
+from evossl.types import EncoderShape, Stream
+from evossl.views.spec import Role
+from tests.helpers import handmade_batches as hand
+from tests.helpers import oracle_checks as checks
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.naive_losses import mean_squared_error
+from tests.helpers.naive_pretext_losses import gradient_difference
 
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
@@ -18,7 +20,7 @@ STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 @pytest.mark.parametrize("edge", ONE_VIEW)
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("video_prediction", (stream,)), edge)
+    case, seen = checks.at_edge(Term("video_prediction", Place((stream,))), edge)
     predicted = case.task.decoder(seen["past"].maps["stage4"])
     expected = mean_squared_error(predicted, seen["future"].pixels)
     assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
@@ -29,7 +31,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: 
 def test_the_loss_with_gradients_has_the_gradient_difference_loss_beside_it(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("video_prediction", (stream,)), edge, gradients=0.5)
+    case, seen = checks.at_edge(Term("video_prediction", Place((stream,))), edge, gradients=0.5)
     predicted, future = case.task.decoder(seen["past"].maps["stage4"]), seen["future"].pixels
     expected = mean_squared_error(predicted, future)
     expected += 0.5 * gradient_difference(predicted, future)
@@ -59,8 +61,8 @@ def test_past_and_future_are_seen_through_one_crop(stream: Stream) -> None:
 @pytest.mark.parametrize(("frames", "future"), [(4, 2), (8, 4), (9, 4), (16, 8)])
 def test_the_future_is_half_as_long_as_the_past(frames: int, future: int) -> None:
     shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
-    task = load_catalogue()["video_prediction"](Place((Stream.RGB,), {Stream.RGB: shape}))
+    task = load_catalogue()["video_prediction"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     views = task.views()
     assert views["past"].time.frames == frames
     assert views["future"].time.frames == future
-    assert views["future"].encoder is None
+    assert views["future"].encoder is Role.NONE

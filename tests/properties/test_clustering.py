@@ -5,7 +5,6 @@ Shapes: G view that gives targets, V view that predicts, B clip, N sample, K clu
 
 import math
 
-import naive
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
 from evossl.losses.clustering import all_others, centred, cross_view, sinkhorn
+from tests.helpers import naive_losses as naive
 
 
 def draw(*size: int, seed: int = 0) -> Tensor:

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from methods import METHODS, alone_on_rgb, taught
 
 from evossl.cli.data import prepare_videos
-from evossl.config import SearchSpace, load_space
+from evossl.config import SearchSpace
+from evossl.data.synth.dataset import synthesise
+from evossl.experiment.held_out import calibrate, scoring_features
+from evossl.experiment.split import RunData, open_data
+from evossl.experiment.terms import resolve_terms
 from evossl.fitness.indicators import rankme
-from evossl.streams import Stream
-from evossl.task import Task, load_catalogue
-from evossl.training.data import RunData, open_data
-from evossl.training.features import calibrate, scoring_features
-from evossl.training.loop import Schedule, Weighing, train
+from evossl.io.spaces import load_space
+from evossl.task import Task
+from evossl.task_loader import load_catalogue
+from evossl.training.loop import Objective, Schedule, train
 from evossl.training.model import MultiTaskModel
-from evossl.training.terms import resolve_terms
-from evossl.video.synth import synthesise
+from evossl.types import Stream
 from evossl.views.settings import ViewSettings
+from tests.helpers.published_methods import METHODS, alone_on_rgb, taught
 
 STEPS = 100
 FLOORS = {
@@ -64,7 +66,7 @@ FLOORS = {
 
 AGREE = """
 from evossl.losses.distance import squared_error
-from evossl.streams import Stream
+from evossl.types import Stream
 from evossl.task import Task, each
 from evossl.views.spec import STRONG, View
 
@@ -103,7 +105,7 @@ def rank_after(
     """RankMe of the held-out videos' embeddings once the method has trained."""
     model = MultiTaskModel(resolve_terms(space, tasks), tasks, space, seed=0)
     ones = {term.name: 1.0 for term in model.terms}
-    for _ in train(model, data.train, space, Weighing(ones, ones), Schedule(STEPS), folder):
+    for _ in train(model, data.train, space, Objective(ones, ones), Schedule(STEPS), folder):
         pass
     encoder, settings = model.encoder(Stream.RGB), ViewSettings.of(space)
     calibrate(encoder, data.train, settings)

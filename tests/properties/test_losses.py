@@ -6,8 +6,6 @@ Shapes: B clip, D embedding.
 import math
 from collections.abc import Callable
 
-import naive
-import naive_views
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,14 +14,16 @@ from lightly.loss import NTXentLoss
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.losses.classification import yes_or_no
+from evossl.losses.classification import binary_cross_entropy
 from evossl.losses.contrastive import info_nce, max_margin, nt_xent, nt_xent_of_views
 from evossl.losses.distance import squared_error, unit
 from evossl.losses.maps import resampled, time_series
-from evossl.losses.redundancy import cross_correlation, vicreg
+from evossl.losses.redundancy import barlow_twins_loss, vicreg
 from evossl.losses.regression import negative_cosine
 from evossl.losses.triplet import hardest, semi_hard, triplet
-from evossl.streams import Stream
+from evossl.types import Stream
+from tests.helpers import naive_losses as naive
+from tests.helpers import naive_multi_view_losses as naive_views
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -54,7 +54,7 @@ CONTRASTS: dict[str, Loss] = {
     "triplet_hardest": lambda x, y: triplet(x, y, 2.0, hardest),
     "triplet_semi_hard": lambda x, y: triplet(x, y, 2.0, semi_hard),
     "negative_cosine": lambda x, y: negative_cosine(*both(x, y)),
-    "cross_correlation": lambda x, y: cross_correlation(x, y, 0.1),
+    "barlow_twins_loss": lambda x, y: barlow_twins_loss(x, y, 0.1),
     "vicreg": lambda x, y: vicreg(x, y, *VICREG),
 }
 LOSSES: dict[str, Loss] = {
@@ -69,7 +69,7 @@ NAIVE: dict[str, Callable[[Tensor, Tensor], float]] = {
     "triplet_hardest": lambda x, y: naive_views.triplet(x, y, 2.0, "hardest"),
     "triplet_semi_hard": lambda x, y: naive_views.triplet(x, y, 2.0, "semi_hard"),
     "negative_cosine": lambda x, y: naive_views.negative_cosine(*both(x, y)),
-    "cross_correlation": lambda x, y: naive_views.cross_correlation(x, y, 0.1),
+    "barlow_twins_loss": lambda x, y: naive_views.barlow_twins_loss(x, y, 0.1),
     "vicreg": lambda x, y: naive_views.vicreg(x, y, VICREG),
     "info_nce": lambda x, y: naive_views.info_nce(*among(x, y), 0.2),
     "squared_error": naive.mean_squared_error,
@@ -81,7 +81,7 @@ IN_ONE_POINT = {
     "triplet_hardest": 2.0,
     "triplet_semi_hard": 2.0,
     "negative_cosine": -1.0,
-    "cross_correlation": 4.0,
+    "barlow_twins_loss": 4.0,
     "vicreg": VICREG[1] * (1 - 0.01),
 }
 """Of 5 clips of width 4: no cosine stands out, no pair costs and all others a margin, every view is
@@ -119,7 +119,7 @@ def test_nt_xent_is_lightlys(num: int, temperature: float, seed: int) -> None:
 def test_yes_or_no_is_the_loops_of_its_formula(seed: int, num: int) -> None:
     logit_B, label_B = 5 * draw(num, seed=seed), draw(num, seed=seed + 1) > 0
     expected = naive.binary_cross_entropy(logit_B, label_B)
-    assert math.isclose(yes_or_no(logit_B, label_B).item(), expected, rel_tol=1e-5)
+    assert math.isclose(binary_cross_entropy(logit_B, label_B).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "negative_cosine"])
@@ -137,7 +137,9 @@ def test_the_gradient_of_a_regression_is_its_slope_and_reaches_no_target() -> No
 
 def test_the_gradient_of_yes_or_no_is_its_slope() -> None:
     label_B = torch.tensor([True, False, True])
-    assert gradcheck(lambda logit_B: yes_or_no(logit_B, label_B), (draw(3).requires_grad_(),))
+    assert gradcheck(
+        lambda logit_B: binary_cross_entropy(logit_B, label_B), (draw(3).requires_grad_(),)
+    )
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
@@ -242,7 +244,7 @@ def test_squared_error_never_broadcasts() -> None:
 
 
 def test_yes_or_no_stays_finite_for_sure_and_wrong_answers() -> None:
-    loss = yes_or_no(torch.tensor([-1e4, 1e4]), torch.tensor([True, False]))
+    loss = binary_cross_entropy(torch.tensor([-1e4, 1e4]), torch.tensor([True, False]))
     assert math.isclose(loss.item(), 1e4, rel_tol=1e-6)
 
 

@@ -6,7 +6,6 @@ Shapes: B clip, K class, C channel, T time, H height, W width.
 import math
 
 import cv2
-import naive_pretext as naive
 import numpy as np
 import pytest
 import torch
@@ -16,8 +15,9 @@ from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
 from evossl.losses import colour
-from evossl.losses.classification import one_of_many
+from evossl.losses.classification import cross_entropy
 from evossl.losses.pixels import gradient_difference
+from tests.helpers import naive_pretext_losses as naive
 
 SHAPE = (2, 2, 1, 3, 4)
 
@@ -36,11 +36,11 @@ def test_one_of_many_is_the_loops_of_its_formula(num: int, classes: int, seed: i
     logit_BK = 5 * draw(num, classes, seed=seed)
     label_B = torch.randint(classes, (num,), generator=Generator().manual_seed(seed))
     expected = naive.cross_entropy(logit_BK, label_B)
-    assert math.isclose(one_of_many(logit_BK, label_B).item(), expected, rel_tol=1e-5)
+    assert math.isclose(cross_entropy(logit_BK, label_B).item(), expected, rel_tol=1e-5)
 
 
 def test_answers_that_say_nothing_cost_the_logarithm_of_the_number_of_classes() -> None:
-    loss = one_of_many(torch.zeros(4, 24), torch.arange(4))
+    loss = cross_entropy(torch.zeros(4, 24), torch.arange(4))
     assert math.isclose(loss.item(), math.log(24), rel_tol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_the_gradients_are_the_slopes() -> None:
     def coloured(part: Tensor) -> Tensor:
         return colour.colour_cross_entropy(few.index_copy(1, where, part), near, weight_Q)
 
-    assert gradcheck(lambda logit: one_of_many(logit, label_B), (draw(3, 4).requires_grad_(),))
+    assert gradcheck(lambda logit: cross_entropy(logit, label_B), (draw(3, 4).requires_grad_(),))
     assert gradcheck(gradient_difference, (draw(*SHAPE).requires_grad_(), draw(*SHAPE, seed=1)))
     assert gradcheck(coloured, (draw(2, 3, 4).requires_grad_(),))
 
@@ -80,7 +80,7 @@ def test_the_gradients_are_the_slopes() -> None:
 def test_half_precision_is_widened() -> None:
     logit, target = draw(4, 8).bfloat16(), draw(*SHAPE).bfloat16()
     label = torch.arange(4)
-    assert torch.equal(one_of_many(logit, label), one_of_many(logit.float(), label))
+    assert torch.equal(cross_entropy(logit, label), cross_entropy(logit.float(), label))
     prediction = draw(*SHAPE, seed=1).bfloat16()
     wide = gradient_difference(prediction.float(), target.float())
     assert torch.equal(gradient_difference(prediction, target), wide)

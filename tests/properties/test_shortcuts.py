@@ -9,18 +9,18 @@ import math
 from dataclasses import replace
 from functools import cache
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
-from shortcuts import most_by_chance, reads
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from evossl.streams import AUDIO_RATE, ClipBatch, Stream
-from evossl.task import SeenView, Term
-from evossl.views import make as module
+from evossl.task import Place, Term, ViewOutput
+from evossl.types import AUDIO_RATE, ClipBatch, Stream
+from evossl.views import build as module
 from evossl.views.spec import Time, View
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
+from tests.helpers.shortcut_readers import most_by_chance, reads
 
 NUM, LENGTH, SIDE, GRAIN = 300, 24, 32, 4
 FRINGE = 1  # pixels at the border
@@ -118,7 +118,7 @@ def moments(x_BNCTHW: Tensor) -> Tensor:
     return of_all.nan_to_num().movedim(0, -1)  # sound has one row
 
 
-def shown(view: View, clips: ClipBatch) -> SeenView:
+def shown(view: View, clips: ClipBatch) -> ViewOutput:
     return real.see({"view": view}, clips)["view"]
 
 
@@ -205,7 +205,7 @@ def test_light_does_not_tell_the_arrow_of_time(stream: Stream, is_open: bool) ->
 @pytest.mark.parametrize("stream", IMAGES)
 def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) -> None:
     """Short ones are dark, as if of another camera, and have no room for a long stride."""
-    view = hand.build(Term("tempo", (stream,), variant="speed")).views["clip"]
+    view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     clips = still()
     is_short_B = torch.arange(NUM) % 2 == 0
     dark = (clips.frames_BLHWC * 0.5).byte()
@@ -216,7 +216,7 @@ def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) ->
     )
     if is_open:
         view = replace(view, within=None)
-    made = module.make([view], clips, real.SETTINGS, seed=0, step=0)[view.pixels]
+    made = module.build_views([view], clips, real.SETTINGS, seed=0, step=0)[view.pixels]
     stride_B = made.applied.stride_B[made.valid_B] - 1
     told = reads(moments(made.pixels[made.valid_B][:, None]), stride_B)
     chance = most_by_chance(1 / 3, len(stride_B) // 2)
@@ -226,7 +226,7 @@ def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) ->
 @pytest.mark.parametrize("stream", IMAGES)
 def test_a_still_clip_does_not_tell_its_tempo(stream: Stream) -> None:
     """Nothing to open: what has no motion looks the same at any stride."""
-    view = hand.build(Term("tempo", (stream,), variant="speed")).views["clip"]
+    view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     made = shown(view, still())
     told = reads(moments(made.pixels[:, None]), made.applied.stride_B - 1)
     assert told < most_by_chance(1 / 3, NUM // 2)

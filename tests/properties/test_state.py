@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from methods import METHODS, alone_on_rgb, taught
 from safetensors.torch import load_file
 from torch import Tensor
-from training_cases import MemoryLoader, make_model, make_space
 
 from evossl.config import SearchSpace
-from evossl.streams import ClipBatch
 from evossl.training.history import read_history
-from evossl.training.loop import Schedule, Weighing, train
+from evossl.training.loop import Objective, Schedule, train
 from evossl.training.model import MultiTaskModel
+from evossl.types import ClipBatch
+from tests.helpers.published_methods import METHODS, alone_on_rgb, taught
+from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 STEPS, SAVED = 3, 2
 OPTIONS: dict[str, dict[str, object]] = {"swav": {"queue": 6}, "rho_swav": {"queue": 6}}
@@ -39,7 +39,7 @@ def run(space: SearchSpace, model: MultiTaskModel, folder: Path, resume: bool = 
     loader: Any = NewVideos()
     ones = {term.name: 1.0 for term in model.terms}
     schedule = Schedule(STEPS, log_every=1, save_every=SAVED)
-    return train(model, loader, space, Weighing(ones, ones), schedule, folder, resume=resume)
+    return train(model, loader, space, Objective(ones, ones), schedule, folder, resume=resume)
 
 
 def kept(folder: Path) -> dict[str, Tensor]:

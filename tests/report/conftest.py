@@ -1,10 +1,10 @@
 """Pages of fabricated runs, written once."""
 
 import pytest
-from fabricated_runs import whole_run
-from parsed_pages import Written, parse
 
 from evossl.report import write_report
+from tests.helpers.fabricated_runs import whole_run
+from tests.helpers.parsed_pages import Written, parse
 
 
 @pytest.fixture(scope="session")

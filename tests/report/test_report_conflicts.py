@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_runs import begin, write_training
-from parsed_pages import Node, Page, Written, parse
 
 from evossl.report import write_report
 from evossl.report.conflicts import STRONGEST, conflict_map, conflicts
 from evossl.report.records import Conflict, Step
+from tests.helpers.fabricated_runs import begin, write_training
+from tests.helpers.parsed_pages import Node, Page, Written, parse
 
 
 def steps_of(*matrices: tuple[list[str], list[list[float]]]) -> list[Step]:

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_runs import TERMS, begin, rows, write_winner
 from hypothesis import given
 from hypothesis import strategies as st
-from parsed_pages import Node, Written, parse
 from PIL import Image
 
 from evossl.report import write_report
@@ -27,6 +25,8 @@ from evossl.report.trials import running_best
 from evossl.report.weights import effective, grouped
 from evossl.report.words import duration, meaning_of_ignores, resume_command
 from evossl.search.table import TrialRow, write_table
+from tests.helpers.fabricated_runs import TERMS, begin, rows, write_winner
+from tests.helpers.parsed_pages import Node, Written, parse
 
 
 def numbers_in(words: str) -> list[float]:

@@ -8,7 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fabricated_runs import (
+
+from evossl.errors import UserError
+from evossl.report import write_report
+from evossl.search.table import TrialRow, write_table
+from tests.helpers.fabricated_runs import (
     TERMS,
     begin,
     rows,
@@ -19,11 +23,7 @@ from fabricated_runs import (
     write_training,
     write_winner,
 )
-from parsed_pages import Page, Written, parse
-
-from evossl.errors import UserError
-from evossl.report import write_report
-from evossl.search.table import TrialRow, write_table
+from tests.helpers.parsed_pages import Page, Written, parse
 
 SECTIONS = (
     "headline",

@@ -7,16 +7,23 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from fabricated_runs import VIDEOS, begin, fill_cache, videos_of, write_clusters, write_training
 from hypothesis import given
 from hypothesis import strategies as st
-from parsed_pages import Page, Written, parse
 from PIL import Image
 
-from evossl.files import write_json
+from evossl.data.index.index import build_index
+from evossl.io.files import write_json
 from evossl.report import write_report
 from evossl.report.sheets import FRAMES, GAP, HEIGHT, film_strip, frame_positions
-from evossl.video.index import build_index
+from tests.helpers.fabricated_runs import (
+    VIDEOS,
+    begin,
+    fill_cache,
+    videos_of,
+    write_clusters,
+    write_training,
+)
+from tests.helpers.parsed_pages import Page, Written, parse
 
 
 def test_each_cluster_has_a_row_of_its_examples(written: Written) -> None:
@@ -99,7 +106,7 @@ def test_a_report_reads_the_cache_and_decodes_nothing_that_is_in_it(
     info = begin(tmp_path)
     fill_cache(info, videos_of(VIDEOS))
     write_training(tmp_path, ["simclr.rgb"], 50)
-    monkeypatch.setattr("evossl.video.cache.run_jobs", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("evossl.data.cache.clip_cache.run_jobs", lambda *_: pytest.fail("decoded"))
     seen: list[tuple[int, int]] = []
     write_report(tmp_path, lambda done, total: seen.append((done, total)))
     assert not sheets_of(tmp_path).all("div", "missing")

@@ -2,11 +2,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from searching import GENOTYPE
 
 from evossl import config
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
+from tests.helpers.search_loops import GENOTYPE
 
 
 @pytest.fixture

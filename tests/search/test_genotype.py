@@ -57,7 +57,7 @@ def test_a_weight_that_cannot_be_is_refused_by_name(
 def test_after_equal_weights_each_set_is_tried_alone_and_then_nothing_is_known() -> None:
     weights = {"a.rgb": (0.0, 1.0), "a.flow": (0.2, 0.8), "b.rgb": (0.0, 0.6), "c.rgb": 0.3}
     genotype = Genotype.of(weights, [["a.rgb", "a.flow"], ["c.rgb"], ["b.rgb"]])
-    assert genotype.alone == ({"a.rgb", "a.flow"}, {"b.rgb"})  # c.rgb does not evolve
+    assert genotype.single_task_sets == ({"a.rgb", "a.flow"}, {"b.rgb"})  # c.rgb does not evolve
     assert [genotype.start(number) for number in range(4)] == [
         {"a.rgb": 0.5, "a.flow": 0.5, "b.rgb": 0.5},
         {"a.rgb": 1.0, "a.flow": 0.8, "b.rgb": 0.0},

@@ -7,24 +7,25 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import driven_search
 import numpy as np
 import pytest
-from driven_search import search
 from scipy.stats import ks_2samp
-from searching import run, tell
 
 from evossl.search.study import Study
 from evossl.search.table import TrialRow
+from tests.helpers import killable_search as driven_search
+from tests.helpers.killable_search import search
+from tests.helpers.search_loops import run, tell
 
 Start = Callable[..., Study]
 SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]
-DRIVER = Path(__file__).with_name("driven_search.py")
+ROOT = Path(__file__).parent.parent.parent
+DRIVER = "tests.helpers.killable_search"
 
 
 def _killed(folder: Path, name: str, trials: int, in_flight: int, kill: str) -> None:
-    command = [sys.executable, str(DRIVER), str(folder), name, str(trials), str(in_flight), kill]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", DRIVER, str(folder), name, str(trials), str(in_flight), kill]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -8,13 +8,13 @@ import pytest
 from cmaes import CMA
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from searching import benchmark, fitness
 
 from evossl import config
 from evossl.search import box_sampler, cmaes_sampler
-from evossl.search.finished import Finished, Told, standing
+from evossl.search.completed_trials import CompletedTrials, TrialStatus, rank_value
 from evossl.search.genotype import Genotype
 from evossl.search.samplers import Propose, make_proposer
+from tests.helpers.search_loops import benchmark, fitness
 
 SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]
 BOUNDS = {"a.rgb": (0.0, 1.0), "b.rgb": (0.2, 0.9), "c.rgb": (0.0, 0.4), "d.rgb": (0.5, 1.0)}
@@ -31,8 +31,8 @@ def _history(num: int, seed: int = 0) -> list[dict[str, float]]:
     return [{n: float(rng.uniform(*pair)) for n, pair in BOUNDS.items()} for _ in range(num)]
 
 
-def _finished(trials: list[dict[str, float]]) -> Finished:
-    finished = Finished(BOUNDS)
+def _finished(trials: list[dict[str, float]]) -> CompletedTrials:
+    finished = CompletedTrials(BOUNDS)
     for trial in trials:
         finished.add(trial, "complete", fitness(0, trial))
     return finished
@@ -62,7 +62,7 @@ def _lone(values: Mapping[str, float]) -> list[tuple[dict[str, float], float]]:
 
 def test_cmaes_starts_leaning_to_the_tasks_that_did_well_alone() -> None:
     history = _lone({"a.rgb": 3.0, "b.rgb": math.inf, "c.rgb": 1.0})
-    finished = Finished(BOUNDS)
+    finished = CompletedTrials(BOUNDS)
     for start, value in history:
         finished.add(start, "complete" if math.isfinite(value) else "failed", value)
     propose = make_proposer(config.Sampler(), 0, ALONE)
@@ -74,11 +74,11 @@ def test_cmaes_starts_leaning_to_the_tasks_that_did_well_alone() -> None:
 
 
 def test_until_every_task_alone_has_finished_cmaes_stays_around_the_centre() -> None:
-    finished = Finished(BOUNDS)
+    finished = CompletedTrials(BOUNDS)
     for start, value in _lone({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})[:2]:
         finished.add(start, "complete", value)
     waiting = make_proposer(config.Sampler(), 0, ALONE)(finished.study(), 5)
-    nothing = Finished(BOUNDS)
+    nothing = CompletedTrials(BOUNDS)
     assert waiting == make_proposer(config.Sampler(), 0, Genotype(BOUNDS, {}))(nothing.study(), 5)
 
 
@@ -88,7 +88,7 @@ def test_with_tasks_alone_too_what_is_remembered_changes_nothing() -> None:
     lone = _lone({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})
     order = [*trials[:2], lone[1], trials[2], lone[0], *trials[3:5], lone[2], *trials[5:], lone[0]]
     for length in (0, 3, 5, 7, 8, 9, 30, len(order), 12):
-        finished = Finished(BOUNDS)
+        finished = CompletedTrials(BOUNDS)
         for trial, value in order[:length]:
             finished.add(trial, "complete", value)
         fresh = make_proposer(config.Sampler(population=4), 0, ALONE)
@@ -113,17 +113,17 @@ def test_what_has_finished_changes_the_proposal(name: str) -> None:
 def test_samplers_are_told_complete_before_pruned_before_failed(
     a: float, b: float, c: float, d: float
 ) -> None:
-    assert standing("complete", a) < standing("pruned", b) < standing("failed", None)
+    assert rank_value("complete", a) < rank_value("pruned", b) < rank_value("failed", None)
     low, high = sorted((c, d))
-    statuses: tuple[Told, ...] = ("complete", "pruned")
+    statuses: tuple[TrialStatus, ...] = ("complete", "pruned")
     for status in statuses:
-        assert standing(status, low) <= standing(status, high)
-    assert standing("complete", None) == standing("failed", 0.0) == math.inf
+        assert rank_value(status, low) <= rank_value(status, high)
+    assert rank_value("complete", None) == rank_value("failed", 0.0) == math.inf
 
 
 def test_pruned_trials_keep_their_order() -> None:
     nats = [-3.0, -0.1, 0.0, 0.2, 0.21, 8.0]
-    told = [standing("pruned", value) for value in nats]
+    told = [rank_value("pruned", value) for value in nats]
     assert told == sorted(told)
     assert len(set(told)) == len(nats)
 
@@ -153,7 +153,7 @@ def _unit(trial: Mapping[str, float]) -> tuple[float, ...]:
 def test_cma_es_is_told_every_finished_trial_once_whenever_it_finishes(
     told: list[list[tuple[np.ndarray, float]]], in_flight: int
 ) -> None:
-    propose, finished, rng = _proposer("cmaes"), Finished(BOUNDS), np.random.default_rng(0)
+    propose, finished, rng = _proposer("cmaes"), CompletedTrials(BOUNDS), np.random.default_rng(0)
     running: list[dict[str, float]] = []
     done: list[tuple[float, ...]] = []
     for number in range(203 + in_flight):
@@ -173,7 +173,7 @@ def test_cma_es_is_told_every_finished_trial_once_whenever_it_finishes(
 def test_cma_es_is_told_ranks_and_never_nan_or_infinity(
     told: list[list[tuple[np.ndarray, float]]],
 ) -> None:
-    propose, finished = _proposer("cmaes", population=4), Finished(BOUNDS)
+    propose, finished = _proposer("cmaes", population=4), CompletedTrials(BOUNDS)
     trials = _history(4)
     for trial, (status, value) in zip(
         trials,
@@ -197,7 +197,7 @@ def test_an_ask_reads_each_finished_trial_once_in_its_life(
         return unit(params, box)  # type: ignore[arg-type]
 
     monkeypatch.setattr(box_sampler, "_unit", counting)
-    propose, finished = _proposer("cmaes"), Finished(BOUNDS)
+    propose, finished = _proposer("cmaes"), CompletedTrials(BOUNDS)
     for number, trial in enumerate(_history(400)):
         finished.add(trial, "complete", fitness(number, trial))
         propose(finished.study(), number)
@@ -207,7 +207,7 @@ def test_an_ask_reads_each_finished_trial_once_in_its_life(
 
 def test_cma_es_tells_the_library_in_order_what_the_library_alone_would_see() -> None:
     # Oracle: cmaes driven by hand, its draws reseeded the same way, no study in between.
-    propose, finished = _proposer("cmaes", seed=3), Finished(BOUNDS)
+    propose, finished = _proposer("cmaes", seed=3), CompletedTrials(BOUNDS)
     library = CMA(
         mean=np.full(4, 0.5),
         sigma=0.2,
@@ -229,7 +229,7 @@ def test_cma_es_tells_the_library_in_order_what_the_library_alone_would_see() ->
 
 @pytest.mark.parametrize("name", ["cmaes", "ga"])
 def test_a_weight_of_exactly_zero_is_reached_when_zero_is_best(name: str) -> None:
-    propose, finished = _proposer(name), Finished(BOUNDS)
+    propose, finished = _proposer(name), CompletedTrials(BOUNDS)
     zeros = 0
     for number in range(150):
         trial = propose(finished.study(), number)
@@ -241,7 +241,7 @@ def test_a_weight_of_exactly_zero_is_reached_when_zero_is_best(name: str) -> Non
 @pytest.mark.parametrize("value", [0.0, None])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_search_that_learns_nothing_still_proposes(name: str, value: float | None) -> None:
-    propose, finished = _proposer(name), Finished(BOUNDS)
+    propose, finished = _proposer(name), CompletedTrials(BOUNDS)
     for number in range(60):
         trial = propose(finished.study(), number)
         finished.add(trial, "failed" if value is None else "complete", value)
@@ -259,7 +259,10 @@ def test_cma_es_begins_again_when_it_has_converged_to_the_last_digit(
 
     monkeypatch.setattr(cmaes_sampler.CmaEsSampler, "_start", counting)
     bounds = {"a.rgb": (0.0, 1.0), "b.rgb": (0.0, 1.0)}
-    propose, finished = make_proposer(config.Sampler(), 0, Genotype(bounds, {})), Finished(bounds)
+    propose, finished = (
+        make_proposer(config.Sampler(), 0, Genotype(bounds, {})),
+        CompletedTrials(bounds),
+    )
     values = []
     for number in range(900):
         trial = propose(finished.study(), number)
@@ -272,7 +275,7 @@ def test_cma_es_begins_again_when_it_has_converged_to_the_last_digit(
 
 def test_the_ga_breeds_from_the_newest_twenty_and_the_best_three_of_all_times() -> None:
     propose, trials = _proposer("ga"), _history(60)
-    finished = Finished(BOUNDS)
+    finished = CompletedTrials(BOUNDS)
     for index, trial in enumerate(trials):  # the best are long ago, the newest the worst
         finished.add(trial, "complete", -1.0 if index in (7, 11, 30) else float(index))
     parents = set()
@@ -293,7 +296,7 @@ def test_the_ga_breeds_from_the_newest_twenty_and_the_best_three_of_all_times() 
 @given(order=st.permutations(range(12)))
 def test_nsga2_breeds_from_whatever_finished_in_whatever_order(order: list[int]) -> None:
     propose, trials = _proposer("nsga2", population=12), _history(12)
-    finished = Finished(BOUNDS)
+    finished = CompletedTrials(BOUNDS)
     for index in order:
         finished.add(trials[index], "complete", float(index))
     child = propose(finished.study(), 12)

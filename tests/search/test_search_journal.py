@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from searching import run, tell
 
 from evossl import config
 from evossl.errors import RunError, UserError
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
+from tests.helpers.search_loops import run, tell
 
 Start = Callable[..., Study]
 

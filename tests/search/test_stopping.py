@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from evossl.config import Stopping
-from evossl.search.stopping import goes_on
+from evossl.search.stopping import is_promoted
 
 scores = st.floats(-5, 5)
 
@@ -25,15 +25,15 @@ scores = st.floats(-5, 5)
     ],
 )
 def test_the_better_half_goes_on(fitness: float, others: list[float], expected: bool) -> None:
-    assert goes_on(fitness, others, Stopping(keep=0.5, after=4)) is expected
+    assert is_promoted(fitness, others, Stopping(keep_fraction=0.5, min_trials=4)) is expected
 
 
 @given(st.lists(scores, min_size=1, max_size=30, unique=True), st.floats(0.05, 0.95))
 def test_of_those_that_come_in_any_order_the_best_never_stops(
     come: list[float], keep: float
 ) -> None:
-    rule = Stopping(keep=keep, after=1)
-    going = [score for i, score in enumerate(come) if goes_on(score, come[:i], rule)]
+    rule = Stopping(keep_fraction=keep, min_trials=1)
+    going = [score for i, score in enumerate(come) if is_promoted(score, come[:i], rule)]
     assert min(come) in going
 
 

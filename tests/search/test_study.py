@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from searching import run, tell
 
 from evossl import config
 from evossl.errors import UserError
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
+from tests.helpers.search_loops import run, tell
 
 Start = Callable[..., Study]
 SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]

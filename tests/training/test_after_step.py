@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from training_cases import MemoryLoader, make_clips, make_model, make_space
 
-from evossl.training.loop import Schedule, Weighing, train
-from evossl.video.loader import ClipLoader
+from evossl.data.loader import ClipLoader
+from evossl.training.loop import Objective, Schedule, train
+from tests.helpers.training_cases import MemoryLoader, make_clips, make_model, make_space
 
 
 def test_a_centre_moves_to_what_the_momentum_head_gave_before_it_followed() -> None:
@@ -28,6 +28,6 @@ def test_a_queue_gets_the_keys_of_every_accumulated_batch(tmp_path: Path) -> Non
     tasks = {"moco": {"places": ["rgb"], "options": {"queue": 100}}}
     space = make_space(tasks, training={"batch_size": 6, "accumulate": 3})
     model, loader = make_model(space), MemoryLoader()
-    weighing = Weighing({"moco.rgb": 1.0}, {"moco.rgb": 1.0})
+    weighing = Objective({"moco.rgb": 1.0}, {"moco.rgb": 1.0})
     list(train(model, cast(ClipLoader, loader), space, weighing, Schedule(2), tmp_path))
     assert len(model.task("moco.rgb").contrast.queue) == 2 * 3 * 6

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from training_cases import MemoryLoader, make_clips, make_model, make_space
 
 from evossl.config import SearchSpace
 from evossl.training import conflict, loop
 from evossl.training.conflict import measure_conflict
 from evossl.training.history import Conflict, StepReport, read_history
-from evossl.training.loop import Schedule, Weighing, train
+from evossl.training.loop import Objective, Schedule, train
+from tests.helpers.training_cases import MemoryLoader, make_clips, make_model, make_space
 
 REACHING = [
     "simclr.rgb", "order_binary.rgb", "multimodal_contrast.rgb+audio", "distill.flow->rgb.stage3",
@@ -107,7 +107,7 @@ def run(folder: Path, accumulate: int, resume: bool = False) -> Iterator[StepRep
         training={"accumulate": accumulate, "batch_size": 6},
     )
     names = [f"{task}.rgb" for task in THREE]
-    weighing = Weighing(dict.fromkeys(names, 1 / 3), dict.fromkeys(names, 2.0))
+    weighing = Objective(dict.fromkeys(names, 1 / 3), dict.fromkeys(names, 2.0))
     loader: Any = MemoryLoader()
     model = make_model(space)
     torch.manual_seed(0)

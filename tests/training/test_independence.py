@@ -15,18 +15,18 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from training_cases import make_clips, make_model, make_space, terms_of
 
 from evossl.config import SearchSpace
-from evossl.encoders import build_encoder
-from evossl.export import EncoderConfig, export_encoder
-from evossl.objective import combine
-from evossl.seeds import derive_seed
-from evossl.streams import Stream
-from evossl.task import load_catalogue
+from evossl.experiment.gradient_scales import measure_scales
+from evossl.export.encoder_folder import EncoderConfig, export_encoder
+from evossl.models.encoder import build_encoder
+from evossl.rng import derive_seed
+from evossl.task_loader import load_catalogue
 from evossl.training import model as model_module
 from evossl.training.model import MultiTaskModel
-from evossl.training.scales import measure_scales
+from evossl.training.objective import combine
+from evossl.types import Stream
+from tests.helpers.training_cases import make_clips, make_model, make_space, terms_of
 
 CATALOGUE = load_catalogue()
 CLIPS, STEPS, DECAY, PROGRESS, NUDGE = 4, 2, 0.9, 0.5, 0.01
@@ -168,7 +168,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def made_once() -> Iterator[None]:
     """Clips are a function of the step, and so are all views of them."""
-    plain, kept = model_module.make, {}
+    plain, kept = model_module.build_views, {}
 
     def make(views, clips, settings, *, seed, step):  # type: ignore[no-untyped-def]
         made = kept.setdefault(step, {})
@@ -176,7 +176,7 @@ def made_once() -> Iterator[None]:
         return {view: made[view] for view in views}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_module, "make", make)
+        patch.setattr(model_module, "build_views", make)
         yield
 
 

@@ -5,7 +5,7 @@ import torch
 from lightly.utils.lars import LARS
 from torch import Generator, nn
 
-from evossl.training.lars import Lars
+from evossl.optim.lars import Lars
 
 
 def weights(generator: Generator, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from training_cases import MemoryLoader, make_model, make_space
 
 from evossl.errors import RunError, UserError
-from evossl.task import Seen
+from evossl.optim.optimisers import build_optimiser
+from evossl.task import TaskBatch
 from evossl.training import checkpoint as checkpoint_module
 from evossl.training import loop
 from evossl.training.checkpoint import load_checkpoint, load_encoder_state
 from evossl.training.history import StepReport, read_history
-from evossl.training.loop import Schedule, TrainingFailedError, Weighing, train
+from evossl.training.loop import Objective, Schedule, TrainingFailedError, train
 from evossl.training.model import MultiTaskModel
-from evossl.training.optim import build_optimiser
+from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 TASKS = {"simclr": {"places": ["rgb"]}, "reconstruction": {"places": ["rgb"]}}
 WEIGHTS = {"simclr.rgb": 0.5, "reconstruction.rgb": 0.5}
@@ -38,7 +38,7 @@ def start(
     schedule = Schedule(steps, log_every=1, save_every=2, deadline_seconds=deadline)
     loader: Any = MemoryLoader()
     return train(
-        model or make_model(space), loader, space, Weighing(WEIGHTS, SCALES), schedule, folder,
+        model or make_model(space), loader, space, Objective(WEIGHTS, SCALES), schedule, folder,
         resume=resume,
     )  # fmt: skip
 
@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_fails_with_its_name(tmp_path: Path) -> None:
     task = model.task("reconstruction.rgb")
     plain = task.loss
 
-    def broken(seen: Seen) -> Tensor:
+    def broken(seen: TaskBatch) -> Tensor:
         return plain(seen) * float("nan")
 
     task.loss = broken  # type: ignore[method-assign]

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from torch import nn
-from training_cases import make_model, make_space
 
 from evossl.config import Backbone, Optimiser
-from evossl.encoders import BACKBONES, build_encoder
-from evossl.streams import Stream
-from evossl.training.lars import Lars
-from evossl.training.optim import build_optimiser, set_learning_rate
+from evossl.models.encoder import BACKBONES, build_encoder
+from evossl.optim.lars import Lars
+from evossl.optim.optimisers import build_optimiser, set_learning_rate
+from evossl.types import Stream
+from tests.helpers.training_cases import make_model, make_space
 
 KINDS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "lars": Lars}
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
@@ -17,7 +17,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_optimiser_is_the_one_chosen_and_heads_have_a_rate_of_their_own(name: str) -> None:
-    choice = Optimiser(name=name, lr=0.5, head_lr=10, weight_decay=0.1)
+    choice = Optimiser(name=name, lr=0.5, head_lr_mult=10, weight_decay=0.1)
     encoder, head = nn.Linear(2, 2), nn.Linear(2, 2)
     optimiser = build_optimiser(encoder.parameters(), head.parameters(), choice)
     assert type(optimiser) is KINDS[name]
@@ -31,7 +31,7 @@ def test_the_optimiser_is_the_one_chosen_and_heads_have_a_rate_of_their_own(name
 
 
 def test_the_rates_hold_from_the_start() -> None:
-    optimiser = build_optimiser([], nn.Linear(2, 2).parameters(), Optimiser(lr=0.5, head_lr=3))
+    optimiser = build_optimiser([], nn.Linear(2, 2).parameters(), Optimiser(lr=0.5, head_lr_mult=3))
     assert [group["lr"] for group in optimiser.param_groups if group["params"]] == [1.5, 1.5]
 
 

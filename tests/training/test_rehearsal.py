@@ -4,21 +4,21 @@ import re
 
 import pytest
 import torch
-from training_cases import make_space
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
-from evossl.task import load_catalogue
-from evossl.training import rehearsal
-from evossl.training.rehearsal import rehearse
-from evossl.training.terms import resolve_terms
+from evossl.experiment import preflight as preflight_module
+from evossl.experiment.preflight import preflight
+from evossl.experiment.terms import resolve_terms
+from evossl.task_loader import load_catalogue
+from tests.helpers.training_cases import make_space
 
 CPU = torch.device("cpu")
 
 
 def refusal(space: SearchSpace, device: torch.device | None = CPU) -> str | None:
     try:
-        rehearse(space, resolve_terms(space, load_catalogue()), load_catalogue(), device)
+        preflight(space, resolve_terms(space, load_catalogue()), load_catalogue(), device)
     except UserError as error:
         return str(error)
     return None
@@ -31,11 +31,13 @@ def space_of(batch: int, **tasks: object) -> SearchSpace:
 
 def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
     """Megabytes, as a machine that has next to nothing is told."""
-    monkeypatch.setattr(rehearsal, "GB", 1e6)
-    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 0 if device is CPU else 10**12)
-    monkeypatch.setattr(rehearsal, "_check_weights", lambda *_: None)
-    held = rehearsal._check_held
-    monkeypatch.setattr(rehearsal, "_check_held", lambda *asked: held(*asked[:-1], 10**12))
+    monkeypatch.setattr(preflight_module, "GB", 1e6)
+    monkeypatch.setattr(
+        preflight_module, "memory_of", lambda device: 0 if device is CPU else 10**12
+    )
+    monkeypatch.setattr(preflight_module, "_check_weights", lambda *_: None)
+    held = preflight_module._check_held
+    monkeypatch.setattr(preflight_module, "_check_held", lambda *asked: held(*asked[:-1], 10**12))
     found = re.search(r"a step needs ([\d.]+) GB", refusal(space) or "")
     assert found
     return float(found[1])
@@ -44,7 +46,7 @@ def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
 def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 10**9)
+    monkeypatch.setattr(preflight_module, "memory_of", lambda device: 10**9)
     many = {"reconstruction": {}, "dino": {"options": {"local": 100}}}
     said = refusal(space_of(4096, **many))
     assert said
@@ -64,7 +66,7 @@ def test_heads_and_memories_that_do_not_fit_are_refused_by_their_options(
     task: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DINO's last layer, its gradient's moments, the teacher's copy: 4.3 GB."""
-    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 4 * 10**9)
+    monkeypatch.setattr(preflight_module, "memory_of", lambda device: 4 * 10**9)
     said = refusal(space_of(4, simclr={}, **{task: {"options": options}}))
     assert said
     assert said.startswith(f"tasks.{task}.options: {options}: weights, queues and banks alone are ")
@@ -74,7 +76,7 @@ def test_heads_and_memories_that_do_not_fit_are_refused_by_their_options(
 def test_a_machine_that_is_not_this_one_is_not_asked_for_its_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rehearsal, "memory_of", lambda device: 10**9)
+    monkeypatch.setattr(preflight_module, "memory_of", lambda device: 10**9)
     assert refusal(space_of(10**9, simclr={}), device=None) is None
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from training_cases import SIX, make_clips, make_model, make_space
 
 from evossl.config import SearchSpace
 from evossl.errors import UserError
-from evossl.objective import check_scales, combine
-from evossl.streams import ClipBatch
-from evossl.task import Seen, Task, load_catalogue
-from evossl.training.scales import measure_scales
-from evossl.training.terms import resolve_terms
+from evossl.experiment.gradient_scales import measure_scales
+from evossl.experiment.terms import resolve_terms
+from evossl.task import Task, TaskBatch
+from evossl.task_loader import load_catalogue
+from evossl.training.objective import check_scales, combine
+from evossl.types import ClipBatch
+from tests.helpers.training_cases import SIX, make_clips, make_model, make_space
 
 
 def scales_of(
@@ -58,9 +59,9 @@ def test_after_scaling_every_gradient_norm_is_1_within_a_fifth_on_real_clips(
     folder = os.environ.get("EVOSSL_REAL_VIDEOS")
     if not folder:
         pytest.skip("EVOSSL_REAL_VIDEOS is not set: no real videos here")
-    from evossl.video.cache import ClipCache
-    from evossl.video.index import build_index
-    from evossl.video.loader import ClipLoader
+    from evossl.data.cache.clip_cache import ClipCache
+    from evossl.data.index.index import build_index
+    from evossl.data.loader import ClipLoader
 
     videos = build_index(folder).videos[::8]
     space = make_space()
@@ -78,7 +79,7 @@ def test_multiplying_a_loss_by_1000_changes_nothing_downstream() -> None:
     plain = catalogue["reconstruction"]
 
     class Louder(plain):  # type: ignore[misc, valid-type]
-        def loss(self, seen: Seen) -> Tensor:
+        def loss(self, seen: TaskBatch) -> Tensor:
             return 1000 * super().loss(seen)
 
     batches = [make_clips()]
@@ -101,7 +102,7 @@ def test_a_loss_that_does_not_reach_its_encoder_is_refused_by_name() -> None:
         def views(self) -> dict[str, object]:  # type: ignore[override]
             return dict(load_catalogue()["simclr"](self.place).views())
 
-        def loss(self, seen: Seen) -> Tensor:
+        def loss(self, seen: TaskBatch) -> Tensor:
             return next(iter(seen.views.values())).embedding_BD.detach().sum() * 0.0
 
     space = make_space({"simclr": {"places": ["rgb"]}})

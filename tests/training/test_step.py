@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 import torch
 from torch import Tensor
-from training_cases import SIX, make_clips, make_model, make_space
 
-from evossl.objective import combine
-from evossl.streams import Stream
 from evossl.training import model as model_module
 from evossl.training.model import MultiTaskModel
+from evossl.training.objective import combine
+from evossl.types import Stream
+from tests.helpers.training_cases import SIX, make_clips, make_model, make_space
 
 
 def gradients(model: MultiTaskModel, total: Tensor) -> dict[str, Tensor]:
@@ -71,10 +71,10 @@ def test_each_distinct_view_is_made_once_and_seen_once(monkeypatch: pytest.Monke
     model = make_model(space)
     made: list[int] = []
     forwards: Counter[str] = Counter()
-    plain = model_module.make
+    plain = model_module.build_views
     monkeypatch.setattr(
         model_module,
-        "make",
+        "build_views",
         lambda views, *a, **k: made.append(len(views)) or plain(views, *a, **k),
     )
     for stream, encoder in model.encoders.items():

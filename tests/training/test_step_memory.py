@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import make_run
 from torch import Tensor, nn
 
 from evossl.config import Backbone
-from evossl.encoders import Encoder, build_encoder
 from evossl.errors import UserError
-from evossl.streams import Features, Stream
-from evossl.training import memory, workbench
-from evossl.training.memory import is_out_of_memory, kept_bytes, memory_of
-from evossl.training.workbench import measure_run
+from evossl.experiment import context
+from evossl.experiment.context import measure_run
+from evossl.models.encoder import Encoder, build_encoder
+from evossl.training import memory_use
+from evossl.training.memory_use import is_out_of_memory, kept_bytes, memory_of
+from evossl.types import Features, Stream
+from tests.helpers.tiny_runs import make_run
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SHAPE = (3, 4, 16, 16)
@@ -67,7 +68,7 @@ def test_memory_is_what_is_free_within_the_limits_of_a_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "limit").write_text("max\n")
-    monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / "limit"), str(tmp_path / "none")))
+    monkeypatch.setattr(memory_use, "LIMITS", (str(tmp_path / "limit"), str(tmp_path / "none")))
     assert memory_of(CPU) > 1e8
     (tmp_path / "limit").write_text("123456789\n")
     assert memory_of(CPU) == 123456789
@@ -93,7 +94,7 @@ def test_a_first_step_that_does_not_fit_is_refused_with_the_remedy(
     def fail(*_: object, **__: object) -> dict[str, float]:
         raise error
 
-    monkeypatch.setattr(workbench, "measure_scales", fail)
+    monkeypatch.setattr(context, "measure_scales", fail)
     expected = UserError if is_out_of_memory(error) else type(error)
     with pytest.raises(expected) as refused:
         measure_run(make_run(tmp_path / "run", tiny_videos, tiny_cache))
@@ -104,7 +105,7 @@ FAULTS = """
 import ctypes, resource, sys
 import torch
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages: faults are counted
-from evossl.training.memory import keep_freed_memory
+from evossl.training.memory_use import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def step():

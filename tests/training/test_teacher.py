@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_cases import make_clips, make_model, make_space, terms_of
 
 from evossl.cli.checks import check_space
 from evossl.config import SearchSpace
-from evossl.encoders import build_encoder
 from evossl.errors import UserError
-from evossl.export import EncoderConfig, export_encoder, load_encoder
-from evossl.streams import Stream
+from evossl.export.encoder_folder import EncoderConfig, export_encoder, load_encoder
+from evossl.models.encoder import build_encoder
+from evossl.types import Stream
+from tests.helpers.training_cases import make_clips, make_model, make_space, terms_of
 
 TASK = "knowledge_distillation"
 

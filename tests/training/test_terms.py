@@ -1,11 +1,11 @@
 """From a space to its terms; from weights to the terms that are on."""
 
 import pytest
-from training_cases import make_space, terms_of
 
 from evossl.errors import UserError
-from evossl.task import load_catalogue
-from evossl.training.terms import active_weights, resolve_terms, search_genotype, term_weights
+from evossl.experiment.terms import active_weights, resolve_terms, search_genotype, term_weights
+from evossl.task_loader import load_catalogue
+from tests.helpers.training_cases import make_space, terms_of
 
 TASKS = load_catalogue()
 
@@ -75,11 +75,11 @@ def test_weights_are_the_space_s_fixed_or_evolved() -> None:
 def test_a_search_tries_each_task_alone_where_the_space_says_so_but_no_distillation() -> None:
     tasks = {"simclr": {}, "distill": {}, "arrow_of_time": {"weight": 0.5}, "order_binary": {}}
     space = make_space(tasks, streams=["rgb", "flow"])
-    assert search_genotype(space, terms_of(space), TASKS).alone == ()
-    sampler = space.sampler.model_copy(update={"alone": True})
+    assert search_genotype(space, terms_of(space), TASKS).single_task_sets == ()
+    sampler = space.sampler.model_copy(update={"single_tasks_first": True})
     chosen = space.model_copy(update={"sampler": sampler})
     genotype = search_genotype(chosen, terms_of(chosen), TASKS)
-    assert genotype.alone == (
+    assert genotype.single_task_sets == (
         {"simclr.rgb", "simclr.flow"},
         {"order_binary.rgb", "order_binary.flow"},
     )

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from view_batches import LEVEL
 
-from evossl.streams import AUDIO_RATE, ClipBatch
+from evossl.types import AUDIO_RATE, ClipBatch
 from evossl.views.settings import ViewSettings
+from tests.helpers.view_levels import LEVEL
 
 
 @pytest.fixture(scope="session")

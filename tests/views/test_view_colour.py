@@ -7,7 +7,8 @@ import torch
 import torchvision.transforms.v2.functional as tv
 from torch import Tensor
 
-from evossl.streams import Stream
+from evossl.types import Stream
+from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.colour import (
     ColourPlan,
     add_noise,
@@ -20,9 +21,8 @@ from evossl.views.colour import (
     luma,
     plan_colour,
 )
-from evossl.views.draws import Draws
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
 from evossl.views.spec import CLEAN, WEAK, View
+from evossl.views.step_rng import StepRNG
 
 Operation = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,8 +34,8 @@ def images(seed: int = 0) -> Tensor:
     return x
 
 
-def draws(seed: int = 0) -> Draws:
-    return Draws(seed, 0, torch.device("cpu"))
+def draws(seed: int = 0) -> StepRNG:
+    return StepRNG(seed, 0, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_clip_keeps_its_jitter_over_its_frames_and_frames_have_their_own_if_as
     clips = timed(batch=20)
     still = type(clips)(**{**vars(clips), "frames_BLHWC": torch.full_like(clips.frames_BLHWC, 90)})
     strong, each = View(Stream.RGB), View(Stream.RGB, space=CLEAN, jitter_frames=True)
-    made = make([strong, each], still, settings("colour", size=4), seed=0, step=0)
+    made = build_views([strong, each], still, settings("colour", size=4), seed=0, step=0)
     spread = [made[v.pixels].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
     assert spread[0].max() < 1e-5
     assert (spread[1] > 0.1).float().mean() > 0.9
@@ -136,6 +136,6 @@ def test_weak_and_clean_views_and_views_of_spaces_that_see_colour_keep_their_col
         (View(Stream.RGB, space=CLEAN), ("colour", "noise")),
         (View(Stream.RGB), ("crop", "flip", "time", "speed")),
     ):
-        made = make([view], clips, settings(*ignores), seed=0, step=0)[view.pixels]
+        made = build_views([view], clips, settings(*ignores), seed=0, step=0)[view.pixels]
         red = made.pixels[:, 0] * PIXEL_SD + PIXEL_MEAN
         torch.testing.assert_close(red, torch.full_like(red, 200 / 255))

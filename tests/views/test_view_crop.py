@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 import torchvision.transforms.v2.functional as tv
 
-from evossl.streams import Stream
+from evossl.types import Stream
+from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.crop import SpacePlan, blur_matrix, crop_frames, resize_matrix
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
 from evossl.views.spec import CLEAN, WEAK, Space, View
 
 
@@ -86,7 +86,7 @@ def test_blurred_crops_are_the_crops_blurred_along_both_axes(noisy) -> None:
 def test_padding_is_never_seen(noisy, settings, kind) -> None:
     views = [View(s, space=Space(kind)) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]
     ignoring = settings("crop", "flip", "noise", "colour")
-    black, white = (make(views, noisy(pad=p), ignoring, seed=0, step=0) for p in (0, 255))
+    black, white = (build_views(views, noisy(pad=p), ignoring, seed=0, step=0) for p in (0, 255))
     for view in views:
         assert torch.equal(black[view.pixels].pixels, white[view.pixels].pixels)
 
@@ -99,7 +99,7 @@ def test_applied_boxes_tell_the_pixels(noisy, settings) -> None:
     frames = (smooth * 255).byte().permute(0, 2, 3, 1)[:, None].expand(-1, 20, -1, -1, -1)
     clips = type(clips)(**{**vars(clips), "frames_BLHWC": frames.contiguous()})
     view = View(Stream.RGB, space=Space("strong", size=24))
-    made = make([view], clips, settings("crop", "flip"), seed=1, step=0)[view.pixels]
+    made = build_views([view], clips, settings("crop", "flip"), seed=1, step=0)[view.pixels]
     for b, (height, width) in enumerate(clips.size_B2.tolist()):
         top, left, tall, wide = made.applied.crop_B4[b].tolist()
         y = top * height + (torch.arange(24) + 0.5) * tall * height / 24
@@ -121,7 +121,7 @@ def test_kinds_of_space_crop_as_they_say(noisy, settings) -> None:
     box, area = {}, {}
     for name, space in kinds.items():
         view = View(Stream.RGB, space=space)
-        applied = make([view], clips, ignoring, seed=0, step=0)[view.pixels].applied
+        applied = build_views([view], clips, ignoring, seed=0, step=0)[view.pixels].applied
         assert not applied.flipped_B.any(), "flip is not ignored"
         box[name] = applied.crop_B4 * size_B2.repeat(1, 2)
         area[name] = applied.crop_B4[:, 2] * applied.crop_B4[:, 3]
@@ -148,7 +148,7 @@ def test_an_inner_crop_lies_in_the_outer_crop(noisy, settings) -> None:
     clips, ignoring = noisy(batch=200, length=8), settings("crop", "time", size=4)
     outer = View(Stream.RGB, draw=1)
     inner = View(Stream.RGB, space=Space("strong", (0.05, 0.6)), draw=2, within=outer)
-    made = make([outer, inner], clips, ignoring, seed=0, step=0)
+    made = build_views([outer, inner], clips, ignoring, seed=0, step=0)
     out, inn = (made[view.pixels].applied.crop_B4 for view in (outer, inner))
     assert (inn[:, :2] >= out[:, :2] - 1e-6).all()
     assert (inn[:, :2] + inn[:, 2:] <= out[:, :2] + out[:, 2:] + 1e-6).all()
@@ -160,7 +160,7 @@ def test_jittered_frames_move_by_a_pixel_each_on_their_own(noisy, settings) -> N
     still = View(Stream.RGB, space=WEAK)
     moving = View(Stream.RGB, space=WEAK, jitter_frames=True)
     whole = View(Stream.FLOW, space=WEAK), View(Stream.FLOW, space=WEAK, jitter_frames=True)
-    made = make([still, moving, *whole], clips, settings(), seed=0, step=0)
+    made = build_views([still, moving, *whole], clips, settings(), seed=0, step=0)
     one, other = (made[v].pixels * PIXEL_SD + PIXEL_MEAN for v in (still.pixels, moving.pixels))
     shifts = []
     for b in range(6):

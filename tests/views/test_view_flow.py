@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from moving_textures import Array, Motion, pair, rotation, translation, zoom
 from torch import Tensor
 
-from evossl.streams import Stream
+from evossl.types import Stream
 from evossl.views import flow as flow_module
+from evossl.views.build import FLOW_SCALE, build_views
 from evossl.views.flow import clip_flow
-from evossl.views.make import FLOW_SCALE, make
 from evossl.views.spec import CLEAN, STRONG, Space, Time, View
+from tests.helpers.moving_textures import Array, Motion, pair, rotation, translation, zoom
 
 SIZE = 64
 ANGLES = np.arange(12) * 2.4
@@ -121,7 +121,9 @@ def moving_clips(noisy, velocity: tuple[float, float]):
 
 def test_a_view_of_flow_is_in_pixels_of_the_view_right_and_down(noisy, settings) -> None:
     view = View(Stream.FLOW, space=Space("clean", size=60))
-    made = make([view], moving_clips(noisy, (1.0, -0.5)), settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], moving_clips(noisy, (1.0, -0.5)), settings(), seed=0, step=0)[
+        view.pixels
+    ]
     middle = made.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_SCALE
     torch.testing.assert_close(middle, torch.tensor([1.5, -0.75]), atol=0.1, rtol=0)
 
@@ -134,7 +136,7 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
         "fast": View(Stream.FLOW, space=base.space, time=Time(frames=4, stride=2)),
         "back": View(Stream.FLOW, space=base.space, time=Time(reverse=1.0)),
     }
-    made = make(views.values(), clips, settings(), seed=0, step=0)
+    made = build_views(views.values(), clips, settings(), seed=0, step=0)
     mean = {
         name: made[v.pixels].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4)) * FLOW_SCALE
         for name, v in views.items()
@@ -144,7 +146,9 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
     torch.testing.assert_close(mean["back"], -mean["slow"], atol=0.06, rtol=0)
     strong = View(Stream.FLOW, space=STRONG)
     for step in range(4):
-        flipped = make([strong], clips, settings("flip", size=40), seed=0, step=step)[strong.pixels]
+        flipped = build_views([strong], clips, settings("flip", size=40), seed=0, step=step)[
+            strong.pixels
+        ]
         mean_B = flipped.pixels[:, 0, :, 8:-8, 8:-8].mean(dim=(1, 2, 3))
         assert torch.equal(mean_B < 0, flipped.applied.flipped_B)
 
@@ -152,7 +156,7 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
 def test_flow_does_not_see_colour_jitter(noisy, settings) -> None:
     view = View(Stream.FLOW)
     plain, coloured = (
-        make([view], noisy(), settings("crop", *extra), seed=0, step=0)[view.pixels].pixels
+        build_views([view], noisy(), settings("crop", *extra), seed=0, step=0)[view.pixels].pixels
         for extra in ((), ("colour",))
     )
     assert torch.equal(plain, coloured)
@@ -164,7 +168,7 @@ def test_flow_is_within_segments_together_or_apart(noisy, settings) -> None:
         View(Stream.FLOW, time=time, space=CLEAN),
         View(Stream.FLOW, time=time, space=CLEAN, pieces=2),
     )
-    made = make([whole, apart], noisy(), settings(), seed=0, step=0)
+    made = build_views([whole, apart], noisy(), settings(), seed=0, step=0)
     joined, pieces = made[whole.pixels].pixels, made[apart.pixels].pixels
     assert torch.equal(pieces.transpose(1, 2).flatten(2, 3), joined)
     assert torch.equal(pieces[:, :, :, 3], pieces[:, :, :, 2])

@@ -3,20 +3,20 @@
 import pytest
 import torch
 
-from evossl.streams import Stream
-from evossl.views import make as module
+from evossl.types import Stream
+from evossl.views import build as module
+from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.colour import luma
-from evossl.views.draws import Draws, generator
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
 from evossl.views.shapes import input_shape
-from evossl.views.spec import CLEAN, WEAK, Applied, Cells, Made, Mask, Space, Time, View
+from evossl.views.spec import CLEAN, WEAK, Applied, Cells, Mask, Role, Space, Time, View, ViewInput
+from evossl.views.step_rng import StepRNG, generator
 
 EVERYTHING = ("colour", "crop", "flip", "time", "speed", "noise")
 OUTER = View(Stream.RGB, draw=1)
 VIEWS = [
     *(View(stream, draw=draw) for stream in Stream for draw in (0, 1)),
     *(View(stream, space=WEAK, time=Time(reverse=0.5)) for stream in Stream),
-    View(Stream.RGB, encoder="momentum", draw=1),
+    View(Stream.RGB, encoder=Role.MOMENTUM, draw=1),
     View(Stream.RGB, space=CLEAN),
     View(Stream.RGB, space=Space("strong", (0.1, 0.4), 8), within=OUTER, draw=5, pieces=2),
     View(Stream.GRAY, jitter_frames=True, time=Time(segments=2, shuffle=0.5)),
@@ -31,7 +31,7 @@ VIEWS = [
 ]
 
 
-def same(a: Made, b: Made) -> bool:
+def same(a: ViewInput, b: ViewInput) -> bool:
     fields = [name for name in Applied.__dataclass_fields__ if getattr(a.applied, name) is not None]
     return (
         torch.equal(a.pixels, b.pixels)
@@ -42,25 +42,25 @@ def same(a: Made, b: Made) -> bool:
 
 def test_a_view_is_the_same_whatever_else_is_asked_for(noisy, settings) -> None:
     clips, ignoring = noisy(), settings(*EVERYTHING)
-    together = make(VIEWS, clips, ignoring, seed=1, step=2)
-    backwards = make(reversed(VIEWS), clips, ignoring, seed=1, step=2)
+    together = build_views(VIEWS, clips, ignoring, seed=1, step=2)
+    backwards = build_views(reversed(VIEWS), clips, ignoring, seed=1, step=2)
     for view in VIEWS:
-        alone = make([view], clips, ignoring, seed=1, step=2)[view.pixels]
+        alone = build_views([view], clips, ignoring, seed=1, step=2)[view.pixels]
         assert same(alone, together[view.pixels]), view
         assert same(alone, backwards[view.pixels]), view
 
 
 def test_keys_are_the_recipes_seen_by_nobody_each_once(noisy, settings) -> None:
-    made = make(VIEWS, noisy(), settings(), seed=0, step=0)
+    made = build_views(VIEWS, noisy(), settings(), seed=0, step=0)
     assert list(made) == list(dict.fromkeys(view.pixels for view in VIEWS))
     assert len(made) == len(VIEWS) - 1, "the momentum view is a student's view"
-    inner = View(Stream.RGB, within=View(Stream.RGB, encoder="momentum"))
-    assert inner.pixels == View(Stream.RGB, within=View(Stream.RGB, encoder=None)).pixels
+    inner = View(Stream.RGB, within=View(Stream.RGB, encoder=Role.MOMENTUM))
+    assert inner.pixels == View(Stream.RGB, within=View(Stream.RGB, encoder=Role.NONE)).pixels
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=range(len(VIEWS)))
 def test_input_shape_is_known_without_making_it(noisy, settings, view) -> None:
-    made = make([view], noisy(), settings(*EVERYTHING), seed=0, step=0)[view.pixels]
+    made = build_views([view], noisy(), settings(*EVERYTHING), seed=0, step=0)[view.pixels]
     pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
     assert made.pixels.shape == (6, *pieces, *input_shape(view, settings(), 12.0))
     assert made.pixels.dtype == torch.float32
@@ -70,11 +70,11 @@ def test_input_shape_is_known_without_making_it(noisy, settings, view) -> None:
 
 def test_seed_step_and_draw_each_change_everything_and_repeat(noisy, settings) -> None:
     clips, ignoring, view = noisy(), settings(*EVERYTHING), View(Stream.RGB)
-    first = make([view], clips, ignoring, seed=0, step=0)[view.pixels]
-    assert same(first, make([view], clips, ignoring, seed=0, step=0)[view.pixels])
+    first = build_views([view], clips, ignoring, seed=0, step=0)[view.pixels]
+    assert same(first, build_views([view], clips, ignoring, seed=0, step=0)[view.pixels])
     for seed, step, draw in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         other_view = View(Stream.RGB, draw=draw)
-        other = make([other_view], clips, ignoring, seed=seed, step=step)[other_view.pixels]
+        other = build_views([other_view], clips, ignoring, seed=seed, step=step)[other_view.pixels]
         assert not torch.allclose(first.applied.crop_B4, other.applied.crop_B4)
 
 
@@ -83,7 +83,7 @@ def test_numbers_of_different_purposes_and_draws_are_independent() -> None:
     rows = torch.stack([torch.rand(2000, generator=generator(*each)) for each in arguments])
     correlation = torch.corrcoef(rows) - torch.eye(len(rows))
     assert correlation.abs().max() < 5 / 2000**0.5
-    u = Draws(0, 0, torch.device("cpu")).uniform(0, "a", 2000, low=-2, high=3)
+    u = StepRNG(0, 0, torch.device("cpu")).uniform(0, "a", 2000, low=-2, high=3)
     assert -2 <= u.min() < -1.98
     assert 2.98 < u.max() < 3
 
@@ -91,7 +91,7 @@ def test_numbers_of_different_purposes_and_draws_are_independent() -> None:
 def test_gray_and_rgb_of_equal_draws_are_one_crop(noisy, settings) -> None:
     clips = noisy()
     rgb, gray = (View(stream, draw=2) for stream in (Stream.RGB, Stream.GRAY))
-    made = make([rgb, gray], clips, settings("crop", "flip", "time"), seed=0, step=0)
+    made = build_views([rgb, gray], clips, settings("crop", "flip", "time"), seed=0, step=0)
     image = made[rgb.pixels].pixels.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
     expected = (luma(image).transpose(1, 2) - PIXEL_MEAN) / PIXEL_SD
     torch.testing.assert_close(made[gray.pixels].pixels, expected, atol=1e-3, rtol=1e-3)
@@ -102,16 +102,16 @@ def test_streams_and_masks_of_equal_draws_are_cropped_once(noisy, settings, monk
     crop = module.crop_frames
     monkeypatch.setattr(module, "crop_frames", lambda *a: calls.append(a) or crop(*a))
     views = [View(stream) for stream in Stream] + [View(Stream.RGB, mask=Mask(0.5, 4))]
-    make(views, noisy(), settings(*EVERYTHING), seed=0, step=0)
+    build_views(views, noisy(), settings(*EVERYTHING), seed=0, step=0)
     assert len(calls) == 1
-    make([*views, View(Stream.RGB, draw=1)], noisy(), settings(*EVERYTHING), seed=0, step=0)
+    build_views([*views, View(Stream.RGB, draw=1)], noisy(), settings(*EVERYTHING), seed=0, step=0)
     assert len(calls) == 3
 
 
 def test_a_clean_view_has_no_randomness_in_space(noisy, settings) -> None:
     clips, view = noisy(length=8), View(Stream.RGB, space=CLEAN)
     one, other = (
-        make([view], clips, settings(*EVERYTHING), seed=seed, step=seed)[view.pixels]
+        build_views([view], clips, settings(*EVERYTHING), seed=seed, step=seed)[view.pixels]
         for seed in (0, 1)
     )
     assert torch.equal(one.pixels, other.pixels)
@@ -119,9 +119,9 @@ def test_a_clean_view_has_no_randomness_in_space(noisy, settings) -> None:
 
 def test_autocast_around_it_changes_nothing(noisy, settings) -> None:
     views, clips, ignoring = [View(Stream.RGB), View(Stream.FLOW)], noisy(), settings(*EVERYTHING)
-    plain = make(views, clips, ignoring, seed=0, step=0)
+    plain = build_views(views, clips, ignoring, seed=0, step=0)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = make(views, clips, ignoring, seed=0, step=0)
+        inside = build_views(views, clips, ignoring, seed=0, step=0)
     assert all(same(plain[v.pixels], inside[v.pixels]) for v in views)
 
 
@@ -129,8 +129,8 @@ def test_autocast_around_it_changes_nothing(noisy, settings) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_makes_the_same_views(noisy, settings) -> None:
     clips, ignoring = noisy(), settings(*EVERYTHING)
-    here = make(VIEWS, clips, ignoring, seed=0, step=0)
-    there = make(VIEWS, clips.to("cuda"), ignoring, seed=0, step=0)
+    here = build_views(VIEWS, clips, ignoring, seed=0, step=0)
+    there = build_views(VIEWS, clips.to("cuda"), ignoring, seed=0, step=0)
     for view, made in here.items():
         assert torch.equal(made.applied.start_B, there[view].applied.start_B.cpu())
         error = (made.pixels - there[view].pixels.cpu()).abs()

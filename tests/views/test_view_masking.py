@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from evossl.errors import UserError
-from evossl.streams import Stream
-from evossl.views.make import make
+from evossl.types import Stream
+from evossl.views.build import build_views
 from evossl.views.shapes import check_fits
 from evossl.views.spec import WEAK, Mask, Time, View
 
@@ -17,7 +17,7 @@ def test_each_slice_blanks_its_share_and_a_tube_the_same_blocks(
 ) -> None:
     plain = View(Stream.RGB, space=WEAK, time=Time(frames=7))
     masked = View(Stream.RGB, space=WEAK, time=Time(frames=7), mask=Mask(ratio, 4, tube))
-    made = make([plain, masked], noisy(), settings(), seed=0, step=0)
+    made = build_views([plain, masked], noisy(), settings(), seed=0, step=0)
     mask = made[masked.pixels].applied.mask_BTHW
     assert mask.shape == (6, 4, 4, 4)
     assert (mask.sum(dim=(2, 3)) == round(16 * ratio)).all()
@@ -35,14 +35,14 @@ def test_each_slice_blanks_its_share_and_a_tube_the_same_blocks(
 
 def test_sound_is_blanked_in_bands_and_columns(noisy, settings) -> None:
     view = View(Stream.AUDIO, space=WEAK, mask=Mask(0.5))
-    made = make([view], noisy(), settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], noisy(), settings(), seed=0, step=0)[view.pixels]
     assert made.applied.mask_BTHW.shape == (6, 1, 3, 8)
     assert ((made.pixels == 0).float().mean(dim=(1, 2, 3, 4)) - 0.5).abs().max() < 0.01
 
 
 def test_pieces_have_masks_of_their_own(noisy, settings) -> None:
     view = View(Stream.RGB, space=WEAK, time=Time(segments=2), pieces=2, mask=Mask(0.5, 4))
-    made = make([view], noisy(), settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], noisy(), settings(), seed=0, step=0)[view.pixels]
     mask = made.applied.mask_BTHW
     assert mask.shape == (6, 2, 2, 4, 4)
     assert not torch.equal(mask[:, 0], mask[:, 1])

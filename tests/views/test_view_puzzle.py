@@ -7,23 +7,23 @@ from itertools import permutations
 
 import pytest
 import torch
-from made_by_views import gliding_tone, pitch
-from shortcuts import most_by_chance, reads
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from evossl.errors import UserError
-from evossl.streams import AUDIO_RATE, ClipBatch, Stream
-from evossl.views import make as module
+from evossl.types import AUDIO_RATE, ClipBatch, Stream
+from evossl.views import build as module
+from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.colour import luma
 from evossl.views.crop import SpacePlan
-from evossl.views.draws import Draws
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
 from evossl.views.puzzle import cut, distant_orders, levelled
-from evossl.views.sampling import cell_steps, least_window, plan_time
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import check_fits
-from evossl.views.spec import CLEAN, WEAK, Cells, Made, Time, View
+from evossl.views.spec import CLEAN, WEAK, Cells, Time, View, ViewInput
+from evossl.views.step_rng import StepRNG
+from evossl.views.temporal_sampling import cell_steps, least_window, plan_time
+from tests.helpers.shortcut_readers import most_by_chance, reads
+from tests.helpers.view_batches_with_time import gliding_tone, pitch
 
 CPU = torch.device("cpu")
 SQUARE = Cells(rows=2, columns=2)
@@ -33,8 +33,8 @@ def settings(*ignores: str, frames: int = 8, size: int = 32) -> ViewSettings:
     return ViewSettings(frames=frames, size=size, mel_bands=24, ignores=ignores)
 
 
-def one(view: View, clips: ClipBatch, of: ViewSettings, step: int = 0) -> Made:
-    return make([view], clips, of, seed=0, step=step)[view.pixels]
+def one(view: View, clips: ClipBatch, of: ViewSettings, step: int = 0) -> ViewInput:
+    return build_views([view], clips, of, seed=0, step=step)[view.pixels]
 
 
 def clips_of(frames_BLHWC: Tensor) -> ClipBatch:
@@ -77,7 +77,7 @@ def plans(cells: Cells, batch: int, flipped: bool = False) -> tuple[Tensor, Tens
     """(B, N, 4) boxes of the pieces of a crop of 80 x 120 at (10, 20), and (B, N) first frames."""
     view = View(Stream.RGB, Time(frames=8), cells=cells)
     clips = clips_of(torch.zeros(1, 40, 2, 2, 3).expand(batch, -1, -1, -1, -1))
-    draws = Draws(0, 0, CPU)
+    draws = StepRNG(0, 0, CPU)
     space = SpacePlan(
         torch.tensor([[10.0, 20.0, 80.0, 120.0]]).repeat(batch, 1),
         torch.full((batch,), flipped),
@@ -262,7 +262,7 @@ def test_channels_leave_other_streams_as_they_are_and_crops_are_shared(
     time = Time(frames=2)
     views = [View(s, time, WEAK, cells=SQUARE) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]
     views += [View(Stream.RGB, time, WEAK, cells=SQUARE, channels="one")]
-    make(views, textures(2, 32, 2, 0.0), settings(), seed=0, step=0)
+    build_views(views, textures(2, 32, 2, 0.0), settings(), seed=0, step=0)
     assert len(calls) == 4, "one for each cell"
     gray = View(Stream.GRAY, time, WEAK)
     other = View(Stream.GRAY, time, WEAK, channels="one")

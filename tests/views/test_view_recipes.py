@@ -3,23 +3,23 @@
 Shapes: B clip, N piece.
 """
 
-import made_by_hand as hand
-import made_by_views as real
 import pytest
 import torch
 
-from evossl.streams import Stream
-from evossl.task import Term
-from evossl.views.recipes import LOCAL_SCALE, clips_of_a_video, local_crops, local_side
+from evossl.task import Place, Term
+from evossl.types import Stream
+from evossl.views.recipes import LOCAL_SCALE, local_crops, local_side, strong_clips
 from evossl.views.shapes import check_fits
 from evossl.views.spec import STRONG, Time, View
+from tests.helpers import handmade_batches as hand
+from tests.helpers import view_batches_with_time as real
 
 INPUT = hand.SHAPES[Stream.RGB].input
 
 
 @pytest.mark.parametrize("rho", [2, 3, 4])
 def test_rho_clips_are_of_rho_moments_and_crops(rho: int) -> None:
-    seen = real.see(clips_of_a_video(Stream.RGB, rho), real.moving_bar())
+    seen = real.see(strong_clips(Stream.RGB, rho), real.moving_bar())
     starts_BN = torch.stack([view.applied.start_B for view in seen.views.values()], dim=1)
     crops_B4 = [view.applied.crop_B4 for view in seen.views.values()]
     assert starts_BN.shape[1] == rho
@@ -28,20 +28,20 @@ def test_rho_clips_are_of_rho_moments_and_crops(rho: int) -> None:
 
 
 def test_one_clip_is_seen_in_two_crops() -> None:
-    seen = real.see(clips_of_a_video(Stream.RGB, 1), real.moving_bar(num=6))
+    seen = real.see(strong_clips(Stream.RGB, 1), real.moving_bar(num=6))
     first, second = (seen[name].applied for name in ("0", "1"))
     assert torch.equal(first.start_B, second.start_B)
     assert not torch.equal(first.crop_B4, second.crop_B4)
 
 
 def test_two_clips_are_the_views_of_simclr_and_so_made_once() -> None:
-    assert clips_of_a_video(Stream.RGB, 2) == hand.build(Term("simclr", (Stream.RGB,))).views
+    assert strong_clips(Stream.RGB, 2) == hand.build(Term("simclr", Place((Stream.RGB,)))).views
 
 
 @pytest.mark.parametrize("rho", [0, 5, 1.5])
 def test_another_number_of_clips_is_refused(rho: int) -> None:
     with pytest.raises(ValueError, match="1 to 4"):
-        clips_of_a_video(Stream.RGB, rho)
+        strong_clips(Stream.RGB, rho)
 
 
 def test_local_crops_are_small_of_small_parts_and_each_of_its_own_moment() -> None:

@@ -5,36 +5,36 @@ from itertools import permutations
 import pytest
 import torch
 from torch import Tensor
-from view_batches import LEVEL
 
 from evossl.errors import UserError
-from evossl.streams import Stream
-from evossl.views.draws import Draws
-from evossl.views.make import PIXEL_MEAN, PIXEL_SD, make
-from evossl.views.sampling import TimePlan, plan_time
+from evossl.types import Stream
+from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.shapes import check_fits, required_frames
-from evossl.views.spec import CLEAN, STRONG, WEAK, Made, Space, Time, View
+from evossl.views.spec import CLEAN, STRONG, WEAK, Role, Space, Time, View, ViewInput
+from evossl.views.step_rng import StepRNG
+from evossl.views.temporal_sampling import TimePlan, plan_time
+from tests.helpers.view_levels import LEVEL
 
 CPU = torch.device("cpu")
 
 
-def seen_frames(made: Made) -> Tensor:
+def seen_frames(made: ViewInput) -> Tensor:
     """The frames of the stretch in the order they are shown, (B, T), read from the pixels."""
     value = (made.pixels.mean(dim=(-4, -2, -1)) * PIXEL_SD + PIXEL_MEAN) * 255 / LEVEL
     assert torch.allclose(value, value.round(), atol=1e-3)
     return value.round().long()
 
 
-def one(view: View, clips, settings, seed: int = 0, step: int = 0) -> Made:
-    return make([view], clips, settings, seed=seed, step=step)[view.pixels]
+def one(view: View, clips, settings, seed: int = 0, step: int = 0) -> ViewInput:
+    return build_views([view], clips, settings, seed=seed, step=step)[view.pixels]
 
 
 def planned(view: View, clips, settings) -> TimePlan:
     """What `make` applies, without pixels."""
-    return plan_time(view, clips, settings, Draws(0, 0, CPU), None)
+    return plan_time(view, clips, settings, StepRNG(0, 0, CPU), None)
 
 
-def expected_frames(made: Made, time: Time, frames: int = 8) -> list[list[int]]:
+def expected_frames(made: ViewInput, time: Time, frames: int = 8) -> list[list[int]]:
     """Naive loops over what `Applied` says."""
     applied, rows = made.applied, []
     for b in range(len(applied.start_B)):
@@ -166,7 +166,7 @@ def test_equal_time_draws_stand_in_step_and_different_ones_do_not(timed, setting
         View(Stream.GRAY, time=Time(reverse=0.5, segments=2, shuffle=0.5), draw=1),
         View(Stream.RGB, draw=2),
     ]
-    made = make(views, clips, settings("time", "crop", size=8), seed=3, step=1)
+    made = build_views(views, clips, settings("time", "crop", size=8), seed=3, step=1)
     starts = [made[view.pixels].applied.start_B for view in views]
     assert all(torch.equal(starts[0], other) for other in starts[1:4])
     correlation = torch.corrcoef(torch.stack([starts[0], starts[4]]).float())[0, 1]
@@ -176,8 +176,8 @@ def test_equal_time_draws_stand_in_step_and_different_ones_do_not(timed, setting
 def test_past_and_future_of_one_window_follow_on(timed, settings) -> None:
     clips = timed()
     past = View(Stream.RGB, time=Time(frames=5, window=8), space=WEAK)
-    future = View(Stream.RGB, time=Time(frames=3, offset=5), space=WEAK, encoder=None)
-    made = make([past, future], clips, settings(), seed=0, step=0)
+    future = View(Stream.RGB, time=Time(frames=3, offset=5), space=WEAK, encoder=Role.NONE)
+    made = build_views([past, future], clips, settings(), seed=0, step=0)
     shown = torch.cat([seen_frames(made[v.pixels]) for v in (past, future)], dim=1)
     assert (shown == shown[:, :1] + torch.arange(8)).all()
 
@@ -191,7 +191,7 @@ def test_what_stands_in_a_hole_is_between_the_halves_and_flow_does_not_cross_it(
     first, hole = Time(frames=before, window=window), Time(frames=3, offset=before, window=window)
     last = Time(frames=after, offset=before + 3, window=window)
     views = [View(Stream.FLOW, time, WEAK) for time in (whole, first, last)]
-    made = make([*views, View(Stream.FLOW, hole, WEAK)], noisy(), settings(), seed=0, step=0)
+    made = build_views([*views, View(Stream.FLOW, hole, WEAK)], noisy(), settings(), seed=0, step=0)
     both = torch.cat([made[view.pixels].pixels for view in views[1:]], dim=2)
     assert torch.allclose(made[views[0].pixels].pixels, both, atol=1e-5)
     starts = [m.applied.start_B for m in made.values()]
@@ -200,14 +200,14 @@ def test_what_stands_in_a_hole_is_between_the_halves_and_flow_does_not_cross_it(
 
 def test_strong_views_share_their_moment_unless_time_is_ignored(timed, settings) -> None:
     clips, views = timed(batch=100), [View(Stream.RGB, draw=d) for d in (0, 3)]
-    same = make(views, clips, settings("crop"), seed=0, step=0)
-    other = make(views, clips, settings("crop", "time"), seed=0, step=0)
+    same = build_views(views, clips, settings("crop"), seed=0, step=0)
+    other = build_views(views, clips, settings("crop", "time"), seed=0, step=0)
     first, second = (same[v.pixels].applied.start_B for v in views)
     assert torch.equal(first, second)
     first, second = (other[v.pixels].applied.start_B for v in views)
     assert (first != second).float().mean() > 0.8
     weak = [View(Stream.RGB, space=WEAK, draw=d) for d in (0, 3)]
-    free = make(weak, clips, settings("crop"), seed=0, step=0)
+    free = build_views(weak, clips, settings("crop"), seed=0, step=0)
     first, second = (free[v.pixels].applied.start_B for v in weak)
     assert (first != second).float().mean() > 0.8
 
@@ -231,7 +231,9 @@ def test_only_strong_views_of_stride_one_change_speed_when_it_is_ignored(timed, 
 def test_an_inner_view_lies_in_the_window_of_its_outer_view(timed, settings) -> None:
     outer = View(Stream.RGB, time=Time(stride=2, shift=0.5), space=WEAK, draw=1)
     inner = View(Stream.RGB, time=Time(frames=4, stride=(1, 4)), space=WEAK, within=outer, draw=2)
-    made = make([outer, inner], timed(batch=300, length=40), settings(size=2), seed=0, step=0)
+    made = build_views(
+        [outer, inner], timed(batch=300, length=40), settings(size=2), seed=0, step=0
+    )
     out, inn = (made[view.pixels] for view in (outer, inner))
     offset = inn.applied.start_B - out.applied.start_B
     assert (offset >= 0).all()

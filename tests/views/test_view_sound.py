@@ -6,12 +6,12 @@ import pytest
 import torch
 from torchaudio.transforms import MelSpectrogram
 
-from evossl.streams import AUDIO_RATE, Stream
-from evossl.views import sound
-from evossl.views.draws import Draws
-from evossl.views.make import make
-from evossl.views.sound import FLOOR, LOG_MEL_MEAN, LOG_MEL_SD, columns_per_frame, disturb
+from evossl.types import AUDIO_RATE, Stream
+from evossl.views import log_mel as log_mel_module
+from evossl.views.build import build_views
+from evossl.views.log_mel import FLOOR, LOG_MEL_MEAN, LOG_MEL_SD, columns_per_frame, disturb
 from evossl.views.spec import WEAK, Time, View
+from evossl.views.step_rng import StepRNG
 
 
 def replaced(clips, **changes):
@@ -29,7 +29,7 @@ def test_log_mel_is_torchaudios_where_its_hops_are_whole(noisy, settings) -> Non
     """At 10 frames a second a column is 160 samples; its window stands in its middle."""
     clips = noisy(length=8, fps=10.0)
     view = View(Stream.AUDIO, space=WEAK)
-    ours = make([view], clips, settings(), seed=0, step=0)[view.pixels].pixels[:, 0, 0]
+    ours = build_views([view], clips, settings(), seed=0, step=0)[view.pixels].pixels[:, 0, 0]
     mel = MelSpectrogram(
         AUDIO_RATE,
         n_fft=512,
@@ -50,15 +50,15 @@ def test_log_mel_is_torchaudios_where_its_hops_are_whole(noisy, settings) -> Non
 def test_a_view_hears_the_seconds_of_its_frames_and_no_other(noisy, settings) -> None:
     clips = noisy(batch=6, length=30)
     view = View(Stream.AUDIO, time=Time(offset=2, stride=2), space=WEAK)
-    made = make([view], clips, settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], clips, settings(), seed=0, step=0)[view.pixels]
     begin = (made.applied.start_B + 4) / 12 * AUDIO_RATE
     at = torch.arange(clips.waveform_BS.shape[1])
     heard = (at >= begin[:, None].round()) & (at < (begin + 16 / 12 * AUDIO_RATE)[:, None].round())
     silent = replaced(clips, waveform_BS=clips.waveform_BS * heard)
-    other = make([view], silent, settings(), seed=0, step=0)[view.pixels]
+    other = build_views([view], silent, settings(), seed=0, step=0)[view.pixels]
     assert torch.equal(made.pixels, other.pixels)
     halved = replaced(clips, waveform_BS=torch.where(heard, 0.5 * clips.waveform_BS, 0.0))
-    quieter = make([view], halved, settings(), seed=0, step=0)[view.pixels]
+    quieter = build_views([view], halved, settings(), seed=0, step=0)[view.pixels]
     difference = (made.pixels - quieter.pixels) * LOG_MEL_SD
     torch.testing.assert_close(
         difference, torch.full_like(difference, math.log(4)), atol=0.1, rtol=0
@@ -77,7 +77,7 @@ def test_sound_is_in_step_with_the_frames_of_equal_draws(timed, settings, fps, t
     """The amplitude of the sound of frame t is 1.25 ** t: read t back from the columns."""
     clips, settings = timed(batch=16, fps=fps), settings(size=2)
     picture, heard = (View(stream, time=time, space=WEAK) for stream in (Stream.RGB, Stream.AUDIO))
-    made = make([picture, heard], clips, settings, seed=0, step=0)
+    made = build_views([picture, heard], clips, settings, seed=0, step=0)
     value = made[picture.pixels].pixels.mean(dim=(1, 3, 4)) * 0.225 + 0.45
     frame = value * 255 / 5 + (made[picture.pixels].applied.stride_B[:, None] - 1) / 2
     power = (made[heard.pixels].pixels[:, 0, 0] * LOG_MEL_SD).unflatten(2, (8, -1)).mean(dim=(1, 3))
@@ -90,7 +90,7 @@ def test_sound_is_in_step_with_the_frames_of_equal_draws(timed, settings, fps, t
 def test_reversed_sound_is_the_sound_backwards_on_the_mel_axis(noisy, settings) -> None:
     clips = noisy()
     forth, back = (View(Stream.AUDIO, time=Time(reverse=p), space=WEAK) for p in (0.0, 1.0))
-    made = make([forth, back], clips, settings(), seed=0, step=0)
+    made = build_views([forth, back], clips, settings(), seed=0, step=0)
     assert torch.equal(made[back.pixels].pixels, made[forth.pixels].pixels.flip(-1))
 
 
@@ -98,7 +98,7 @@ def test_a_stride_averages_the_power_of_as_many_columns(noisy, settings) -> None
     clips, settings = noisy(length=16), settings()
     fast = View(Stream.AUDIO, time=Time(frames=8, stride=2), space=WEAK)
     slow = View(Stream.AUDIO, time=Time(frames=16), space=WEAK)
-    made = make([fast, slow], clips, settings, seed=0, step=0)
+    made = build_views([fast, slow], clips, settings, seed=0, step=0)
     power = torch.exp(made[slow.pixels].pixels * LOG_MEL_SD + LOG_MEL_MEAN) - FLOOR
     mean = power.unflatten(-1, (64, 2)).mean(dim=-1)
     expected = (torch.log(mean + FLOOR) - LOG_MEL_MEAN) / LOG_MEL_SD
@@ -108,7 +108,7 @@ def test_a_stride_averages_the_power_of_as_many_columns(noisy, settings) -> None
 def test_samples_without_sound_are_not_valid(noisy, settings) -> None:
     clips = noisy()
     views = View(Stream.AUDIO, space=WEAK), View(Stream.RGB, space=WEAK)
-    made = make(views, clips, settings(), seed=0, step=0)
+    made = build_views(views, clips, settings(), seed=0, step=0)
     assert torch.equal(made[views[0].pixels].valid_B, clips.has_audio_B)
     assert made[views[1].pixels].valid_B.all()
     assert made[views[0].pixels].pixels.isfinite().all()
@@ -117,7 +117,7 @@ def test_samples_without_sound_are_not_valid(noisy, settings) -> None:
 def test_a_disturbed_waveform_has_the_gain_and_noise_that_are_drawn() -> None:
     time = torch.arange(16000) / AUDIO_RATE
     clean = torch.sin(2 * math.pi * 440 * time).repeat(200, 1)
-    draws = Draws(0, 0, torch.device("cpu"))
+    draws = StepRNG(0, 0, torch.device("cpu"))
     heard = disturb(clean, draws, 0)
     gain = (heard * clean).mean(1) / clean.square().mean(1)
     decibels = 20 * gain.log10()
@@ -131,8 +131,8 @@ def test_a_disturbed_waveform_has_the_gain_and_noise_that_are_drawn() -> None:
 
 def test_only_strong_sound_is_disturbed_and_only_if_noise_is_ignored(noisy, settings) -> None:
     clips, weak, strong = noisy(), View(Stream.AUDIO, space=WEAK), View(Stream.AUDIO)
-    plain = make([weak, strong], clips, settings("crop", "colour", "time"), seed=0, step=0)
-    noise = make([weak, strong], clips, settings("noise", "time"), seed=0, step=0)
+    plain = build_views([weak, strong], clips, settings("crop", "colour", "time"), seed=0, step=0)
+    noise = build_views([weak, strong], clips, settings("noise", "time"), seed=0, step=0)
     assert torch.equal(plain[weak.pixels].pixels, noise[weak.pixels].pixels)
     assert torch.equal(plain[weak.pixels].pixels, plain[strong.pixels].pixels)
     assert not torch.equal(plain[strong.pixels].pixels, noise[strong.pixels].pixels)
@@ -140,4 +140,4 @@ def test_only_strong_sound_is_disturbed_and_only_if_noise_is_ignored(noisy, sett
 
 def test_filters_of_usual_sizes_all_hear_something() -> None:
     for bands in (24, 40, 64):
-        assert (sound._filters(bands).sum(0) > 0).all()
+        assert (log_mel_module._filters(bands).sum(0) > 0).all()

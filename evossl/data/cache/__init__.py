@@ -1,0 +1,1 @@
+"""The clip cache: each node decodes a video once."""

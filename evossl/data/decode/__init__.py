@@ -1,0 +1,1 @@
+"""Decoders behind one protocol: frames and sound of a video file."""

@@ -1,0 +1,1 @@
+"""Synthetic videos with known factors, written as real H.264 and AAC files."""

@@ -1,0 +1,1 @@
+"""The encoder folder: export, load, preprocess, ONNX."""

@@ -1,0 +1,72 @@
+"""Search spaces as files: the shipped ones by name, and a user's own by path."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from evossl.config import IGNORES_HELP, SearchSpace
+from evossl.errors import UserError, unknown
+from evossl.io.validation import explain
+from evossl.io.yaml_file import parse_yaml
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> SearchSpace:
+    """Return the space of a shipped name ("elo") or a path to YAML.
+
+    Args:
+        source: a name of `evossl spaces`, or a file.
+        overrides: top-level keys that replace the file's.
+
+    Raises:
+        UserError: no such space, not YAML, an unknown key, a value out of range; with the remedy.
+    """
+    path = _space_path(source)
+    try:
+        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not YAML: {error}") from error
+    except OSError as error:
+        raise UserError(f"--space {path}: cannot be read: {error.strerror}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a space is a mapping of keys; `evossl spaces` lists examples")
+    return parse_space(raw | (overrides or {}), str(path))
+
+
+def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
+    """Return the validated space; `where` names it in errors."""
+    if raw.get("ignores") is None:
+        raise UserError(f"{where}: {IGNORES_HELP}")
+    try:
+        return SearchSpace.model_validate(raw)
+    except ValidationError as error:
+        lines = explain(error, SearchSpace, "space")
+        raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def spaces_folder() -> Path:
+    """Return the folder of the shipped spaces: in a wheel, or in the repository."""
+    packaged = PACKAGE / "catalogue" / "search_spaces"
+    return packaged if packaged.is_dir() else PACKAGE.parent / "search_spaces"
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Return the shipped spaces by name ("tiny", "methods/simclr")."""
+    root = spaces_folder()
+    files = sorted(root.rglob("*.yaml"))
+    return {file.relative_to(root).with_suffix("").as_posix(): file for file in files}
+
+
+def _space_path(source: str | Path) -> Path:
+    path, shipped = Path(source), shipped_spaces()
+    if str(source) in shipped:
+        return shipped[str(source)]
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(f"--space {source}: is a folder; name the YAML file in it")
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"--space {source}: no such file")
+    raise UserError(f"--space: {unknown('space', str(source), shipped)}")

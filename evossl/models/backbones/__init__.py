@@ -1,0 +1,1 @@
+"""One file per network; `evossl.models.encoder.BACKBONES` lists them."""

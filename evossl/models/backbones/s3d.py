@@ -1,0 +1,57 @@
+"""S3D: an Inception network whose convolutions are first over space, then over time.
+
+Xie, Sun, Huang, Tu, Murphy, Rethinking Spatiotemporal Feature Learning: Speed-Accuracy Trade-offs
+in Video Classification, ECCV 2018.
+"""
+
+from functools import partial
+
+from torch import nn
+from torchvision.models.video.s3d import SepInceptionBlock3D, TemporalSeparableConv
+from torchvision.ops.misc import Conv3dNormActivation
+
+from evossl.config import Backbone
+from evossl.models.backbones.stages import Stages, initialise
+
+BLOCKS = (  # of stages 2, 3 and 4; channels of the four branches, at width 64
+    ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
+    (
+        (192, 96, 208, 16, 48, 64),
+        (160, 112, 224, 24, 64, 64),
+        (128, 128, 256, 24, 64, 64),
+        (112, 144, 288, 32, 64, 64),
+        (256, 160, 320, 32, 128, 128),
+    ),
+    ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
+)
+OUTPUTS = (0, 2, 4, 5)  # of a block's channels: those of its branches' ends
+POOLS = (((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2)))
+"""Kernel and stride before stages 2, 3 and 4."""
+
+
+def build(channels: int, backbone: Backbone) -> nn.Module:
+    """Return torchvision's network: D = 16 x width, space / 32, time / 8; the stem has width."""
+    width, norm = backbone.width, partial(nn.BatchNorm3d, eps=1e-3)
+    stem = nn.Sequential(TemporalSeparableConv(channels, width, 7, 2, 3, norm), _pool(*POOLS[0]))
+    first = nn.Sequential(
+        Conv3dNormActivation(width, width, kernel_size=1, norm_layer=norm),
+        TemporalSeparableConv(width, 3 * width, 3, 1, 1, norm),
+    )
+    stages, dim_in = [first], 3 * width
+    for pool, blocks in zip(POOLS, BLOCKS, strict=True):
+        parts: list[nn.Module] = [_pool(*pool)]
+        for block in blocks:
+            dims = [max(1, round(dim * width / 64)) for dim in block]
+            parts.append(SepInceptionBlock3D(dim_in, *dims, norm))
+            dim_in = sum(dims[i] for i in OUTPUTS)
+        stages.append(nn.Sequential(*parts))
+    network = Stages(stem, stages)
+    initialise(network)
+    return network
+
+
+def _pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.MaxPool3d:
+    """Centred; an even one keeps what is left at the border, so that one step stays one."""
+    is_even = kernel[-1] % 2 == 0
+    padding = tuple((extent - 1) // 2 for extent in kernel)
+    return nn.MaxPool3d(kernel, stride, padding, ceil_mode=is_even)

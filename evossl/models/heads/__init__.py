@@ -1,0 +1,1 @@
+"""Components that tasks build their heads from."""

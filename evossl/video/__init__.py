@@ -1,1 +1,0 @@
-"""From files to clips: index, decode, cache, synthetic videos."""

@@ -1,0 +1,58 @@
+"""The head of puzzles: what it computes, and that it can answer.
+
+Shapes: B clip, N piece, D embedding.
+"""
+
+import math
+from dataclasses import replace
+from itertools import permutations
+
+import torch
+from torch import Generator, Tensor
+
+from evossl.models.heads.permutation_head import Arranger
+from evossl.views.spec import Applied, Cells
+from tests.helpers import handmade_batches as hand
+from tests.helpers import naive_pretext_losses as naive
+
+FOUR = Cells(times=4)
+
+
+def arranger(width: int = 4) -> Arranger:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Arranger(width, FOUR)
+
+
+def ordered(num: int, seed: int = 0) -> tuple[Tensor, Applied]:
+    """Embeddings that name the cell of each piece, and the orders."""
+    generator = Generator().manual_seed(seed)
+    order_B = torch.randint(24, (num,), generator=generator)
+    permutation_BN = torch.tensor(list(permutations(range(4))))[order_B]
+    applied = replace(hand.applied(num, generator), order_B=order_B, permutation_BN=permutation_BN)
+    return torch.eye(4)[permutation_BN], applied
+
+
+def test_the_loss_is_the_cross_entropy_of_the_order() -> None:
+    head = arranger()
+    x, applied = ordered(6)
+    expected = naive.cross_entropy(head(x), applied.order_B)
+    assert math.isclose(head.loss(x, applied).item(), expected, rel_tol=1e-5)
+
+
+def test_pieces_are_projected_alike_and_side_by_side() -> None:
+    head = arranger()
+    x, _ = ordered(6)
+    by_hand = torch.cat([head.project(x[:, piece]) for piece in range(4)], dim=1)
+    torch.testing.assert_close(head(x), head.compare(by_hand))
+
+
+def test_told_which_cell_each_piece_is_it_finds_the_order_of_clips_it_has_not_seen() -> None:
+    head = arranger()
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
+    for step in range(40):
+        optimiser.zero_grad()
+        head.loss(*ordered(64, seed=step)).backward()
+        optimiser.step()
+    x, applied = ordered(64, seed=1000)
+    assert (head(x).argmax(dim=1) == applied.order_B).float().mean() > 0.95

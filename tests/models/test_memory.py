@@ -1,0 +1,124 @@
+"""Queues and banks: bounded, exact, and a checkpoint holds them whole."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+
+from evossl.losses.distance import unit
+from evossl.models.heads.memory_bank import Bank, Queue
+
+
+def draw(num: int, width: int = 3, seed: int = 0) -> Tensor:
+    return torch.randn(num, width, generator=Generator().manual_seed(seed))
+
+
+def ids(*numbers: int) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int64)
+
+
+def as_pairs(memory: Queue | Bank) -> set[tuple[int, tuple[float, ...]]]:
+    rows = [tuple(row) for row in memory.row_FD.tolist()]
+    return set(zip(memory.video_id_F.tolist(), rows, strict=True))
+
+
+@given(size=st.integers(1, 9), batches=st.lists(st.integers(0, 12), max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_a_queue_holds_the_newest_rows_and_counts_those_that_are_filled(
+    size: int, batches: list[int]
+) -> None:
+    queue, kept = Queue(size, 3), []
+    for step, num in enumerate(batches):
+        row_ND, video_id_N = draw(num, seed=step), torch.arange(num) + 100 * step
+        queue.push(row_ND, video_id_N)
+        kept += list(zip(video_id_N.tolist(), map(tuple, row_ND.tolist()), strict=True))
+    assert len(queue) == len(queue.row_FD) == min(size, len(kept))
+    assert as_pairs(queue) == set(kept[-size:])
+
+
+def test_an_empty_queue_shows_no_row() -> None:
+    queue = Queue(4, 3)
+    assert (len(queue), queue.row_FD.shape, queue.video_id_F.shape) == (0, (0, 3), (0,))
+
+
+def test_a_queue_keeps_no_graph_of_what_is_put_in() -> None:
+    queue = Queue(4, 3)
+    queue.push(draw(2).requires_grad_() * 2, ids(0, 1))
+    assert queue.row_FD.grad_fn is None
+
+
+@given(
+    batches=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), max_size=5),
+    keep=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_bank_is_a_dictionary_of_running_means(batches: list[list[int]], keep: float) -> None:
+    bank, naive = Bank(6, 3, keep), {}
+    for step, videos in enumerate(batches):
+        row_BD = draw(len(videos), seed=step)
+        bank.update(row_BD, ids(*videos))
+        for video in set(videos):
+            clips = [unit(row) for row, own in zip(row_BD, videos, strict=True) if own == video]
+            new = unit(torch.stack(clips).sum(dim=0))
+            naive[video] = unit(keep * naive[video] + (1 - keep) * new) if video in naive else new
+    assert set(bank.video_id_F.tolist()) == naive.keys()
+    assert len(bank) == len(naive)
+    row_6D, known_6 = bank.read(torch.arange(6))
+    for video in range(6):
+        assert bool(known_6[video]) == (video in naive)
+        if video in naive:
+            torch.testing.assert_close(row_6D[video], naive[video], rtol=1e-4, atol=1e-5)
+
+
+def test_a_full_bank_forgets_the_video_that_came_first() -> None:
+    bank = Bank(3, 3)
+    bank.update(draw(3), ids(7, 8, 9))
+    bank.update(draw(2, seed=1), ids(7, 30))  # 7 is seen again: it still came first
+    assert set(bank.video_id_F.tolist()) == {8, 9, 30}
+    assert bank.read(ids(7, 30))[1].tolist() == [False, True]
+    assert len(bank) == 3
+
+
+def test_the_order_of_the_clips_changes_no_bank() -> None:
+    first, second = Bank(4, 3), Bank(4, 3)
+    row_BD, video_id_B = draw(5), ids(3, 1, 3, 0, 2)
+    order = torch.tensor([4, 2, 0, 3, 1])
+    first.update(row_BD, video_id_B)
+    second.update(row_BD[order], video_id_B[order])
+    assert torch.equal(first.video_id_F, second.video_id_F)
+    torch.testing.assert_close(first.row_FD, second.row_FD)
+
+
+@pytest.mark.parametrize("build", [Queue, Bank])
+def test_a_checkpoint_holds_a_memory_exactly(tmp_path: Path, build: type[Queue | Bank]) -> None:
+    """What is pushed afterwards goes where it would have gone."""
+    before, after = build(4, 3), build(4, 3)
+
+    def feed(memory: nn.Module, seed: int) -> None:
+        put = memory.push if isinstance(memory, Queue) else memory.update
+        put(draw(3, seed=seed), torch.arange(3) + 2 * seed)
+
+    feed(before, 0)
+    feed(before, 1)
+    save_file(before.state_dict(), tmp_path / "memory.safetensors")
+    after.load_state_dict(load_file(tmp_path / "memory.safetensors"))
+    feed(before, 2)
+    feed(after, 2)
+    assert len(before) == 4
+    state = after.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in before.state_dict().items())
+
+
+@pytest.mark.parametrize("build", [Queue, Bank])
+def test_a_memory_without_room_is_refused(build: type[Queue | Bank]) -> None:
+    with pytest.raises(ValueError, match="at least 1 row, got 0"):
+        build(0, 3)
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"lies in \[0, 1\], got 1.5"):
+        Bank(3, 3, keep=1.5)
