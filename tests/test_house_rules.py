@@ -1,84 +1,173 @@
-"""The rules of CONTRIBUTING.md that a machine can hold."""
+"""The rules of CONTRIBUTING.md that a machine can check."""
 
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from evossl.io.yaml_file import parse_yaml
+
 ROOT = Path(__file__).parent.parent
-MAX_FILE = 350
-MAX_FUNCTION = 60
 CODE = ("evossl", "tasks", "benchmarks", "examples")
-OUTERMOST = {"evossl/cluster/actor.py", "evossl/cluster/job.py"}
-OUTERMOST |= {"evossl/data/loader.py", "evossl/data/workers/worker.py"}
-"""Where a trial, a process or a thread ends: all that can be raised is handed over."""
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 60
+MAX_PARAMETERS = 6
+MAX_TEST_NAME = 59
+MIN_TEST_WORDS = 3
+
+CATCH_ALL_FILES = {
+    "evossl/cluster/actor.py",
+    "evossl/cluster/job.py",
+    "evossl/data/loader.py",
+    "evossl/data/workers/worker.py",
+}
+"""Where a trial, a process or a thread ends. Any exception is caught there and passed on."""
+
+OLD_NAMES = """
+Asked Cut Finished Judged Made Opened Room Seen SeenView Sides Site Told Weighing
+Workbench _Book _Halt _Steps _Workshop arrows claim clips_of_a_video cross_correlation
+dense_predictive goes_on happens head_lr one_of_many passing rehearse run_kept
+seen_slowly segments_come_apart settled standing why_not yes_or_no
+"""
+"""Identifiers that were renamed; none of them may come back."""
+OLD_KEYS = {"head_lr", "alone", "keep", "after"}
+"""Keys of a search space before they were renamed."""
+
+FunctionDef = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """Files of the tree as git has them; in a tree without git, all but what tools make."""
-    asked = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    """Files that git tracks; in a tree without git, all files but what tools generate."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
     try:
-        listed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         names = [ROOT / name for name in listed.split("\0") if name]
     except (OSError, subprocess.CalledProcessError):
-        folders = (*CODE, "tests", "docs", "search_spaces", ".ci")
+        folders = (*CODE, "tests", "docs", "search_spaces", ".ci", ".github")
         names = [*ROOT.glob("*"), *(path for f in folders for path in ROOT.joinpath(f).rglob("*"))]
     return tuple(path for path in names if path.is_file() and "__pycache__" not in path.parts)
 
 
-def texts() -> Iterator[tuple[str, str]]:
+@cache
+def texts() -> tuple[tuple[str, str], ...]:
     """(path from the root, text) of each tracked text file."""
+    found = []
     for path in tracked():
         raw = path.read_bytes()
         if b"\0" not in raw:
-            yield path.relative_to(ROOT).as_posix(), raw.decode(errors="replace")
+            found.append((path.relative_to(ROOT).as_posix(), raw.decode(errors="replace")))
+    return tuple(found)
 
 
-def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+@cache
+def sources(*folders: str) -> tuple[tuple[str, ast.Module], ...]:
     """(path from the root, syntax tree) of each Python file of the folders."""
-    for name, text in texts():
-        if name.endswith(".py") and name.split("/")[0] in folders:
-            yield name, ast.parse(text)
+    return tuple(
+        (name, ast.parse(text))
+        for name, text in texts()
+        if name.endswith(".py") and name.split("/")[0] in folders
+    )
 
 
-def test_the_rules_look_at_files_that_are_there() -> None:
-    assert {"evossl", "tasks"} <= {name.split("/")[0] for name, _ in sources(*CODE)}
-    assert len(list(texts())) > 100
+def nodes(*folders: str) -> Iterator[tuple[str, Any]]:
+    """(path from the root, node) of every syntax node of the folders."""
+    for name, tree in sources(*folders):
+        for node in ast.walk(tree):
+            yield name, node
 
 
-def test_no_file_of_the_library_is_longer_than_350_lines() -> None:
+def expect_none(violations: Iterable[object]) -> None:
+    """Fail with one violation a line, if there is any."""
+    found = sorted(map(str, violations))
+    assert not found, "\n" + "\n".join(found)
+
+
+def functions(*folders: str) -> Iterator[tuple[str, FunctionDef]]:
+    """("path:line function", node) of every function of the folders."""
+    for name, node in nodes(*folders):
+        if isinstance(node, FunctionDef):
+            yield f"{name}:{node.lineno} {node.name}", node
+
+
+def named_tests() -> Iterator[tuple[str, str]]:
+    """("path:line function", name) of every test."""
+    for place, node in functions("tests"):
+        if node.name.startswith("test_"):
+            yield place, node.name
+
+
+def too_large(size: Callable[[FunctionDef], int], limit: int) -> list[str]:
+    """Functions of the library whose size exceeds the limit."""
+    sizes = {place: size(node) for place, node in functions(*CODE)}
+    return [f"{place}: {found}" for place, found in sizes.items() if found > limit]
+
+
+def num_lines(node: FunctionDef) -> int:
+    return (node.end_lineno or 0) - node.lineno + 1
+
+
+def num_parameters(node: FunctionDef) -> int:
+    """Parameters of a function; `self` and `cls` are not counted."""
+    found = node.args
+    named = [*found.posonlyargs, *found.args, *found.kwonlyargs, found.vararg, found.kwarg]
+    return sum(one is not None and one.arg not in ("self", "cls") for one in named)
+
+
+def test_the_rules_are_applied_to_existing_files() -> None:
+    assert set(CODE) <= {name.split("/")[0] for name, _ in sources(*CODE)}
+    assert len(texts()) > 100
+    assert sum(1 for _ in named_tests()) > 100
+
+
+def test_no_file_has_more_than_350_lines() -> None:
     lengths = {name: text.count("\n") for name, text in texts() if name.split("/")[0] in CODE}
-    assert not {n: lines for n, lines in lengths.items() if n.endswith(".py") and lines > MAX_FILE}
+    expect_none(
+        f"{name}: {lines}"
+        for name, lines in lengths.items()
+        if name.endswith(".py") and lines > MAX_FILE_LINES
+    )
 
 
-def test_no_function_of_the_library_is_longer_than_60_lines() -> None:
-    long = [
-        f"{name}:{node.lineno} {node.name}"
-        for name, tree in sources(*CODE)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-        and (node.end_lineno or 0) - node.lineno + 1 > MAX_FUNCTION
-    ]
-    assert not long
+def test_no_function_has_more_than_60_lines() -> None:
+    expect_none(too_large(num_lines, MAX_FUNCTION_LINES))
 
 
-def test_only_the_outermost_frame_of_a_process_catches_everything() -> None:
+def test_no_function_has_more_than_6_parameters() -> None:
+    expect_none(too_large(num_parameters, MAX_PARAMETERS))
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "parameters"),
+    [
+        ("def f(): ...", 1, 0),
+        ("def f(self, a, /, b, *c, d=1, **e):\n    pass", 2, 5),
+        ("async def f(cls, *, a):\n    x = 1\n    return x", 3, 1),
+    ],
+)
+def test_lines_and_parameters_are_counted(code: str, lines: int, parameters: int) -> None:
+    (node,) = ast.parse(code).body
+    assert isinstance(node, FunctionDef)
+    assert (num_lines(node), num_parameters(node)) == (lines, parameters)
+
+
+def test_only_the_end_of_a_process_catches_every_error() -> None:
     found = {
         name
-        for name, tree in sources("evossl", "tasks")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ExceptHandler) and swallows_everything(node)
+        for name, node in nodes("evossl", "tasks")
+        if isinstance(node, ast.ExceptHandler) and catches_everything(node)
     }
-    assert found <= OUTERMOST
+    assert found <= CATCH_ALL_FILES
 
 
-def swallows_everything(handler: ast.ExceptHandler) -> bool:
-    """`except:`, `except Exception`, `except BaseException`, unless what is not known goes on."""
+def catches_everything(handler: ast.ExceptHandler) -> bool:
+    """Whether it is `except:`, `except Exception` or `BaseException` without a bare `raise`."""
     if any(isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler)):
         return False
     if handler.type is None:
@@ -87,31 +176,91 @@ def swallows_everything(handler: ast.ExceptHandler) -> bool:
     return bool(names & {"Exception", "BaseException"})
 
 
-def test_the_library_prints_nothing() -> None:
-    found = [
-        f"{name}:{node.lineno}"
-        for name, tree in sources("evossl", "tasks")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "print"
-    ]
-    assert not found
+def test_the_library_never_calls_print() -> None:
+    expect_none(
+        [
+            f"{name}:{node.lineno}"
+            for name, node in nodes("evossl", "tasks")
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
+        ]
+    )
 
 
-def test_nothing_shared_between_people_is_unpickled() -> None:
-    """torch.load says weights_only, numpy.load says no pickle, nobody imports pickle."""
+def imports(node: Any) -> list[str]:
+    """Modules that an import statement names; empty for any other node."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "."]
+    return []
+
+
+def test_no_file_shared_between_people_is_unpickled() -> None:
+    """`torch.load` sets weights_only, `np.load` forbids pickles, and nobody imports pickle."""
     found = []
-    for name, tree in sources("evossl", "tasks"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                modules = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
-                found += [f"{name}:{node.lineno}" for m in modules if "pickle" in m]
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load"):
-                safe = {k.arg: ast.unparse(k.value) for k in node.keywords}
-                if not (safe.get("weights_only") == "True" or safe.get("allow_pickle") == "False"):
-                    found.append(f"{name}:{node.lineno}")
-    assert not found
+    for name, node in nodes("evossl", "tasks"):
+        found += [f"{name}:{node.lineno}" for module in imports(node) if "pickle" in module]
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "np.load"):
+            given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if not (given.get("weights_only") == "True" or given.get("allow_pickle") == "False"):
+                found.append(f"{name}:{node.lineno}")
+    expect_none(found)
+
+
+def test_no_module_imports_the_package_itself() -> None:
+    """`evossl/__init__.py` is for users; the library imports `evossl._version` and the like."""
+    expect_none(
+        [f"{name}:{node.lineno}" for name, node in nodes("evossl") if "evossl" in imports(node)]
+    )
+
+
+def test_test_helpers_are_imported_by_their_full_name() -> None:
+    helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    expect_none(
+        [
+            f"{name}:{node.lineno} {module}"
+            for name, node in nodes("tests")
+            for module in imports(node)
+            if module in helpers - {"conftest", "__init__"} or module == "conftest"
+        ]
+    )
+
+
+def identifiers(node: ast.AST) -> set[str]:
+    """Names that a syntax node defines or uses."""
+    fields = ("id", "attr", "arg", "name", "asname")
+    found = {name for field in fields if isinstance(name := getattr(node, field, None), str)}
+    return found | {part for module in imports(node) for part in module.split(".")}
+
+
+def test_no_old_name_is_left_in_the_code() -> None:
+    old_names = set(OLD_NAMES.split())
+    expect_none(
+        {
+            f"{name}:{getattr(node, 'lineno', '')} {old}"
+            for name, node in nodes(*CODE, "tests")
+            for old in identifiers(node) & old_names
+        }
+    )
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key of nested mappings."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
+
+
+def test_no_old_key_is_left_in_a_search_space() -> None:
+    spaces = [(name, text) for name, text in texts() if name.startswith("search_spaces/")]
+    assert spaces
+    expect_none({name for name, text in spaces if OLD_KEYS & set(keys(parse_yaml(text, name)))})
 
 
 HOSTS = ("pypi" + ".org", "pythonhosted" + ".org", "download.pytorch" + ".org", "conda" + ".io")
@@ -120,37 +269,37 @@ OPTIONS = ("--index" + "-url", "--extra-index" + "-url", "--trusted" + "-host", 
 
 @pytest.mark.parametrize("word", [*HOSTS, *OPTIONS])
 def test_no_file_names_a_package_registry(word: str) -> None:
-    assert not [name for name, text in texts() if word in text]
+    expect_none([name for name, text in texts() if word in text])
 
 
-def test_no_file_holds_a_path_of_somebody_s_machine() -> None:
-    ours = re.compile(r"(?<![\w.])/(home|Users|root|work|mnt)/\w+")
-    found = {
-        name: match[0]
+def test_no_file_holds_a_path_of_one_machine() -> None:
+    local = re.compile(r"(?<![\w.])/(home|Users|root|work|mnt)/\w+")
+    expect_none(
+        f"{name}: {match[0]}"
         for name, text in texts()
-        if (match := ours.search(text)) and not name.startswith("tests/")
-    }
-    assert not found
+        if (match := local.search(text)) and not name.startswith("tests/")
+    )
 
 
-def test_nothing_is_left_to_do() -> None:
+def test_no_file_holds_a_note_of_unfinished_work() -> None:
     words = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
-    assert not [name for name, text in texts() if words.search(text)]
+    expect_none([name for name, text in texts() if words.search(text)])
 
 
-def test_every_test_has_a_name_that_says_something() -> None:
-    short = [
-        f"{name}:{node.name}"
-        for name, tree in sources("tests")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-        and node.name.startswith("test_")
-        and node.name.count("_") < 3
-    ]
-    assert not short
+def test_every_test_name_has_at_least_three_words() -> None:
+    expect_none([place for place, name in named_tests() if name.count("_") < MIN_TEST_WORDS])
 
 
-def test_a_task_s_oracle_is_there() -> None:
+def test_every_test_name_has_fewer_than_60_characters() -> None:
+    expect_none([place for place, name in named_tests() if len(name) > MAX_TEST_NAME])
+
+
+def test_no_file_defines_a_test_name_twice() -> None:
+    counts = Counter((place.split(":")[0], name) for place, name in named_tests())
+    expect_none([found for found, count in counts.items() if count > 1])
+
+
+def test_every_task_has_an_oracle() -> None:
     tasks = {path.stem for path in (ROOT / "tasks").glob("[!_]*.py")}
     oracles = {p.stem.removeprefix("test_") for p in (ROOT / "tests/oracles").glob("test_*.py")}
     assert tasks <= oracles
@@ -158,4 +307,4 @@ def test_a_task_s_oracle_is_there() -> None:
 
 def test_every_folder_of_the_library_is_a_package() -> None:
     folders = {path.parent for path in (ROOT / "evossl").rglob("*.py")}
-    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+    expect_none([folder for folder in folders if not (folder / "__init__.py").is_file()])
