@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 OUT ?= demo
 
-.PHONY: demo test slow check lint types imports bench install clean
+.PHONY: demo test slow check lint types imports docs bench install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,8 +13,8 @@ help:
 	@echo "make test    the tests, but the slow ones"
 	@echo "make slow    the slow ones"
 	@echo "make bench   every row of docs/performance.md, measured anew (20 minutes)"
-	@echo "make check   what CI runs: lint, types, layers, tests"
-	@echo "make lint, make types, make imports: one of these alone"
+	@echo "make check   what CI runs: lint, types, layers, documentation, tests"
+	@echo "make lint, make types, make imports, make docs: one of these alone"
 	@echo "make install .venv, which all of these make first"
 	@echo "make clean   remove .venv and caches"
 
@@ -51,7 +51,10 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports
 
-check: lint types imports test
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+check: lint types imports docs test
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
