@@ -105,7 +105,7 @@ def passes(job: Job) -> float:
     space, catalogue = job.space(), load_catalogue()
     terms = RunContext.open(job.run()).terms
     model = MultiTaskModel(terms, catalogue, space, seed=0)
-    settings, fps = ViewSettings.of(space), space.cache.fps
+    settings, fps = ViewSettings.from_space(space), space.cache.fps
 
     def size(view: View) -> int:
         pieces = view.pieces if view.cells is None else view.cells.count

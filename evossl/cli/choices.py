@@ -76,7 +76,7 @@ def _rows(
 
 def _strips(view: View, clips: ClipBatch, settings: ViewSettings) -> list[Image.Image]:
     """The view of each clip as frames side by side."""
-    x_BCTHW = build_views([view], clips, settings, seed=0, step=0)[view.pixels].pixels
+    x_BCTHW = build_views([view], clips, settings, seed=0, step=0)[view.input_key].pixels
     x_BTHWC = (x_BCTHW * PIXEL_SD + PIXEL_MEAN).permute(0, 2, 3, 4, 1).cpu().numpy()
     shown = np.linspace(0, x_BTHWC.shape[1] - 1, FRAMES).round().astype(int)
     frames: Pictures = (x_BTHWC[:, shown].clip(0, 1) * 255).round().astype(np.uint8)

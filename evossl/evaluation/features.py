@@ -20,7 +20,7 @@ from evossl.data.index.index import Video
 from evossl.data.loader import ClipLoader
 from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
 from evossl.models.encoder import build_encoder
-from evossl.models.precise_bn import recalibrate
+from evossl.models.precise_bn import update_bn_statistics
 from evossl.types import ClipBatch, Stream
 from evossl.views.build import build_views
 from evossl.views.settings import ViewSettings
@@ -87,7 +87,7 @@ def clean_clips(clips: ClipBatch, config: EncoderConfig, num_clips: int) -> Iter
     for k in range(num_clips):
         start_B = (room_B * (2 * k + 1) + num_clips) // (2 * num_clips)
         part = _from(clips, start_B, config.frames)
-        yield build_views([CLEAN_VIEW], part, settings, seed=0, step=0)[CLEAN_VIEW.pixels].pixels
+        yield build_views([CLEAN_VIEW], part, settings, seed=0, step=0)[CLEAN_VIEW.input_key].pixels
 
 
 def _from(clips: ClipBatch, start_B: Tensor, frames: int) -> ClipBatch:
@@ -158,7 +158,7 @@ def calibrate(encoder: VideoEncoder, loader: Clips, videos: Sequence[int]) -> No
             clips = loader.clips(chosen[start : start + BATCH], draw=0).to(device)
             yield from clean_clips(clips, encoder.config, 1)
 
-    recalibrate(encoder.encoder, batches())
+    update_bn_statistics(encoder.encoder, batches())
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -145,7 +145,7 @@ def _train(
     model.train()
     for step, (epoch, rows) in enumerate(_batches(len(videos), options, seed)):
         clips = loader.clips([videos[row] for row in rows], draw=1 + epoch).to(device)
-        made = build_views([AUGMENTED], clips, settings, seed=seed, step=step)[AUGMENTED.pixels]
+        made = build_views([AUGMENTED], clips, settings, seed=seed, step=step)[AUGMENTED.input_key]
         target_B = torch.from_numpy(class_N[rows]).to(device)
         loss = F.cross_entropy(
             model(made.pixels), target_B, label_smoothing=options.label_smoothing

@@ -84,7 +84,8 @@ class RunContext:
         tasks = space_tasks(space, load_catalogue(folder))
         data = open_data(Path(run.manifest), Path(run.cache), run.space, run.seed)
         terms = resolve_terms(space, tasks)
-        return cls(space, tasks, terms, data, ViewSettings.of(space), pick_device(run.device))
+        settings = ViewSettings.from_space(space)
+        return cls(space, tasks, terms, data, settings, pick_device(run.device))
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -16,7 +16,7 @@ from evossl.data.loader import ClipLoader
 from evossl.fitness.features import ScoringFeatures
 from evossl.io.files import write_atomically
 from evossl.models.encoder import Encoder
-from evossl.models.precise_bn import recalibrate
+from evossl.models.precise_bn import update_bn_statistics
 from evossl.types import Stream
 from evossl.views.build import build_views
 from evossl.views.settings import ViewSettings
@@ -34,13 +34,13 @@ def clean_batches(
     for step in range(num_batches):
         clips = loader.batch(step).to(device)
         made = build_views([CLEAN_VIEW], clips, settings, seed=0, step=step)
-        yield made[CLEAN_VIEW.pixels].pixels
+        yield made[CLEAN_VIEW.input_key].pixels
 
 
 def calibrate(encoder: Encoder, loader: ClipLoader, settings: ViewSettings) -> None:
     """Estimate BatchNorm's running statistics anew on clean clips: masked views are in the old."""
     device = next(encoder.parameters()).device
-    recalibrate(encoder, clean_batches(loader, settings, device, CALIBRATION_BATCHES))
+    update_bn_statistics(encoder, clean_batches(loader, settings, device, CALIBRATION_BATCHES))
 
 
 @torch.no_grad()
@@ -72,10 +72,10 @@ def scoring_features(
     for start in range(0, len(videos), batch_size):
         clips = loader.clips(videos[start : start + batch_size], draw=0).to(device)
         made = build_views(
-            [v.pixels for v in views.values()], clips, settings, seed=seed, step=start
+            [v.input_key for v in views.values()], clips, settings, seed=seed, step=start
         )
         for name, view in views.items():
-            parts[name].append(encoder(made[view.pixels].pixels).embedding_BD.float().cpu())
+            parts[name].append(encoder(made[view.input_key].pixels).embedding_BD.float().cpu())
         if progress:
             progress(min(start + batch_size, len(videos)), len(videos))
     encoder.train(was_training)

@@ -57,7 +57,7 @@ def preflight(
         UserError: a task that does not take its options, a view that does not fit the clips, more
             memory than there is: by name, with the remedy.
     """
-    settings, fps, stretch = ViewSettings.of(space), space.cache.fps, space.clip.stretch
+    settings, fps, stretch = ViewSettings.from_space(space), space.cache.fps, space.clip.stretch
     check_fits(View(Stream.RGB), settings, stretch, fps, "fitness: its view")
     there = None if device is None else memory_of(device)
     streams = dict.fromkeys([Stream.RGB, *(stream for term in terms for stream in term.streams)])
@@ -101,7 +101,7 @@ def _asked(
     place = term.place.bind(shapes, teacher_of(term.task, task, space))
     try:
         built = _built(task, place, options)
-        return TermPlan(built, views_of(built, ViewSettings.of(space)))
+        return TermPlan(built, views_of(built, ViewSettings.from_space(space)))
     except ValueError as error:  # what the task itself refuses
         said = f"{where}: {options}" if options else f"tasks.{term.task}"
         raise UserError(f"{said}: {error}") from error
@@ -185,14 +185,14 @@ def _bytes_of_views(
     device: torch.device,
 ) -> dict[View, int]:
     """Bytes of one clip in each of distinct views: pixels once, what a student's forward keeps."""
-    settings, fps = ViewSettings.of(space), space.cache.fps
+    settings, fps = ViewSettings.from_space(space), space.cache.fps
     kept: dict[tuple[Stream, tuple[int, int, int, int]], int] = {}
     made: set[View] = set()
     needed = {}
     for view in views:
         shape = input_shape(view, settings, fps)
-        one = 0 if view.pixels in made else pixel_bytes(shape)
-        made.add(view.pixels)
+        one = 0 if view.input_key in made else pixel_bytes(shape)
+        made.add(view.input_key)
         if view.encoder is Role.STUDENT:
             key = view.stream, shape
             if key not in kept:

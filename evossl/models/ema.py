@@ -14,7 +14,7 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def make_momentum(encoder: Module) -> Module:
+def momentum_copy(encoder: Module) -> Module:
     """Return a frozen copy in train mode: its BatchNorm normalises by the batch, as the student's.
 
     In eval mode it would normalise by running statistics that lag behind the weights, and student
@@ -23,19 +23,19 @@ def make_momentum(encoder: Module) -> Module:
     return deepcopy(encoder).requires_grad_(False).train()
 
 
-def cosine_to_one(start: float, progress: float) -> float:
+def cosine_ema_decay(start: float, progress: float) -> float:
     """Return the decay at a share of the training: from `start` to 1 on half a cosine.
 
     Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, section 3.3.
 
-    >>> [round(cosine_to_one(0.9, progress), 3) for progress in (0.0, 0.5, 1.0)]
+    >>> [round(cosine_ema_decay(0.9, progress), 3) for progress in (0.0, 0.5, 1.0)]
     [0.9, 0.95, 1.0]
     """
     return 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @torch.no_grad()
-def ema_update(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
+def update_ema(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
     """Move each follower: weight <- decay * weight + (1 - decay) * online weight; buffers copied.
 
     Buffers are BatchNorm's running statistics and counts, already averages over steps: averaged

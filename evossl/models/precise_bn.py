@@ -47,7 +47,7 @@ class _Moments:
 
 
 @torch.no_grad()
-def recalibrate(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
+def update_bn_statistics(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set each BatchNorm's running mean and variance to those of its inputs over the batches.
 
     While it runs, BatchNorm normalises by the batch (what a layer is given does not depend on the

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from evossl.config import SearchSpace
 from evossl.data.loader import ClipLoader
 from evossl.errors import RunError
-from evossl.models.ema import cosine_to_one
+from evossl.models.ema import cosine_ema_decay
 from evossl.optim.optimisers import build_optimiser, learning_rate, set_learning_rate
 from evossl.training import history
 from evossl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -114,7 +114,7 @@ def train_step(
     if not torch.isfinite(norm):
         raise TrainingFailedError(_not_finite(step, result))
     optimiser.step()
-    model.after_step(result.seen, cosine_to_one(space.training.ema, progress))
+    model.after_step(result.seen, cosine_ema_decay(space.training.ema_decay, progress))
     return StepOutcome(result, total, weighted, norm, skipped, conflict)
 
 

@@ -1,5 +1,6 @@
-"""MultiTaskModel: one encoder a stream, one head set a term, every view made and seen once.
+"""MultiTaskModel: one encoder per stream, and one task with its heads per term.
 
+Every distinct view is built once and passed through its encoder once, however many terms use it.
 Shapes: B clip, V valid clip.
 """
 
@@ -11,12 +12,12 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
-from evossl.config import SearchSpace
 from evossl.export.encoder_folder import load_encoder
 from evossl.models.ema import ema_update, make_momentum
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.rng import derive_seed
 from evossl.task import Task, TaskBatch, Term, ViewOutput, zero_loss
+from evossl.training.resolved_space import ResolvedSpace
 from evossl.training.teacher import teacher_of
 from evossl.training.view_plan import ViewPlan, plan_views
 from evossl.types import ClipBatch, EncoderShape, Features, Stream
@@ -25,101 +26,116 @@ from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape
 from evossl.views.spec import CLEAN, Role, View, ViewInput
 
-MIN_VALID = 2  # BatchNorm and every contrast need two samples
+MIN_VALID = 2  # valid samples; BatchNorm and every contrastive loss need two
 
 
 @dataclass(frozen=True)
-class StepLosses:
-    """What one batch gives: each term's loss, what it was shown, and which terms saw too little.
+class BatchLosses:
+    """The losses of one batch.
 
-    `skipped` terms had fewer than 2 valid samples; their loss is a zero that reaches their heads.
+    Attributes:
+        losses: each term's loss. A skipped term's loss is a zero that reaches its heads.
+        batches: what each term's task was given; skipped terms have none.
+        skipped: the terms with fewer than 2 valid samples in this batch.
     """
 
     losses: Mapping[str, Tensor]
-    seen: Mapping[str, TaskBatch]
+    batches: Mapping[str, TaskBatch]
     skipped: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Views:
+    """The views of one batch: their inputs, which samples are valid in them, and their features."""
+
+    inputs: Mapping[View, ViewInput]
+    valid: Mapping[View, Tensor]
+    features: Mapping[View, Features | None]
 
 
 class MultiTaskModel(nn.Module):
     """The encoders and heads that the given terms need, and no others.
 
-    Initial weights are a function of (seed, stream) and (seed, term): the same whatever else is on.
+    Initial weights depend on (seed, stream) and (seed, term) only, not on which terms are active.
 
     Args:
-        terms: the active ones.
-        tasks: the catalogue.
-        space: streams, backbone, clip, ignores.
-        seed: of weights and of views.
+        resolved: the space with its active terms.
+        seed: of the initial weights and of the views.
     """
 
-    def __init__(
-        self,
-        terms: tuple[Term, ...],
-        tasks: Mapping[str, type[Task]],
-        space: SearchSpace,
-        seed: int,
-    ) -> None:
+    def __init__(self, resolved: ResolvedSpace, seed: int) -> None:
         super().__init__()
-        self.terms = terms
+        self.space = space = resolved.space
+        self.terms = terms = resolved.terms
         self.seed = seed
         self.settings = ViewSettings.of(space)
         needed = dict.fromkeys(s for term in terms for s in term.streams)
         streams = [s for s in Stream if s in needed or s is Stream.RGB]
         self.encoders = nn.ModuleDict({s: build_encoder(s, space.backbone, seed) for s in streams})
-        shapes = {s: self._shape(s, space.cache.fps) for s in streams}
-        built = {t.name: _build_task(tasks[t.task], t, shapes, space, seed) for t in terms}
+        shapes = {s: self._shape(s) for s in streams}
+        built = {term.name: _build_task(term, shapes, resolved, seed) for term in terms}
         self.heads = nn.ModuleDict({_key(name): task for name, task in built.items()})
         self.plan: ViewPlan = plan_views(built, self.settings)
-        followed = {v.stream for v in self.plan.forwards if v.encoder is Role.MOMENTUM}
+        averaged = {v.stream for v in self.plan.forwards if v.encoder is Role.MOMENTUM}
         self.momentum = nn.ModuleDict(
-            {stream: make_momentum(self.encoders[stream]) for stream in sorted(followed)}
+            {stream: make_momentum(self.encoders[stream]) for stream in sorted(averaged)}
         )
         self._teachers = _load_teachers(self.plan)
 
-    def _shape(self, stream: Stream, fps: float) -> EncoderShape:
-        shape = input_shape(View(stream, space=CLEAN), self.settings, fps)
-        return self.encoder(stream).shape(shape)
+    def _shape(self, stream: Stream) -> EncoderShape:
+        view = View(stream, space=CLEAN)
+        return self.encoder(stream).shape(input_shape(view, self.settings, self.space.cache.fps))
 
     def encoder(self, stream: Stream) -> Encoder:
-        """The stream's own encoder."""
+        """Return the stream's encoder (the student)."""
         return cast(Encoder, self.encoders[stream])
 
-    def task(self, name: str) -> Task:
-        """The task (and heads) of a term."""
-        return cast(Task, self.heads[_key(name)])
+    def task(self, term: str) -> Task:
+        """Return the task of the named term, with its heads."""
+        return cast(Task, self.heads[_key(term)])
 
-    def losses(self, clips: ClipBatch, step: int, progress: float) -> StepLosses:
-        """Make every distinct input once, run every distinct forward once, grade all terms.
+    def losses(self, clips: ClipBatch, step: int, progress: float) -> BatchLosses:
+        """Return the loss of every term on a batch.
 
         Args:
             clips: a batch on the model's device.
-            step: keys the views' randomness and the tasks' generators, with the seed.
+            step: with the seed, determines the randomness of the views and of the tasks.
             progress: share of the training done, in [0, 1].
         """
-        made = build_views(self.plan.inputs, clips, self.settings, seed=self.seed, step=step)
-        valid = {view: m.valid_B.cpu() for view, m in made.items()}
+        inputs = build_views(self.plan.inputs, clips, self.settings, seed=self.seed, step=step)
+        valid = {view: built.valid_B.cpu() for view, built in inputs.items()}
         for term in self.terms:
             self.task(term.name).before_forward(progress)
         features = {
-            v: self._forward(v, made[v.pixels], valid[v.pixels]) for v in self.plan.forwards
+            v: self._forward(v, inputs[v.pixels], valid[v.pixels]) for v in self.plan.forwards
         }
-        losses, seen, skipped = {}, {}, set()
+        views = _Views(inputs, valid, features)
+        losses, batches, skipped = {}, {}, set()
         for term in self.terms:
-            task = self.task(term.name)
-            shown = self._show(term.name, made, valid, features, clips, step, progress)
-            if shown is None:
-                losses[term.name] = zero_loss(task, clips.frames_BLHWC.device)
-                skipped.add(term.name)
-            else:
-                losses[term.name] = task.loss(shown)
-                seen[term.name] = shown
-        return StepLosses(losses, seen, frozenset(skipped))
+            task, name = self.task(term.name), term.name
+            valid_B = torch.stack([valid[v.pixels] for v in self.plan.views[name].values()]).all(0)
+            if int(valid_B.sum()) < MIN_VALID:
+                losses[name] = zero_loss(task, clips.frames_BLHWC.device)
+                skipped.add(name)
+                continue
+            index_V = valid_B.nonzero().squeeze(1).to(clips.video_id_B.device)
+            batches[name] = TaskBatch(
+                views=self._outputs(name, views, valid_B),
+                video_id_B=clips.video_id_B[index_V],
+                valid_B=valid_B,
+                progress=progress,
+                generator=Generator().manual_seed(derive_seed(self.seed, step, name)),
+            )
+            losses[name] = task.loss(batches[name])
+        return BatchLosses(losses, batches, frozenset(skipped))
 
-    def _forward(self, view: View, made: ViewInput, valid_B: Tensor) -> Features | None:
-        """Features of the valid samples, or None if there are too few."""
+    def _forward(self, view: View, built: ViewInput, valid_B: Tensor) -> Features | None:
+        """Features of the valid samples, or None if there are fewer than 2."""
         if int(valid_B.sum()) < MIN_VALID:
             return None
-        pixels = made.pixels if bool(valid_B.all()) else made.pixels[valid_B.to(made.pixels.device)]
+        pixels = built.pixels
+        if not bool(valid_B.all()):
+            pixels = pixels[valid_B.to(pixels.device)]
         if view.encoder is Role.STUDENT:
             with _autocast(pixels.device):
                 return _float(self.encoders[view.stream](pixels))
@@ -127,81 +143,74 @@ class MultiTaskModel(nn.Module):
             if view.encoder is Role.MOMENTUM:
                 return _float(self.momentum[view.stream](pixels))
             assert view.teacher is not None
-            teacher = self._teachers[view.teacher].to(pixels.device)  # no submodule, does not move
+            # Teachers are no submodules, so moving the model does not move them.
+            teacher = self._teachers[view.teacher].to(pixels.device)
             return Features(teacher(pixels).float(), {})
 
-    def _show(
-        self,
-        name: str,
-        made: Mapping[View, ViewInput],
-        valid: Mapping[View, Tensor],
-        features: Mapping[View, Features | None],
-        clips: ClipBatch,
-        step: int,
-        progress: float,
-    ) -> TaskBatch | None:
-        """What a term's task sees: the samples that are valid in all of its views."""
-        asked = self.plan.asked[name]
-        valid_B = torch.stack([valid[view.pixels] for view in asked.values()]).all(dim=0)
-        if int(valid_B.sum()) < MIN_VALID:
-            return None
-        views = {
-            key: _rows(made[view.pixels], features.get(view), valid[view.pixels], valid_B)
-            for key, view in asked.items()
+    def _outputs(self, term: str, views: _Views, valid_B: Tensor) -> dict[str, ViewOutput]:
+        """The term's views, restricted to the samples that are valid in all of them."""
+        return {
+            name: _restrict(
+                views.inputs[view.pixels],
+                views.features.get(view),
+                views.valid[view.pixels],
+                valid_B,
+            )
+            for name, view in self.plan.views[term].items()
         }
-        generator = Generator().manual_seed(derive_seed(self.seed, step, name))
-        index_V = valid_B.nonzero().squeeze(1).to(clips.video_id_B.device)
-        return TaskBatch(views, clips.video_id_B[index_V], valid_B, progress, generator)
 
     @torch.no_grad()
-    def remember(self, seen: Mapping[str, TaskBatch]) -> None:
-        """Let the tasks update their state with what a batch's losses were graded by."""
-        for name, shown in seen.items():
-            self.task(name).after_step(shown)
+    def update_task_states(self, batches: Mapping[str, TaskBatch]) -> None:
+        """Let the tasks update their queues and centres with a batch whose losses were computed."""
+        for term, batch in batches.items():
+            self.task(term).after_step(batch)
 
     @torch.no_grad()
-    def after_step(self, seen: Mapping[str, TaskBatch], decay: float) -> None:
-        """Remember a step's last batch, then let the momentum encoders and heads follow.
+    def after_step(self, batches: Mapping[str, TaskBatch], decay: float) -> None:
+        """Update the tasks' states with a step's last batch, then all momentum encoders and heads.
 
-        In this order, queues and centres get what the momentum heads gave in the step's losses.
+        In this order, queues and centres receive the momentum heads' outputs that the losses saw.
         """
-        self.remember(seen)
-        pairs = [(self.encoders[stream], slow) for stream, slow in self.momentum.items()]
+        self.update_task_states(batches)
+        pairs = [(self.encoders[stream], average) for stream, average in self.momentum.items()]
         pairs += [pair for term in self.terms for pair in self.task(term.name).followers]
         ema_update(pairs, decay)
 
     def trained(self) -> Iterator[nn.Parameter]:
-        """The parameters that are trained: encoders and heads."""
+        """Return the trained parameters: those of the encoders and heads."""
         return (p for p in self.parameters() if p.requires_grad)
 
 
-def _rows(made: ViewInput, features: Features | None, own_B: Tensor, joint_B: Tensor) -> ViewOutput:
-    """One view of the jointly valid samples; features hold only the view's own valid ones."""
+def _restrict(
+    built: ViewInput, features: Features | None, own_B: Tensor, joint_B: Tensor
+) -> ViewOutput:
+    """Return a view of the samples in `joint_B`; `features` hold only those in `own_B`."""
     if features is not None and not bool(joint_B[own_B].all()):
         features = features.rows(joint_B[own_B].to(features.embedding_BD.device))
     if bool(joint_B.all()):
-        return ViewOutput(made.pixels, made.applied, features)
-    index = joint_B.to(made.pixels.device)
-    return ViewOutput(made.pixels[index], made.applied.rows(index), features)
+        return ViewOutput(built.pixels, built.applied, features)
+    index = joint_B.to(built.pixels.device)
+    return ViewOutput(built.pixels[index], built.applied.rows(index), features)
 
 
 def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Bfloat16 on a GPU; the CPU stays in float32, where bits are reproducible."""
+    """Bfloat16 on a GPU; float32 on a CPU, where results are reproducible to the bit."""
     if device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def _float(features: Features) -> Features:
-    """Heads and losses are in float32, whatever autocast did to the encoder."""
+    """Features in float32, in which all heads and losses compute."""
     maps = {stage: map_.float() for stage, map_ in features.maps.items()}
     return Features(features.embedding_BD.float(), maps)
 
 
 def channels_last(model: nn.Module) -> None:
-    """Lay the weights of 3-D convolutions out as a GPU's tensor cores want them.
+    """Convert the weights of 3-D convolutions to the memory layout that GPU tensor cores need.
 
-    On a CPU R(2+1)D-50 of stem width 16 takes 1.4 times as long so; C3D gains, and is built so.
+    Not for a CPU: there R(2+1)D-50 of stem width 16 takes 1.4 times as long with it. (C3D gains,
+    and is built with it.)
     """
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
@@ -209,16 +218,12 @@ def channels_last(model: nn.Module) -> None:
 
 
 def _build_task(
-    task: type[Task],
-    term: Term,
-    shapes: Mapping[Stream, EncoderShape],
-    space: SearchSpace,
-    seed: int,
+    term: Term, shapes: Mapping[Stream, EncoderShape], resolved: ResolvedSpace, seed: int
 ) -> Task:
-    place = term.place.bind(shapes, teacher_of(term.task, task, space))
+    place = term.place.bind(shapes, teacher_of(term.task, resolved))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "head", term.name))
-        return task(place, **space.tasks[term.task].options)
+        return resolved.task_class(term)(place, **resolved.space.tasks[term.task].options)
 
 
 def _load_teachers(plan: ViewPlan) -> dict[str, nn.Module]:
@@ -227,5 +232,5 @@ def _load_teachers(plan: ViewPlan) -> dict[str, nn.Module]:
 
 
 def _key(term: str) -> str:
-    """A term's name as a key of nn.ModuleDict, which takes no dots."""
+    """A term's name as a key of nn.ModuleDict, which allows no dots."""
     return term.replace(".", "/")

@@ -15,15 +15,17 @@ from evossl.views.crop import SpacePlan, crop_frames, plan_space
 from evossl.views.flow import clip_flow
 from evossl.views.log_mel import disturb, log_mel
 from evossl.views.masking import blank, draw_mask
-from evossl.views.puzzle import cut, draw_order, in_order, levelled
+from evossl.views.puzzle import cut, draw_order, permute_pieces, standardise_pieces
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import input_shape, splits_segments
 from evossl.views.spec import Applied, Cells, View, ViewInput
 from evossl.views.step_rng import StepRNG
-from evossl.views.temporal_sampling import TimePlan, cell_steps, plan_time
+from evossl.views.temporal_sampling import TimePlan, piece_and_cell_steps, plan_time
 
-FLOW_SCALE = 2.0  # pixels of the view per step that become 1: what moves at 12 frames a second
-DRAWS_OF_PIECES = 1000  # piece i of draw d is draw 1000 d + i
+FLOW_PIXELS_PER_UNIT = (
+    2.0  # pixels of the view per step that become 1: what moves at 12 frames a second
+)
+PIECE_DRAW_STRIDE = 1000  # piece i of draw d is draw 1000 d + i
 
 
 def build_views(
@@ -43,7 +45,7 @@ def build_views(
     workshop = _ViewBuilder(clips, settings, draws, {})
     # Half precision would move crops by pixels: the caller may be in an autocast region.
     with torch.no_grad(), torch.autocast(draws.device.type, enabled=False):
-        return {view: workshop.made(view) for view in dict.fromkeys(v.pixels for v in views)}
+        return {view: workshop.made(view) for view in dict.fromkeys(v.input_key for v in views)}
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,11 @@ class _ViewBuilder:
     def _puzzle(self, view: View, cells: Cells, time: TimePlan, space: SpacePlan) -> ViewInput:
         draw, draws = _space_draw(view), self.draws
         order = draw_order(cells, len(self.clips), draws, draw)
-        steps = cell_steps(view, cells, self.settings)
+        steps = piece_and_cell_steps(view, cells, self.settings)
         plans = cut(cells, time, steps, space, draws, draw)
         # Below zero are draws of no other view: each piece is jittered by itself.
         pieces = [
-            self._piece(replace(view, space_draw=-DRAWS_OF_PIECES * (draw + 1) - i), *plan)
+            self._piece(replace(view, space_draw=-PIECE_DRAW_STRIDE * (draw + 1) - i), *plan)
             for i, plan in enumerate(plans)
         ]
         valid_B = time.valid_B
@@ -90,14 +92,16 @@ class _ViewBuilder:
             permutation_BN=order.permutation_BN,
             order_B=order.order_B,
         )
-        return ViewInput(in_order(pieces, order.permutation_BN), applied, valid_B)
+        return ViewInput(permute_pieces(pieces, order.permutation_BN), applied, valid_B)
 
     def _piece(self, view: View, time: TimePlan, space: SpacePlan) -> Tensor:
         if view.stream == Stream.AUDIO:
             x = self._sound(view, time)
         else:
             x = self._images(view, time, space)
-        return x if view.stream == Stream.FLOW else levelled(x)  # of flow, it would be the motion
+        return (
+            x if view.stream == Stream.FLOW else standardise_pieces(x)
+        )  # of flow, it would be the motion
 
     def _plans(self, view: View) -> tuple[TimePlan, SpacePlan]:
         outer = (None, None) if view.within is None else self._plans(view.within)
@@ -175,7 +179,7 @@ class _ViewBuilder:
             shuffled_B=time.shuffled_B,
             shifted_B=time.shifted_B,
             permutation_BN=time.permutation_BN,
-            crop_B4=space.shares_B4(self.clips.size_B2),
+            crop_B4=space.relative_box_B4(self.clips.size_B2),
             flipped_B=space.flipped_B,
             mask_BTHW=mask_BTHW,
         )
@@ -190,7 +194,7 @@ def pieces_of(view: View) -> list[View]:
     """Return the views of one piece each that a view of drawn pieces consists of."""
     assert view.time_draw is not None
     assert view.space_draw is not None
-    time, space = view.time_draw * DRAWS_OF_PIECES, view.space_draw * DRAWS_OF_PIECES
+    time, space = view.time_draw * PIECE_DRAW_STRIDE, view.space_draw * PIECE_DRAW_STRIDE
     return [
         replace(view, pieces=1, time_draw=time + i, space_draw=space + i)
         for i in range(view.pieces)
@@ -201,7 +205,7 @@ def _flow(gray_BT1HW: Tensor, segments: int) -> Tensor:
     """Flow within each segment, normalised, (B, 2, T, H, W)."""
     b, t = gray_BT1HW.shape[:2]
     flow = clip_flow(gray_BT1HW.reshape(b * segments, t // segments, *gray_BT1HW.shape[2:]))
-    return (flow / FLOW_SCALE).view(b, t, *flow.shape[2:]).transpose(1, 2).contiguous()
+    return (flow / FLOW_PIXELS_PER_UNIT).view(b, t, *flow.shape[2:]).transpose(1, 2).contiguous()
 
 
 def _apart(x: Tensor, view: View) -> Tensor:

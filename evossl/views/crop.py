@@ -41,7 +41,7 @@ class SpacePlan:
     blur_B: Tensor
     size: int
 
-    def shares_B4(self, size_B2: Tensor) -> Tensor:
+    def relative_box_B4(self, size_B2: Tensor) -> Tensor:
         """Return the box in shares of the frame."""
         return self.box_B4 / size_B2.float().repeat(1, 2)
 

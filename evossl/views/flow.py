@@ -19,7 +19,9 @@ from torch import Tensor
 
 from evossl.views.crop import blur_matrix, resize_matrix
 
-AT_ONCE = 1 << 19  # pixels of frames: of more, a CPU's cache does not hold the finest level
+MAX_CHUNK_PIXELS = (
+    1 << 19
+)  # pixels of frames: of more, a CPU's cache does not hold the finest level
 COARSEST = 8  # pixels of the coarsest level's side, at least
 STEPS_COARSEST = (3, 2)  # twice, as the first time no flow says yet which matches lie outside
 STEPS = 2
@@ -40,7 +42,9 @@ def clip_flow(gray_BT1HW: Tensor) -> Tensor:
     for each frame. Images are square, their luma in [0, 1].
     """
     b, t, _, height, width = gray_BT1HW.shape
-    frames = max(2, AT_ONCE // (height * width)) if gray_BT1HW.device.type == "cpu" else b * t
+    frames = (
+        max(2, MAX_CHUNK_PIXELS // (height * width)) if gray_BT1HW.device.type == "cpu" else b * t
+    )
     clips = max(1, frames // t)
     parts = [
         [_flow_of(gray_BT1HW[i : i + clips, j : j + frames]) for j in range(0, t - 1, frames - 1)]

@@ -15,7 +15,7 @@ from torchaudio.functional import melscale_fbanks
 
 from evossl.types import AUDIO_RATE
 from evossl.views.step_rng import StepRNG
-from evossl.views.temporal_sampling import TimePlan, playing_order
+from evossl.views.temporal_sampling import TimePlan, frame_order
 
 COLUMNS_PER_SECOND = 100  # a hop of about 10 ms, as in speech and in VGGish
 WINDOW = 400  # samples: 25 ms
@@ -49,7 +49,7 @@ def log_mel(waveform_BS: Tensor, plan: TimePlan, fps: float, mel_bands: int) -> 
     power_BJF = _mel_power(waveform_BS, plan, fps, mel_bands, columns * plan.longest_stride)
     power_BTF = _mean_of_groups(power_BJF, plan.stride_B, columns, plan.longest_stride)
     mel_BTF = (torch.log(power_BTF + FLOOR) - LOG_MEL_MEAN) / LOG_MEL_SD
-    order_BT = playing_order(plan.frames * per_frame, plan.reversed_B, plan.permutation_BN)
+    order_BT = frame_order(plan.frames * per_frame, plan.reversed_B, plan.permutation_BN)
     order_BT = plan.spread(order_BT, per_frame)
     mel_BTF = mel_BTF.gather(1, order_BT[:, :, None].expand(-1, -1, mel_bands))
     return mel_BTF.transpose(1, 2)[:, None, None].contiguous()

@@ -19,7 +19,7 @@ def mask_shape(mask: Mask, input_shape: tuple[int, int, int, int]) -> tuple[int,
     return ceil(frames / BLOCK_FRAMES), height // mask.patch, width // mask.patch
 
 
-def num_blanked(mask: Mask, blocks: int) -> int:
+def num_masked(mask: Mask, blocks: int) -> int:
     """Return how many of a slice's blocks are blanked."""
     return round(mask.ratio * blocks)
 
@@ -32,7 +32,7 @@ def draw_mask(
     drawn = 1 if mask.tube else times
     u = draws.uniform(draw, "mask", batch, drawn, high * wide)
     rank = u.argsort(dim=2).argsort(dim=2)
-    blocked = (rank < num_blanked(mask, high * wide)).view(batch, drawn, high, wide)
+    blocked = (rank < num_masked(mask, high * wide)).view(batch, drawn, high, wide)
     return blocked.expand(batch, times, high, wide)
 
 

@@ -14,7 +14,7 @@ from evossl.errors import UserError
 from evossl.views.crop import SpacePlan
 from evossl.views.spec import Cells
 from evossl.views.step_rng import StepRNG
-from evossl.views.temporal_sampling import TimePlan, order_of_rank
+from evossl.views.temporal_sampling import TimePlan, permutation_of_rank
 
 MOST_SEARCHED = 9  # pieces: more have too many orders to go through
 EVERY = 7  # of the 9! orders one in seven is looked at: 64 are as far apart, thirteen times sooner
@@ -33,7 +33,7 @@ def draw_order(cells: Cells, batch: int, draws: StepRNG, draw: int) -> Order:
     """Return an order for each sample, each as likely as any other."""
     order_B = draws.integers(draw, "order of cells", 0, cells.num_orders, batch)
     if cells.orders is None:
-        return Order(order_B, order_of_rank(order_B, cells.count))
+        return Order(order_B, permutation_of_rank(order_B, cells.count))
     orders_PN = distant_orders(cells.orders, cells.count).to(order_B.device)
     return Order(order_B, orders_PN[order_B])
 
@@ -57,7 +57,7 @@ def distant_orders(count: int, pieces: int) -> Tensor:
             f"{count} orders of {pieces} pieces: choose 1 to {len(rank_P)}, of {MOST_SEARCHED} "
             f"pieces or fewer"
         )
-    all_NP = order_of_rank(rank_P, pieces).to(torch.int8).T.contiguous()
+    all_NP = permutation_of_rank(rank_P, pieces).to(torch.int8).T.contiguous()
     nearest_P = torch.full((all_NP.shape[1],), pieces, dtype=torch.int32)
     total_P = torch.zeros_like(nearest_P)
     chosen = [0]
@@ -126,7 +126,7 @@ def _cut_space(cells: Cells, space: SpacePlan, row: int, column: int, u_B2: Tens
     return replace(space, box_B4=torch.cat([corner_B2, (1 - cells.gap) * cell_B2], dim=1))
 
 
-def levelled(x_BCTHW: Tensor) -> Tensor:
+def standardise_pieces(x_BCTHW: Tensor) -> Tensor:
     """Return each channel of each piece with mean 0 and spread 1, or less where it is flat."""
     rest = (2, 3, 4)
     x_BCTHW = x_BCTHW - x_BCTHW.mean(dim=rest, keepdim=True)
@@ -134,7 +134,7 @@ def levelled(x_BCTHW: Tensor) -> Tensor:
     return x_BCTHW / spread.clamp(min=FLATTEST)
 
 
-def in_order(pieces: list[Tensor], permutation_BN: Tensor) -> Tensor:
+def permute_pieces(pieces: list[Tensor], permutation_BN: Tensor) -> Tensor:
     """Return (B, N, ...): piece j of a sample is piece p[j] of the list."""
     batch = torch.arange(len(permutation_BN), device=permutation_BN.device)[:, None]
     return torch.stack(pieces, dim=1)[batch, permutation_BN]

@@ -22,7 +22,7 @@ class ViewSettings:
     ignores: tuple[str, ...]
 
     @classmethod
-    def of(cls, space: SearchSpace) -> "ViewSettings":
+    def from_space(cls, space: SearchSpace) -> "ViewSettings":
         """Return the settings of a search space."""
         clip = space.clip
         return cls(clip.frames, clip.size, clip.mel_bands, space.ignores)

@@ -9,14 +9,14 @@ from evossl.errors import UserError
 from evossl.types import Stream
 from evossl.views.crop import side
 from evossl.views.log_mel import columns_per_frame
-from evossl.views.masking import mask_shape, num_blanked
+from evossl.views.masking import mask_shape, num_masked
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import Mask, View
 from evossl.views.temporal_sampling import (
-    least_window,
-    room_for,
+    min_stretch_frames,
+    min_window_steps,
+    num_view_frames,
     strides,
-    taken_frames,
     window_steps,
 )
 
@@ -37,7 +37,7 @@ def input_shape(view: View, settings: ViewSettings, fps: float) -> tuple[int, in
         settings: of the space.
         fps: frames a second of the stretch (`cache.fps`).
     """
-    frames = taken_frames(view, settings)
+    frames = num_view_frames(view, settings)
     if splits_segments(view):
         frames //= view.pieces
     if view.cells is not None:
@@ -56,7 +56,7 @@ def required_frames(view: View, settings: ViewSettings) -> int:
     if view.within is not None:
         return required_frames(view.within, settings)
     span = window_steps(view, settings) * strides(view, settings)[0]
-    return room_for(span, shift=view.time.shift > 0)
+    return min_stretch_frames(span, shift=view.time.shift > 0)
 
 
 def check_fits(view: View, settings: ViewSettings, stretch: int, fps: float, name: str) -> None:
@@ -72,7 +72,7 @@ def check_fits(view: View, settings: ViewSettings, stretch: int, fps: float, nam
     Raises:
         UserError: the stretch can never hold it, or its parts do not divide; says what would.
     """
-    frames, time = taken_frames(view, settings), view.time
+    frames, time = num_view_frames(view, settings), view.time
     needed = required_frames(view, settings)
     if needed > stretch:
         raise UserError(
@@ -85,7 +85,7 @@ def check_fits(view: View, settings: ViewSettings, stretch: int, fps: float, nam
             f"{name} cuts {frames} frames into {segments} segments: "
             f"choose clip.frames divisible by {segments} (at most {MOST_SEGMENTS} segments)"
         )
-    if window_steps(view, settings) < least_window(view, settings):
+    if window_steps(view, settings) < min_window_steps(view, settings):
         raise UserError(
             f"{name} takes {frames} frames from step {time.offset} of a window of {time.window}: "
             f"raise its window or lower clip.frames"
@@ -98,7 +98,7 @@ def _check_inside(view: View, settings: ViewSettings, name: str) -> None:
     if view.within is None:
         return
     inner = window_steps(view, settings) * strides(view, settings)[0]
-    inner = room_for(inner, shift=view.time.shift > 0)
+    inner = min_stretch_frames(inner, shift=view.time.shift > 0)
     outer = window_steps(view.within, settings) * strides(view.within, settings)[0]
     if inner > outer:
         raise UserError(f"{name} needs {inner} frames, its outer view has {outer}: shorten it")
@@ -128,7 +128,7 @@ def _check_mask(mask: Mask, shape: tuple[int, int, int, int], name: str) -> None
             "clip.size and clip.mel_bands that the block divides"
         )
     blocks = prod(mask_shape(mask, shape)[1:])
-    blanked = num_blanked(mask, blocks)
+    blanked = num_masked(mask, blocks)
     if not 0 < blanked < blocks:
         raise UserError(
             f"{name} blanks {blanked} of {blocks} blocks: choose a ratio, or a smaller block, that "

@@ -214,9 +214,9 @@ class View:
         return self.pieces if self.cells is None else self.cells.count
 
     @property
-    def pixels(self) -> Self:
+    def input_key(self) -> Self:
         """The same recipe without its encoder: the key under which the input is made once."""
-        outer = None if self.within is None else self.within.pixels
+        outer = None if self.within is None else self.within.input_key
         return replace(self, encoder=Role.NONE, teacher=None, within=outer)
 
 

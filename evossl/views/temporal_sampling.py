@@ -14,7 +14,7 @@ from evossl.views.settings import ViewSettings
 from evossl.views.spec import Cells, View
 from evossl.views.step_rng import StepRNG
 
-STRIDES_OF_ANY_SPEED = (1, 2)  # drawn from by strong views when `speed` is ignored
+SPEED_STRIDES = (1, 2)  # drawn from by strong views when `speed` is ignored
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class TimePlan:
         return order_BT // length * (self.cell * parts) + order_BT % length
 
 
-def taken_frames(view: View, settings: ViewSettings) -> int:
+def num_view_frames(view: View, settings: ViewSettings) -> int:
     """Return T, the frames that a view takes (all its segments together)."""
     return settings.frames if view.time.frames is None else view.time.frames
 
 
-def cell_steps(view: View, cells: Cells, settings: ViewSettings) -> tuple[int, int]:
+def piece_and_cell_steps(view: View, cells: Cells, settings: ViewSettings) -> tuple[int, int]:
     """Return the frames of a piece and the steps of its cell, the gap among them."""
-    frames = taken_frames(view, settings) // cells.times
+    frames = num_view_frames(view, settings) // cells.times
     return frames, _with_gap(frames, cells.gap) if cells.times > 1 else frames
 
 
@@ -91,11 +91,11 @@ def _with_gap(frames: int, gap: float) -> int:
     return ceil(frames / (1 - gap))
 
 
-def least_window(view: View, settings: ViewSettings) -> int:
+def min_window_steps(view: View, settings: ViewSettings) -> int:
     """Return the fewest steps that hold what the view takes."""
-    time, frames = view.time, taken_frames(view, settings)
+    time, frames = view.time, num_view_frames(view, settings)
     if view.cells is not None:
-        return time.offset + view.cells.times * cell_steps(view, view.cells, settings)[1]
+        return time.offset + view.cells.times * piece_and_cell_steps(view, view.cells, settings)[1]
     length = frames // time.segments
     apart = (time.segments - 1) * (_with_gap(length, time.gap) - length)
     return time.offset + frames + apart + time.hole
@@ -103,14 +103,14 @@ def least_window(view: View, settings: ViewSettings) -> int:
 
 def window_steps(view: View, settings: ViewSettings) -> int:
     """Return the steps that the view's window spans."""
-    return least_window(view, settings) if view.time.window is None else view.time.window
+    return min_window_steps(view, settings) if view.time.window is None else view.time.window
 
 
 def strides(view: View, settings: ViewSettings) -> tuple[int, ...]:
     """Return the strides a view draws from, ascending; several, or one in a tuple, are its own."""
     stride = view.time.stride
     if stride == 1 and view.space.kind == "strong" and "speed" in settings.ignores:
-        return STRIDES_OF_ANY_SPEED
+        return SPEED_STRIDES
     return (stride,) if isinstance(stride, int) else tuple(sorted(set(stride)))
 
 
@@ -120,7 +120,7 @@ def resolve_strides(view: View, settings: ViewSettings) -> View:
     return replace(view, time=replace(view.time, stride=strides(view, settings)), within=within)
 
 
-def room_for(span: int, *, shift: bool) -> int:
+def min_stretch_frames(span: int, *, shift: bool) -> int:
     """Return the frames in which a window of `span` can stand, and if `shift` always elsewhere too.
 
     With that many, a window anywhere leaves a place half a window away: n - span >= 2 h - 1 with
@@ -138,7 +138,7 @@ def plan_time(
     assert view.time_draw is not None
     low_B = torch.zeros_like(clips.num_frames_B) if outer is None else outer.start_B
     room_B = clips.num_frames_B if outer is None else outer.span_B
-    window, frames = window_steps(view, settings), taken_frames(view, settings)
+    window, frames = window_steps(view, settings), num_view_frames(view, settings)
 
     stride_B = _draw_stride(strides(view, settings), window, room_B, view.time_draw, draws)
     span_B = window * stride_B
@@ -158,7 +158,7 @@ def plan_time(
     reversed_B = draws.bernoulli(draw, "reverse", time.reverse, batch)
     shuffled_B = draws.bernoulli(draw, "shuffle", time.shuffle if time.segments > 1 else 0.0, batch)
     permutation_BN = _permute(time.segments, shuffled_B, draw, draws)
-    order_BT = playing_order(frames, reversed_B, permutation_BN)
+    order_BT = frame_order(frames, reversed_B, permutation_BN)
     return TimePlan(
         start_B=start_B,
         stride_B=stride_B,
@@ -224,10 +224,10 @@ def _permute(segments: int, shuffled_B: Tensor, draw: int, draws: StepRNG) -> Te
         return identity_N.expand(batch, 1)
     last = factorial(segments) - 1
     rank_B = draws.integers(draw, "permutation", 1, max(last, 2), batch)
-    return torch.where(shuffled_B[:, None], order_of_rank(rank_B, segments), identity_N)
+    return torch.where(shuffled_B[:, None], permutation_of_rank(rank_B, segments), identity_N)
 
 
-def order_of_rank(rank_B: Tensor, count: int) -> Tensor:
+def permutation_of_rank(rank_B: Tensor, count: int) -> Tensor:
     """Return int64 (B, count): orders of 0 to count - 1, by rank (Lehmer's code of it).
 
     Args:
@@ -247,7 +247,7 @@ def order_of_rank(rank_B: Tensor, count: int) -> Tensor:
     return torch.cat(chosen, dim=1)
 
 
-def playing_order(count: int, reversed_B: Tensor, permutation_BN: Tensor) -> Tensor:
+def frame_order(count: int, reversed_B: Tensor, permutation_BN: Tensor) -> Tensor:
     """Return order_BT, T = count: played backwards where reversed, then the segments permuted."""
     batch, segments = permutation_BN.shape
     forward_T = torch.arange(count, device=reversed_B.device)

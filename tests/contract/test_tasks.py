@@ -21,7 +21,7 @@ from evossl.task_loader import catalogue_root
 from evossl.types import Stream
 from evossl.views.shapes import check_fits
 from evossl.views.spec import Role
-from evossl.views.temporal_sampling import room_for
+from evossl.views.temporal_sampling import min_stretch_frames
 from tests.helpers import handmade_batches as hand
 from tests.helpers.handmade_batches import Case
 
@@ -106,7 +106,7 @@ def test_views_fit_the_default_stretch(case: Case) -> None:
         window = time.window or time.offset + frames
         stride = max(time.stride) if isinstance(time.stride, tuple) else time.stride
         assert time.offset + frames <= window
-        assert room_for(window * stride, shift=time.shift > 0) <= clip.stretch
+        assert min_stretch_frames(window * stride, shift=time.shift > 0) <= clip.stretch
         assert frames % time.segments == 0
         check_fits(view, hand.SETTINGS, clip.stretch, Cache().fps, case.term.name)
 

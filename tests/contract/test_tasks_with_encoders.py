@@ -35,7 +35,7 @@ class World:
         """The views, seen by their encoders."""
         shown = {}
         for name, view in views.items():
-            made = self.made[view.pixels]
+            made = self.made[view.input_key]
             assert made.valid_B.all()
             is_taught = view.encoder is Role.TEACHER
             encoder = self.teacher if is_taught else self.encoders[view.stream]

@@ -72,7 +72,7 @@ def test_two_epochs_equal_a_loop_written_out(bars, make_encoder) -> None:
     settings = view_settings(model.encoder.config, ("crop", "time"))
     for step, (epoch, rows) in enumerate(_batches(16, options, 0)):
         clips = loader.clips(rows.tolist(), draw=1 + epoch)
-        x = build_views([AUGMENTED], clips, settings, seed=0, step=step)[AUGMENTED.pixels].pixels
+        x = build_views([AUGMENTED], clips, settings, seed=0, step=step)[AUGMENTED.input_key].pixels
         log_p = model(x).log_softmax(dim=1)
         target_BC = 0.9 * torch.eye(2)[class_N[rows]] + 0.1 / 2
         grads = torch.autograd.grad(

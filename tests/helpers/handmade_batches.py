@@ -148,10 +148,10 @@ def show(views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 
     pixels: dict[View, Tensor] = {}
     shown = {}
     for name, view in views.items():
-        if view.pixels not in pixels:
-            pixels[view.pixels] = torch.randn(num, *input_shape(view), generator=generator)
+        if view.input_key not in pixels:
+            pixels[view.input_key] = torch.randn(num, *input_shape(view), generator=generator)
         seen_by = None if view.encoder is Role.NONE else features(view, num, generator, scale)
-        shown[name] = ViewOutput(pixels[view.pixels], applied_to(view, num, generator), seen_by)
+        shown[name] = ViewOutput(pixels[view.input_key], applied_to(view, num, generator), seen_by)
     return TaskBatch(
         shown,
         video_id_B=torch.arange(num),

@@ -99,8 +99,8 @@ def assert_slow_views_are_the_students(case: hand.Case) -> None:
     """For each view that the student sees, the momentum encoder sees the same pixels."""
     student = {name: v for name, v in case.views.items() if v.encoder is Role.STUDENT}
     slow = {name: v for name, v in case.views.items() if v.encoder is Role.MOMENTUM}
-    assert {f"slow {name}": view.pixels for name, view in student.items()} == {
-        name: view.pixels for name, view in slow.items()
+    assert {f"slow {name}": view.input_key for name, view in student.items()} == {
+        name: view.input_key for name, view in slow.items()
     }
 
 

@@ -67,10 +67,10 @@ def see(
     """The views made of the clips, seen by no encoder."""
     made = build_views(views.values(), clips, replace(SETTINGS, ignores=ignores), seed=seed, step=0)
     shown = {
-        name: ViewOutput(made[view.pixels].pixels, made[view.pixels].applied, None)
+        name: ViewOutput(made[view.input_key].pixels, made[view.input_key].applied, None)
         for name, view in views.items()
     }
-    assert all(made[view.pixels].valid_B.all() for view in views.values())
+    assert all(made[view.input_key].valid_B.all() for view in views.values())
     everyone = torch.ones(len(clips), dtype=torch.bool)
     return TaskBatch(shown, clips.video_id_B, everyone, 0.5, Generator().manual_seed(seed))
 

@@ -60,7 +60,8 @@ def test_it_is_the_clean_view_of_the_cached_frames(
         fps=space.cache.fps,
     )
     view = View(Stream.RGB, space=CLEAN)
-    wanted = build_views((view,), clips, ViewSettings.of(space), seed=0, step=0)[view.pixels].pixels
+    inputs = build_views((view,), clips, ViewSettings.from_space(space), seed=0, step=0)
+    wanted = inputs[view.input_key].pixels
     torch.testing.assert_close(encoder.preprocess(frames), wanted, rtol=1e-5, atol=1e-5)
 
 

@@ -94,7 +94,7 @@ def test_the_teacher_sees_the_pixels_of_the_whole_views_and_no_small_crop() -> N
     assert list(views) == ["0", "1", "local", "teacher 0", "teacher 1"]
     for name in ("0", "1"):
         assert views[f"teacher {name}"].encoder is Role.MOMENTUM
-        assert views[f"teacher {name}"].pixels == views[name].pixels
+        assert views[f"teacher {name}"].input_key == views[name].input_key
     seen = real.see(views, real.moving_bar(num=6))
     assert not torch.equal(seen["0"].applied.start_B, seen["1"].applied.start_B)
 

@@ -117,6 +117,6 @@ def test_the_directions_are_of_unit_length_fixed_and_kept_by_a_checkpoint() -> N
 @each_term
 def test_teacher_and_student_see_the_same_pixels(variant: str) -> None:
     views = built(variant).views
-    assert views["teacher"].pixels == views["student"].pixels
+    assert views["teacher"].input_key == views["student"].input_key
     assert views["teacher"].teacher == "teacher"
     assert views["student"].encoder is Role.STUDENT

@@ -42,7 +42,7 @@ def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
     clips = replace(clips, frames_BLHWC=gray_L[:, None, None, None].expand_as(clips.frames_BLHWC))
     settings = replace(real.SETTINGS, ignores=("crop", "time"))
     made = build_views(case.views.values(), clips, settings, seed=0, step=0)
-    shown = [made[case.views[name].pixels] for name in CLIPS]
+    shown = [made[case.views[name].input_key] for name in CLIPS]
     light_BT = torch.cat([clip.pixels.mean(dim=(1, 3, 4)) for clip in shown], dim=1)
     frame_BT = (light_BT * PIXEL_SD + PIXEL_MEAN) * 255 / 8
     assert frame_BT.shape == (4, 3 * hand.FRAMES)

@@ -128,7 +128,7 @@ def test_teacher_and_student_see_the_same_pixels() -> None:
     views = hand.build(RGB, matchings=list(MATCHINGS)).views
     for name in ("0", "1", "local"):
         assert views[f"momentum {name}"].encoder is Role.MOMENTUM
-        assert views[f"momentum {name}"].pixels == views[f"student {name}"].pixels
+        assert views[f"momentum {name}"].input_key == views[f"student {name}"].input_key
 
 
 def test_centre_and_teacher_are_kept_by_a_checkpoint() -> None:

@@ -107,7 +107,7 @@ def rank_after(
     ones = {term.name: 1.0 for term in model.terms}
     for _ in train(model, data.train, space, Objective(ones, ones), Schedule(STEPS), folder):
         pass
-    encoder, settings = model.encoder(Stream.RGB), ViewSettings.of(space)
+    encoder, settings = model.encoder(Stream.RGB), ViewSettings.from_space(space)
     calibrate(encoder, data.train, settings)
     rows = range(len(data.scored_videos))
     features = scoring_features(encoder, data.scored, settings, rows, seed=0)

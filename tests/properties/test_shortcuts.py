@@ -128,7 +128,7 @@ def test_light_and_contrast_do_not_tell_where_a_piece_was(
     monkeypatch: pytest.MonkeyPatch, task: str, name: str, stream: Stream, is_open: bool
 ) -> None:
     if is_open:
-        monkeypatch.setattr(module, "levelled", lambda x: x)
+        monkeypatch.setattr(module, "standardise_pieces", lambda x: x)
     view = real.built(task, stream).views[name]
     if view.cells.times == 1:
         view = replace(view, time=Time(frames=2))  # the rest would show the same
@@ -216,7 +216,7 @@ def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) ->
     )
     if is_open:
         view = replace(view, within=None)
-    made = module.build_views([view], clips, real.SETTINGS, seed=0, step=0)[view.pixels]
+    made = module.build_views([view], clips, real.SETTINGS, seed=0, step=0)[view.input_key]
     stride_B = made.applied.stride_B[made.valid_B] - 1
     told = reads(moments(made.pixels[made.valid_B][:, None]), stride_B)
     chance = most_by_chance(1 / 3, len(stride_B) // 2)

@@ -5,7 +5,7 @@ banks and centres, and the momentum encoders. To rounding (a sum in another orde
 that the encoders get from them. Weights and scales are the same with and without the task.
 
 Views are made once for all trainings; that they are the same in any company is shown in
-tests/views/test_view_make.py. In place of an optimiser, whose steps follow all tasks, each weight
+tests/views/test_view_build.py. In place of an optimiser, whose steps follow all tasks, each weight
 moves by noise that its name decides.
 """
 

@@ -80,7 +80,7 @@ def test_each_distinct_view_is_made_once_and_seen_once(monkeypatch: pytest.Monke
     for stream, encoder in model.encoders.items():
         encoder.register_forward_hook(lambda *_, stream=stream: forwards.update([stream]))
     model.losses(clips, step=0, progress=0.0)
-    distinct = {view.pixels for views in model.plan.asked.values() for view in views.values()}
+    distinct = {view.input_key for views in model.plan.asked.values() for view in views.values()}
     assert made == [len(distinct)]
     asked = sum(len(views) for views in model.plan.asked.values())
     assert sum(forwards.values()) == len(model.plan.forwards) < asked

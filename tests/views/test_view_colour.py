@@ -108,7 +108,7 @@ def test_a_clip_keeps_its_jitter_over_its_frames_and_frames_have_their_own_if_as
     still = type(clips)(**{**vars(clips), "frames_BLHWC": torch.full_like(clips.frames_BLHWC, 90)})
     strong, each = View(Stream.RGB), View(Stream.RGB, space=CLEAN, jitter_frames=True)
     made = build_views([strong, each], still, settings("colour", size=4), seed=0, step=0)
-    spread = [made[v.pixels].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
+    spread = [made[v.input_key].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
     assert spread[0].max() < 1e-5
     assert (spread[1] > 0.1).float().mean() > 0.9
 
@@ -136,6 +136,6 @@ def test_weak_and_clean_views_and_views_of_spaces_that_see_colour_keep_their_col
         (View(Stream.RGB, space=CLEAN), ("colour", "noise")),
         (View(Stream.RGB), ("crop", "flip", "time", "speed")),
     ):
-        made = build_views([view], clips, settings(*ignores), seed=0, step=0)[view.pixels]
+        made = build_views([view], clips, settings(*ignores), seed=0, step=0)[view.input_key]
         red = made.pixels[:, 0] * PIXEL_SD + PIXEL_MEAN
         torch.testing.assert_close(red, torch.full_like(red, 200 / 255))

@@ -88,7 +88,7 @@ def test_padding_is_never_seen(noisy, settings, kind) -> None:
     ignoring = settings("crop", "flip", "noise", "colour")
     black, white = (build_views(views, noisy(pad=p), ignoring, seed=0, step=0) for p in (0, 255))
     for view in views:
-        assert torch.equal(black[view.pixels].pixels, white[view.pixels].pixels)
+        assert torch.equal(black[view.input_key].pixels, white[view.input_key].pixels)
 
 
 def test_applied_boxes_tell_the_pixels(noisy, settings) -> None:
@@ -99,7 +99,7 @@ def test_applied_boxes_tell_the_pixels(noisy, settings) -> None:
     frames = (smooth * 255).byte().permute(0, 2, 3, 1)[:, None].expand(-1, 20, -1, -1, -1)
     clips = type(clips)(**{**vars(clips), "frames_BLHWC": frames.contiguous()})
     view = View(Stream.RGB, space=Space("strong", size=24))
-    made = build_views([view], clips, settings("crop", "flip"), seed=1, step=0)[view.pixels]
+    made = build_views([view], clips, settings("crop", "flip"), seed=1, step=0)[view.input_key]
     for b, (height, width) in enumerate(clips.size_B2.tolist()):
         top, left, tall, wide = made.applied.crop_B4[b].tolist()
         y = top * height + (torch.arange(24) + 0.5) * tall * height / 24
@@ -121,7 +121,7 @@ def test_kinds_of_space_crop_as_they_say(noisy, settings) -> None:
     box, area = {}, {}
     for name, space in kinds.items():
         view = View(Stream.RGB, space=space)
-        applied = build_views([view], clips, ignoring, seed=0, step=0)[view.pixels].applied
+        applied = build_views([view], clips, ignoring, seed=0, step=0)[view.input_key].applied
         assert not applied.flipped_B.any(), "flip is not ignored"
         box[name] = applied.crop_B4 * size_B2.repeat(1, 2)
         area[name] = applied.crop_B4[:, 2] * applied.crop_B4[:, 3]
@@ -149,7 +149,7 @@ def test_an_inner_crop_lies_in_the_outer_crop(noisy, settings) -> None:
     outer = View(Stream.RGB, draw=1)
     inner = View(Stream.RGB, space=Space("strong", (0.05, 0.6)), draw=2, within=outer)
     made = build_views([outer, inner], clips, ignoring, seed=0, step=0)
-    out, inn = (made[view.pixels].applied.crop_B4 for view in (outer, inner))
+    out, inn = (made[view.input_key].applied.crop_B4 for view in (outer, inner))
     assert (inn[:, :2] >= out[:, :2] - 1e-6).all()
     assert (inn[:, :2] + inn[:, 2:] <= out[:, :2] + out[:, 2:] + 1e-6).all()
     assert (inn[:, 2:] < out[:, 2:] - 0.01).any(dim=1).float().mean() > 0.5
@@ -161,7 +161,9 @@ def test_jittered_frames_move_by_a_pixel_each_on_their_own(noisy, settings) -> N
     moving = View(Stream.RGB, space=WEAK, jitter_frames=True)
     whole = View(Stream.FLOW, space=WEAK), View(Stream.FLOW, space=WEAK, jitter_frames=True)
     made = build_views([still, moving, *whole], clips, settings(), seed=0, step=0)
-    one, other = (made[v].pixels * PIXEL_SD + PIXEL_MEAN for v in (still.pixels, moving.pixels))
+    one, other = (
+        made[v].pixels * PIXEL_SD + PIXEL_MEAN for v in (still.input_key, moving.input_key)
+    )
     shifts = []
     for b in range(6):
         for t in range(8):
@@ -172,7 +174,7 @@ def test_jittered_frames_move_by_a_pixel_each_on_their_own(noisy, settings) -> N
             }
             shifts.append(max(like, key=like.__getitem__))
     assert set(shifts) == {(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
-    assert torch.equal(made[whole[0].pixels].pixels, made[whole[1].pixels].pixels)
+    assert torch.equal(made[whole[0].input_key].pixels, made[whole[1].input_key].pixels)
 
 
 def _likeness(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evossl.types import Stream
 from evossl.views import flow as flow_module
-from evossl.views.build import FLOW_SCALE, build_views
+from evossl.views.build import FLOW_PIXELS_PER_UNIT, build_views
 from evossl.views.flow import clip_flow
 from evossl.views.spec import CLEAN, STRONG, Space, Time, View
 from tests.helpers.moving_textures import Array, Motion, pair, rotation, translation, zoom
@@ -122,9 +122,9 @@ def moving_clips(noisy, velocity: tuple[float, float]):
 def test_a_view_of_flow_is_in_pixels_of_the_view_right_and_down(noisy, settings) -> None:
     view = View(Stream.FLOW, space=Space("clean", size=60))
     made = build_views([view], moving_clips(noisy, (1.0, -0.5)), settings(), seed=0, step=0)[
-        view.pixels
+        view.input_key
     ]
-    middle = made.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_SCALE
+    middle = made.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_PIXELS_PER_UNIT
     torch.testing.assert_close(middle, torch.tensor([1.5, -0.75]), atol=0.1, rtol=0)
 
 
@@ -138,7 +138,8 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
     }
     made = build_views(views.values(), clips, settings(), seed=0, step=0)
     mean = {
-        name: made[v.pixels].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4)) * FLOW_SCALE
+        name: made[v.input_key].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4))
+        * FLOW_PIXELS_PER_UNIT
         for name, v in views.items()
     }
     torch.testing.assert_close(mean["slow"], torch.tensor([0.5, 0.25]), atol=0.06, rtol=0)
@@ -147,7 +148,7 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
     strong = View(Stream.FLOW, space=STRONG)
     for step in range(4):
         flipped = build_views([strong], clips, settings("flip", size=40), seed=0, step=step)[
-            strong.pixels
+            strong.input_key
         ]
         mean_B = flipped.pixels[:, 0, :, 8:-8, 8:-8].mean(dim=(1, 2, 3))
         assert torch.equal(mean_B < 0, flipped.applied.flipped_B)
@@ -156,7 +157,9 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
 def test_flow_does_not_see_colour_jitter(noisy, settings) -> None:
     view = View(Stream.FLOW)
     plain, coloured = (
-        build_views([view], noisy(), settings("crop", *extra), seed=0, step=0)[view.pixels].pixels
+        build_views([view], noisy(), settings("crop", *extra), seed=0, step=0)[
+            view.input_key
+        ].pixels
         for extra in ((), ("colour",))
     )
     assert torch.equal(plain, coloured)
@@ -169,7 +172,7 @@ def test_flow_is_within_segments_together_or_apart(noisy, settings) -> None:
         View(Stream.FLOW, time=time, space=CLEAN, pieces=2),
     )
     made = build_views([whole, apart], noisy(), settings(), seed=0, step=0)
-    joined, pieces = made[whole.pixels].pixels, made[apart.pixels].pixels
+    joined, pieces = made[whole.input_key].pixels, made[apart.input_key].pixels
     assert torch.equal(pieces.transpose(1, 2).flatten(2, 3), joined)
     assert torch.equal(pieces[:, :, :, 3], pieces[:, :, :, 2])
 
@@ -180,5 +183,5 @@ def test_the_portions_that_it_goes_in_change_nothing(
 ) -> None:
     clip = torch.rand(3, 5, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     whole = clip_flow(clip)
-    monkeypatch.setattr(flow_module, "AT_ONCE", frames * 24 * 24)
+    monkeypatch.setattr(flow_module, "MAX_CHUNK_PIXELS", frames * 24 * 24)
     torch.testing.assert_close(clip_flow(clip), whole, atol=1e-4, rtol=0)

@@ -18,14 +18,14 @@ def test_each_slice_blanks_its_share_and_a_tube_the_same_blocks(
     plain = View(Stream.RGB, space=WEAK, time=Time(frames=7))
     masked = View(Stream.RGB, space=WEAK, time=Time(frames=7), mask=Mask(ratio, 4, tube))
     made = build_views([plain, masked], noisy(), settings(), seed=0, step=0)
-    mask = made[masked.pixels].applied.mask_BTHW
+    mask = made[masked.input_key].applied.mask_BTHW
     assert mask.shape == (6, 4, 4, 4)
     assert (mask.sum(dim=(2, 3)) == round(16 * ratio)).all()
     steady = (mask == mask[:, :1]).all()
     assert bool(steady) == (tube or ratio in (0, 1))
     if 0 < ratio < 1:
         assert len({tuple(row.flatten().tolist()) for row in mask}) == 6, "each sample its own"
-    before, after = made[plain.pixels].pixels, made[masked.pixels].pixels
+    before, after = made[plain.input_key].pixels, made[masked.input_key].pixels
     for b, c, t, y, x in torch.cartesian_prod(
         *(torch.arange(n) for n in (6, 3, 7, 16, 16))
     ).tolist()[::29]:
@@ -35,14 +35,14 @@ def test_each_slice_blanks_its_share_and_a_tube_the_same_blocks(
 
 def test_sound_is_blanked_in_bands_and_columns(noisy, settings) -> None:
     view = View(Stream.AUDIO, space=WEAK, mask=Mask(0.5))
-    made = build_views([view], noisy(), settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], noisy(), settings(), seed=0, step=0)[view.input_key]
     assert made.applied.mask_BTHW.shape == (6, 1, 3, 8)
     assert ((made.pixels == 0).float().mean(dim=(1, 2, 3, 4)) - 0.5).abs().max() < 0.01
 
 
 def test_pieces_have_masks_of_their_own(noisy, settings) -> None:
     view = View(Stream.RGB, space=WEAK, time=Time(segments=2), pieces=2, mask=Mask(0.5, 4))
-    made = build_views([view], noisy(), settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], noisy(), settings(), seed=0, step=0)[view.input_key]
     mask = made.applied.mask_BTHW
     assert mask.shape == (6, 2, 2, 4, 4)
     assert not torch.equal(mask[:, 0], mask[:, 1])

@@ -16,12 +16,12 @@ from evossl.views import build as module
 from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.colour import luma
 from evossl.views.crop import SpacePlan
-from evossl.views.puzzle import cut, distant_orders, levelled
+from evossl.views.puzzle import cut, distant_orders, standardise_pieces
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import check_fits
 from evossl.views.spec import CLEAN, WEAK, Cells, Time, View, ViewInput
 from evossl.views.step_rng import StepRNG
-from evossl.views.temporal_sampling import cell_steps, least_window, plan_time
+from evossl.views.temporal_sampling import min_window_steps, piece_and_cell_steps, plan_time
 from tests.helpers.shortcut_readers import most_by_chance, reads
 from tests.helpers.view_batches_with_time import gliding_tone, pitch
 
@@ -34,7 +34,7 @@ def settings(*ignores: str, frames: int = 8, size: int = 32) -> ViewSettings:
 
 
 def one(view: View, clips: ClipBatch, of: ViewSettings, step: int = 0) -> ViewInput:
-    return build_views([view], clips, of, seed=0, step=step)[view.pixels]
+    return build_views([view], clips, of, seed=0, step=step)[view.input_key]
 
 
 def clips_of(frames_BLHWC: Tensor) -> ClipBatch:
@@ -85,7 +85,7 @@ def plans(cells: Cells, batch: int, flipped: bool = False) -> tuple[Tensor, Tens
         16,
     )
     time = plan_time(view, clips, settings(), draws, None)
-    pieces = cut(cells, time, cell_steps(view, cells, settings()), space, draws, 0)
+    pieces = cut(cells, time, piece_and_cell_steps(view, cells, settings()), space, draws, 0)
     boxes = torch.stack([space.box_B4 for _, space in pieces], dim=1)
     return boxes, torch.stack([piece.start_B - time.start_B for piece, _ in pieces], dim=1)
 
@@ -93,7 +93,7 @@ def plans(cells: Cells, batch: int, flipped: bool = False) -> tuple[Tensor, Tens
 @pytest.mark.parametrize("cells", [Cells(2, 2, 2), Cells(2, 2, 2, gap=0.0), Cells(2, 2, 2, 0.5, 5)])
 def test_applied_tells_which_cell_each_piece_shows(cells: Cells) -> None:
     view = View(Stream.RGB, Time(frames=4), CLEAN, cells=cells)
-    made = one(view, striped(40, least_window(view, settings())), settings())
+    made = one(view, striped(40, min_window_steps(view, settings())), settings())
     assert made.pixels.shape == (40, 8, 3, 2, 16, 16)
     assert torch.equal(cells_seen(made.pixels), made.applied.permutation_BN)
     assert len({tuple(order) for order in made.applied.permutation_BN.tolist()}) > 3
@@ -124,7 +124,7 @@ def test_pieces_of_time_lie_in_their_steps_and_half_a_gap_or_more_apart() -> Non
     assert sorted(set(late.flatten().tolist())) == [0, 1, 2]
     assert (start_BN[:, 1] - (start_BN[:, 0] + 4)).min() == 2
     view = View(Stream.RGB, Time(frames=8), cells=Cells(times=2, gap=0.5))
-    assert least_window(view, settings()) == 16
+    assert min_window_steps(view, settings()) == 16
 
 
 @pytest.mark.parametrize(("cells", "num_orders"), [(SQUARE, 24), (Cells(3, 1, 2, orders=10), 10)])
@@ -168,7 +168,7 @@ def test_a_piece_has_mean_0_and_spread_1_but_a_flat_one_stays_flat() -> None:
     x = 7 + 3 * torch.randn(2, 3, 4, 8, 8, generator=Generator().manual_seed(0))
     x[0, 0] = 2.0
     x[0, 1] = 1 + 0.01 * x[0, 2]
-    level = levelled(x)
+    level = standardise_pieces(x)
     assert level.mean(dim=(2, 3, 4)).abs().max() < 1e-5
     spread = level.square().mean(dim=(2, 3, 4)).sqrt()
     assert spread[0, 0] == 0
@@ -216,7 +216,7 @@ def test_shades_tell_the_order_only_where_pieces_are_not_levelled(
 ) -> None:
     num = 400
     if not level:
-        monkeypatch.setattr(module, "levelled", lambda x: x)
+        monkeypatch.setattr(module, "standardise_pieces", lambda x: x)
     cells = Cells(rows=2, columns=2, orders=4)
     view = View(Stream.RGB, Time(frames=1), WEAK, cells=cells)
     made = one(view, textures(num, side=32, grain=4, tint=0.3), settings(size=32))

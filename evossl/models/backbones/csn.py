@@ -8,7 +8,7 @@ from torch import nn
 
 from evossl.config import Backbone
 from evossl.errors import UserError
-from evossl.models.backbones.pytorchvideo import create_csn, plain_numbers
+from evossl.models.backbones.pytorchvideo import create_csn, with_int_strides
 from evossl.models.backbones.stages import Stages
 
 DEPTH = 50
@@ -28,4 +28,4 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         input_channel=channels, model_depth=DEPTH, model_num_class=1, stem_dim_out=backbone.width
     )
     stem, *stages, _head = network.blocks
-    return plain_numbers(Stages(stem, stages))
+    return with_int_strides(Stages(stem, stages))

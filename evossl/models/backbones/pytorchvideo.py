@@ -21,13 +21,13 @@ __all__ = [
     "create_slowfast",
     "create_x3d_res_stage",
     "create_x3d_stem",
-    "plain_numbers",
+    "with_int_strides",
 ]
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def plain_numbers(network: Module) -> Module:
+def with_int_strides(network: Module) -> Module:
     """Return the network with strides that are ints: torch.export and ONNX refuse numpy's."""
     for part in network.modules():
         if isinstance(part, nn.Conv3d):

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from evossl.config import Backbone
-from evossl.models.backbones.pytorchvideo import create_r2plus1d, plain_numbers
+from evossl.models.backbones.pytorchvideo import create_r2plus1d, with_int_strides
 from evossl.models.backbones.stages import Stages, initialise, residual_stages
 
 STEM_MID = 45 / 64  # channels between the stem's two convolutions, per channel of its map
@@ -37,7 +37,7 @@ def _bottlenecks(channels: int, width: int) -> Stages:
         head_pool_kernel_size=(1, 1, 1),
     )
     stem, *stages, _head = network.blocks
-    return plain_numbers(Stages(stem, stages))
+    return with_int_strides(Stages(stem, stages))
 
 
 def _stem(channels: int, width: int) -> nn.Sequential:

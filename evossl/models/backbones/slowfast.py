@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evossl.config import Backbone
 from evossl.errors import UserError
-from evossl.models.backbones.pytorchvideo import create_slowfast, plain_numbers
+from evossl.models.backbones.pytorchvideo import create_slowfast, with_int_strides
 from evossl.types import Features
 
 SLOWER = 4  # frames of the fast pathway for one of the slow
@@ -65,4 +65,4 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         slowfast_fusion_conv_stride=(SLOWER, 1, 1),
     )
     stem, *stages, _pool, _head = network.blocks
-    return plain_numbers(SlowFast(stem, stages))
+    return with_int_strides(SlowFast(stem, stages))

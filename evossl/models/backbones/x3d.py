@@ -12,7 +12,7 @@ from evossl.config import Backbone
 from evossl.models.backbones.pytorchvideo import (
     create_x3d_res_stage,
     create_x3d_stem,
-    plain_numbers,
+    with_int_strides,
 )
 from evossl.models.backbones.stages import Stages, initialise
 
@@ -35,6 +35,6 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         for depth, (dim_in, dim_out) in zip(BLOCKS, pairwise(widths), strict=True)
     ]
     stem = create_x3d_stem(in_channels=channels, out_channels=backbone.width)
-    network = plain_numbers(Stages(stem, stages))
+    network = with_int_strides(Stages(stem, stages))
     initialise(network)
     return network

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from evossl.models.ema import cosine_to_one, ema_update, make_momentum
+from evossl.models.ema import cosine_ema_decay, momentum_copy, update_ema
 from evossl.models.encoder import Encoder
 from evossl.models.heads.mlp import mlp
 
@@ -20,7 +20,7 @@ def states(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_a_follower_starts_as_its_online_network_frozen_and_in_train_mode(rgb: Encoder) -> None:
     rgb.eval()
-    follower = make_momentum(rgb)
+    follower = momentum_copy(rgb)
     assert all(torch.equal(a, states(follower)[name]) for name, a in states(rgb).items())
     assert not any(p.requires_grad for p in follower.parameters())
     assert all(part.training for part in follower.modules())
@@ -33,10 +33,10 @@ def test_a_follower_starts_as_its_online_network_frozen_and_in_train_mode(rgb: E
 @settings(max_examples=20, deadline=None)
 @given(decay=st.floats(0, 1))
 def test_weights_move_by_the_formula_and_buffers_are_copied(decay: float) -> None:
-    online, follower = mlp((3, 4, 2)), make_momentum(mlp((3, 4, 2)))
+    online, follower = mlp((3, 4, 2)), momentum_copy(mlp((3, 4, 2)))
     online(torch.randn(5, 3))  # moves the running statistics
     before, target = states(follower), states(online)
-    ema_update([(online, follower)], decay)
+    update_ema([(online, follower)], decay)
     weights = {name for name, _ in online.named_parameters()}
     for name, now in states(follower).items():
         if name in weights:
@@ -48,35 +48,35 @@ def test_weights_move_by_the_formula_and_buffers_are_copied(decay: float) -> Non
 
 
 def test_decay_0_copies_and_decay_1_keeps_the_weights() -> None:
-    online, follower = mlp((3, 4, 2)), make_momentum(mlp((3, 4, 2)))
+    online, follower = mlp((3, 4, 2)), momentum_copy(mlp((3, 4, 2)))
     kept = copy.deepcopy(follower)
-    ema_update([(online, follower)], 1.0)
+    update_ema([(online, follower)], 1.0)
     assert all(
         torch.equal(a, b) for a, b in zip(follower.parameters(), kept.parameters(), strict=True)
     )
-    ema_update([(online, follower)], 0.0)
+    update_ema([(online, follower)], 0.0)
     assert all(torch.equal(a, states(online)[name]) for name, a in states(follower).items())
 
 
 def test_every_pair_is_moved_and_no_graph_is_kept() -> None:
-    pairs = [(mlp((3, 2)), make_momentum(mlp((3, 2)))) for _ in range(3)]
+    pairs = [(mlp((3, 2)), momentum_copy(mlp((3, 2)))) for _ in range(3)]
     before = [states(follower) for _, follower in pairs]
-    ema_update(iter(pairs), 0.5)
+    update_ema(iter(pairs), 0.5)
     for (_, follower), old in zip(pairs, before, strict=True):
         assert not torch.equal(follower[0].weight, old["0.weight"])
         assert all(p.grad_fn is None for p in follower.parameters())
 
 
 def test_a_network_without_buffers_is_moved() -> None:
-    online, follower = nn.Linear(2, 2), make_momentum(nn.Linear(2, 2))
-    ema_update([(online, follower)], 0.0)
+    online, follower = nn.Linear(2, 2), momentum_copy(nn.Linear(2, 2))
+    update_ema([(online, follower)], 0.0)
     assert torch.equal(follower.weight, online.weight)
 
 
 @given(start=st.floats(0, 1))
 def test_the_decay_goes_from_its_start_to_1_half_way_in_the_middle(start: float) -> None:
-    assert math.isclose(cosine_to_one(start, 0.0), start, abs_tol=1e-12)
-    assert math.isclose(cosine_to_one(start, 0.5), (1 + start) / 2)
-    assert cosine_to_one(start, 1.0) == 1.0
-    decays = [cosine_to_one(start, step / 20) for step in range(21)]
+    assert math.isclose(cosine_ema_decay(start, 0.0), start, abs_tol=1e-12)
+    assert math.isclose(cosine_ema_decay(start, 0.5), (1 + start) / 2)
+    assert cosine_ema_decay(start, 1.0) == 1.0
+    decays = [cosine_ema_decay(start, step / 20) for step in range(21)]
     assert all(a <= b for a, b in itertools.pairwise(decays))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evossl.errors import RunError
 from evossl.models.encoder import Encoder
-from evossl.models.precise_bn import recalibrate
+from evossl.models.precise_bn import update_bn_statistics
 
 Draw = Callable[..., Tensor]
 
@@ -22,7 +22,7 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
 def test_one_layer_gets_the_population_mean_and_variance_of_all_batches(draw: Draw) -> None:
     layer = nn.BatchNorm3d(3)
     x = draw(7, 3, 2, 4, 5) * 3 + torch.arange(3).view(3, 1, 1, 1) * 100
-    recalibrate(layer, [x[:2], x[2:7]])
+    update_bn_statistics(layer, [x[:2], x[2:7]])
     for channel in range(3):
         values = x[:, channel].double().numpy().ravel()
         mean = sum(values) / len(values)
@@ -36,8 +36,8 @@ def test_one_layer_gets_the_population_mean_and_variance_of_all_batches(draw: Dr
 def test_batches_may_be_cut_anywhere(draw: Draw) -> None:
     x = draw(12, 4, 3, 3, 3)
     one, other = nn.BatchNorm3d(4), nn.BatchNorm3d(4)
-    recalibrate(one, [x])
-    recalibrate(other, [x[:2], x[2:5], x[5:]])
+    update_bn_statistics(one, [x])
+    update_bn_statistics(other, [x[:2], x[2:5], x[5:]])
     torch.testing.assert_close(statistics(one), statistics(other))
 
 
@@ -45,29 +45,29 @@ def test_with_one_batch_eval_mode_normalises_it_as_train_mode_does(
     rgb: Encoder, draw: Draw
 ) -> None:
     pixels = draw(8, 3, 8, 32, 32)
-    recalibrate(rgb, [pixels])
+    update_bn_statistics(rgb, [pixels])
     wanted = rgb.train()(pixels).embedding_BD.detach()
-    recalibrate(rgb, [pixels])
+    update_bn_statistics(rgb, [pixels])
     torch.testing.assert_close(rgb.eval()(pixels).embedding_BD, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_doing_it_twice_changes_nothing(rgb: Encoder, draw: Draw) -> None:
     batches = [draw(4, 3, 8, 32, 32), draw(4, 3, 8, 32, 32) * 2 + 1]
-    recalibrate(rgb, batches)
+    update_bn_statistics(rgb, batches)
     first = statistics(rgb)
-    recalibrate(rgb, batches)
+    update_bn_statistics(rgb, batches)
     second = statistics(rgb)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_what_was_there_before_is_forgotten(rgb: Encoder, draw: Draw) -> None:
     batches = [draw(4, 3, 8, 32, 32)]
-    recalibrate(rgb, batches)
+    update_bn_statistics(rgb, batches)
     first = statistics(rgb)
     for name, buffer in rgb.named_buffers():
         if "running" in name:
             buffer.fill_(float("nan"))
-    recalibrate(rgb, batches)
+    update_bn_statistics(rgb, batches)
     assert all(torch.equal(buffer, first[name]) for name, buffer in rgb.named_buffers())
 
 
@@ -80,7 +80,7 @@ def test_mode_weights_momentum_counts_hooks_and_gradients_are_left_alone(
     weights = [p.clone() for p in rgb.parameters()]
     counts = [b.clone() for name, b in rgb.named_buffers() if "num_batches" in name]
     names = list(rgb.state_dict())
-    recalibrate(rgb, [draw(2, 3, 8, 32, 32)])
+    update_bn_statistics(rgb, [draw(2, 3, 8, 32, 32)])
     assert [part.training for part in rgb.modules()] == modes
     assert all(torch.equal(a, b) for a, b in zip(rgb.parameters(), weights, strict=True))
     after = [b for name, b in rgb.named_buffers() if "num_batches" in name]
@@ -94,7 +94,7 @@ def test_mode_weights_momentum_counts_hooks_and_gradients_are_left_alone(
 def test_dropout_is_off_meanwhile(draw: Draw) -> None:
     model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(2))
     x = draw(50, 2)
-    recalibrate(model, [x])
+    update_bn_statistics(model, [x])
     torch.testing.assert_close(model[1].running_var, x.var(dim=0, correction=0))
 
 
@@ -105,7 +105,7 @@ def test_an_interrupted_pass_leaves_the_encoder_as_it_was(rgb: Encoder, draw: Dr
 
     before, names = statistics(rgb), list(rgb.state_dict())
     with pytest.raises(OSError, match="went away"):
-        recalibrate(rgb, broken())
+        update_bn_statistics(rgb, broken())
     assert list(rgb.state_dict()) == names
     assert all(torch.equal(a, before[name]) for name, a in statistics(rgb).items())
 
@@ -113,14 +113,14 @@ def test_an_interrupted_pass_leaves_the_encoder_as_it_was(rgb: Encoder, draw: Dr
 def test_a_last_batch_of_one_clip_is_left_out(draw: Draw) -> None:
     x = draw(5, 2)
     one, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    recalibrate(one, [x[:4], x[4:]])
-    recalibrate(other, [x[:4]])
+    update_bn_statistics(one, [x[:4], x[4:]])
+    update_bn_statistics(other, [x[:4]])
     assert torch.equal(one.running_mean, other.running_mean)
 
 
 def test_no_batch_of_two_clips_is_refused(draw: Draw) -> None:
     with pytest.raises(RunError, match="at least 2 clean clips"):
-        recalibrate(nn.BatchNorm1d(2), [draw(1, 2)])
+        update_bn_statistics(nn.BatchNorm1d(2), [draw(1, 2)])
 
 
 @pytest.mark.parametrize(("layer", "num_drawn"), [(nn.LayerNorm(2), 0), (nn.BatchNorm1d(2), 3)])
@@ -130,7 +130,7 @@ def test_a_network_without_batchnorm_draws_no_batch_and_is_left_as_it_was(
     network = nn.Sequential(nn.Linear(2, 2), layer).train()
     before = copy.deepcopy(network.state_dict())
     batches = iter([draw(4, 2), draw(4, 2), draw(4, 2)])
-    recalibrate(network, batches)
+    update_bn_statistics(network, batches)
     assert 3 - len(list(batches)) == num_drawn
     same = all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert same == (num_drawn == 0)

@@ -45,22 +45,22 @@ def test_a_view_is_the_same_whatever_else_is_asked_for(noisy, settings) -> None:
     together = build_views(VIEWS, clips, ignoring, seed=1, step=2)
     backwards = build_views(reversed(VIEWS), clips, ignoring, seed=1, step=2)
     for view in VIEWS:
-        alone = build_views([view], clips, ignoring, seed=1, step=2)[view.pixels]
-        assert same(alone, together[view.pixels]), view
-        assert same(alone, backwards[view.pixels]), view
+        alone = build_views([view], clips, ignoring, seed=1, step=2)[view.input_key]
+        assert same(alone, together[view.input_key]), view
+        assert same(alone, backwards[view.input_key]), view
 
 
 def test_keys_are_the_recipes_seen_by_nobody_each_once(noisy, settings) -> None:
     made = build_views(VIEWS, noisy(), settings(), seed=0, step=0)
-    assert list(made) == list(dict.fromkeys(view.pixels for view in VIEWS))
+    assert list(made) == list(dict.fromkeys(view.input_key for view in VIEWS))
     assert len(made) == len(VIEWS) - 1, "the momentum view is a student's view"
     inner = View(Stream.RGB, within=View(Stream.RGB, encoder=Role.MOMENTUM))
-    assert inner.pixels == View(Stream.RGB, within=View(Stream.RGB, encoder=Role.NONE)).pixels
+    assert inner.input_key == View(Stream.RGB, within=View(Stream.RGB, encoder=Role.NONE)).input_key
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=range(len(VIEWS)))
 def test_input_shape_is_known_without_making_it(noisy, settings, view) -> None:
-    made = build_views([view], noisy(), settings(*EVERYTHING), seed=0, step=0)[view.pixels]
+    made = build_views([view], noisy(), settings(*EVERYTHING), seed=0, step=0)[view.input_key]
     pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
     assert made.pixels.shape == (6, *pieces, *input_shape(view, settings(), 12.0))
     assert made.pixels.dtype == torch.float32
@@ -70,11 +70,13 @@ def test_input_shape_is_known_without_making_it(noisy, settings, view) -> None:
 
 def test_seed_step_and_draw_each_change_everything_and_repeat(noisy, settings) -> None:
     clips, ignoring, view = noisy(), settings(*EVERYTHING), View(Stream.RGB)
-    first = build_views([view], clips, ignoring, seed=0, step=0)[view.pixels]
-    assert same(first, build_views([view], clips, ignoring, seed=0, step=0)[view.pixels])
+    first = build_views([view], clips, ignoring, seed=0, step=0)[view.input_key]
+    assert same(first, build_views([view], clips, ignoring, seed=0, step=0)[view.input_key])
     for seed, step, draw in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         other_view = View(Stream.RGB, draw=draw)
-        other = build_views([other_view], clips, ignoring, seed=seed, step=step)[other_view.pixels]
+        other = build_views([other_view], clips, ignoring, seed=seed, step=step)[
+            other_view.input_key
+        ]
         assert not torch.allclose(first.applied.crop_B4, other.applied.crop_B4)
 
 
@@ -92,9 +94,9 @@ def test_gray_and_rgb_of_equal_draws_are_one_crop(noisy, settings) -> None:
     clips = noisy()
     rgb, gray = (View(stream, draw=2) for stream in (Stream.RGB, Stream.GRAY))
     made = build_views([rgb, gray], clips, settings("crop", "flip", "time"), seed=0, step=0)
-    image = made[rgb.pixels].pixels.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
+    image = made[rgb.input_key].pixels.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
     expected = (luma(image).transpose(1, 2) - PIXEL_MEAN) / PIXEL_SD
-    torch.testing.assert_close(made[gray.pixels].pixels, expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(made[gray.input_key].pixels, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_streams_and_masks_of_equal_draws_are_cropped_once(noisy, settings, monkeypatch) -> None:
@@ -111,7 +113,7 @@ def test_streams_and_masks_of_equal_draws_are_cropped_once(noisy, settings, monk
 def test_a_clean_view_has_no_randomness_in_space(noisy, settings) -> None:
     clips, view = noisy(length=8), View(Stream.RGB, space=CLEAN)
     one, other = (
-        build_views([view], clips, settings(*EVERYTHING), seed=seed, step=seed)[view.pixels]
+        build_views([view], clips, settings(*EVERYTHING), seed=seed, step=seed)[view.input_key]
         for seed in (0, 1)
     )
     assert torch.equal(one.pixels, other.pixels)
@@ -122,7 +124,7 @@ def test_autocast_around_it_changes_nothing(noisy, settings) -> None:
     plain = build_views(views, clips, ignoring, seed=0, step=0)
     with torch.autocast("cpu", torch.bfloat16):
         inside = build_views(views, clips, ignoring, seed=0, step=0)
-    assert all(same(plain[v.pixels], inside[v.pixels]) for v in views)
+    assert all(same(plain[v.input_key], inside[v.input_key]) for v in views)
 
 
 @pytest.mark.gpu

@@ -26,7 +26,7 @@ def seen_frames(made: ViewInput) -> Tensor:
 
 
 def one(view: View, clips, settings, seed: int = 0, step: int = 0) -> ViewInput:
-    return build_views([view], clips, settings, seed=seed, step=step)[view.pixels]
+    return build_views([view], clips, settings, seed=seed, step=step)[view.input_key]
 
 
 def planned(view: View, clips, settings) -> TimePlan:
@@ -167,7 +167,7 @@ def test_equal_time_draws_stand_in_step_and_different_ones_do_not(timed, setting
         View(Stream.RGB, draw=2),
     ]
     made = build_views(views, clips, settings("time", "crop", size=8), seed=3, step=1)
-    starts = [made[view.pixels].applied.start_B for view in views]
+    starts = [made[view.input_key].applied.start_B for view in views]
     assert all(torch.equal(starts[0], other) for other in starts[1:4])
     correlation = torch.corrcoef(torch.stack([starts[0], starts[4]]).float())[0, 1]
     assert abs(correlation) < 5 / 200**0.5
@@ -178,7 +178,7 @@ def test_past_and_future_of_one_window_follow_on(timed, settings) -> None:
     past = View(Stream.RGB, time=Time(frames=5, window=8), space=WEAK)
     future = View(Stream.RGB, time=Time(frames=3, offset=5), space=WEAK, encoder=Role.NONE)
     made = build_views([past, future], clips, settings(), seed=0, step=0)
-    shown = torch.cat([seen_frames(made[v.pixels]) for v in (past, future)], dim=1)
+    shown = torch.cat([seen_frames(made[v.input_key]) for v in (past, future)], dim=1)
     assert (shown == shown[:, :1] + torch.arange(8)).all()
 
 
@@ -192,8 +192,8 @@ def test_what_stands_in_a_hole_is_between_the_halves_and_flow_does_not_cross_it(
     last = Time(frames=after, offset=before + 3, window=window)
     views = [View(Stream.FLOW, time, WEAK) for time in (whole, first, last)]
     made = build_views([*views, View(Stream.FLOW, hole, WEAK)], noisy(), settings(), seed=0, step=0)
-    both = torch.cat([made[view.pixels].pixels for view in views[1:]], dim=2)
-    assert torch.allclose(made[views[0].pixels].pixels, both, atol=1e-5)
+    both = torch.cat([made[view.input_key].pixels for view in views[1:]], dim=2)
+    assert torch.allclose(made[views[0].input_key].pixels, both, atol=1e-5)
     starts = [m.applied.start_B for m in made.values()]
     assert all(torch.equal(starts[0], start) for start in starts[1:])
 
@@ -202,13 +202,13 @@ def test_strong_views_share_their_moment_unless_time_is_ignored(timed, settings)
     clips, views = timed(batch=100), [View(Stream.RGB, draw=d) for d in (0, 3)]
     same = build_views(views, clips, settings("crop"), seed=0, step=0)
     other = build_views(views, clips, settings("crop", "time"), seed=0, step=0)
-    first, second = (same[v.pixels].applied.start_B for v in views)
+    first, second = (same[v.input_key].applied.start_B for v in views)
     assert torch.equal(first, second)
-    first, second = (other[v.pixels].applied.start_B for v in views)
+    first, second = (other[v.input_key].applied.start_B for v in views)
     assert (first != second).float().mean() > 0.8
     weak = [View(Stream.RGB, space=WEAK, draw=d) for d in (0, 3)]
     free = build_views(weak, clips, settings("crop"), seed=0, step=0)
-    first, second = (free[v.pixels].applied.start_B for v in weak)
+    first, second = (free[v.input_key].applied.start_B for v in weak)
     assert (first != second).float().mean() > 0.8
 
 
@@ -234,7 +234,7 @@ def test_an_inner_view_lies_in_the_window_of_its_outer_view(timed, settings) -> 
     made = build_views(
         [outer, inner], timed(batch=300, length=40), settings(size=2), seed=0, step=0
     )
-    out, inn = (made[view.pixels] for view in (outer, inner))
+    out, inn = (made[view.input_key] for view in (outer, inner))
     offset = inn.applied.start_B - out.applied.start_B
     assert (offset >= 0).all()
     assert (offset + 4 * inn.applied.stride_B <= 16).all()

@@ -29,7 +29,7 @@ def test_log_mel_is_torchaudios_where_its_hops_are_whole(noisy, settings) -> Non
     """At 10 frames a second a column is 160 samples; its window stands in its middle."""
     clips = noisy(length=8, fps=10.0)
     view = View(Stream.AUDIO, space=WEAK)
-    ours = build_views([view], clips, settings(), seed=0, step=0)[view.pixels].pixels[:, 0, 0]
+    ours = build_views([view], clips, settings(), seed=0, step=0)[view.input_key].pixels[:, 0, 0]
     mel = MelSpectrogram(
         AUDIO_RATE,
         n_fft=512,
@@ -50,15 +50,15 @@ def test_log_mel_is_torchaudios_where_its_hops_are_whole(noisy, settings) -> Non
 def test_a_view_hears_the_seconds_of_its_frames_and_no_other(noisy, settings) -> None:
     clips = noisy(batch=6, length=30)
     view = View(Stream.AUDIO, time=Time(offset=2, stride=2), space=WEAK)
-    made = build_views([view], clips, settings(), seed=0, step=0)[view.pixels]
+    made = build_views([view], clips, settings(), seed=0, step=0)[view.input_key]
     begin = (made.applied.start_B + 4) / 12 * AUDIO_RATE
     at = torch.arange(clips.waveform_BS.shape[1])
     heard = (at >= begin[:, None].round()) & (at < (begin + 16 / 12 * AUDIO_RATE)[:, None].round())
     silent = replaced(clips, waveform_BS=clips.waveform_BS * heard)
-    other = build_views([view], silent, settings(), seed=0, step=0)[view.pixels]
+    other = build_views([view], silent, settings(), seed=0, step=0)[view.input_key]
     assert torch.equal(made.pixels, other.pixels)
     halved = replaced(clips, waveform_BS=torch.where(heard, 0.5 * clips.waveform_BS, 0.0))
-    quieter = build_views([view], halved, settings(), seed=0, step=0)[view.pixels]
+    quieter = build_views([view], halved, settings(), seed=0, step=0)[view.input_key]
     difference = (made.pixels - quieter.pixels) * LOG_MEL_SD
     torch.testing.assert_close(
         difference, torch.full_like(difference, math.log(4)), atol=0.1, rtol=0
@@ -78,20 +78,22 @@ def test_sound_is_in_step_with_the_frames_of_equal_draws(timed, settings, fps, t
     clips, settings = timed(batch=16, fps=fps), settings(size=2)
     picture, heard = (View(stream, time=time, space=WEAK) for stream in (Stream.RGB, Stream.AUDIO))
     made = build_views([picture, heard], clips, settings, seed=0, step=0)
-    value = made[picture.pixels].pixels.mean(dim=(1, 3, 4)) * 0.225 + 0.45
-    frame = value * 255 / 5 + (made[picture.pixels].applied.stride_B[:, None] - 1) / 2
-    power = (made[heard.pixels].pixels[:, 0, 0] * LOG_MEL_SD).unflatten(2, (8, -1)).mean(dim=(1, 3))
+    value = made[picture.input_key].pixels.mean(dim=(1, 3, 4)) * 0.225 + 0.45
+    frame = value * 255 / 5 + (made[picture.input_key].applied.stride_B[:, None] - 1) / 2
+    power = (
+        (made[heard.input_key].pixels[:, 0, 0] * LOG_MEL_SD).unflatten(2, (8, -1)).mean(dim=(1, 3))
+    )
     slope = 2 * math.log(1.25)
     gap = frame - power / slope
     assert (gap - gap.median()).abs().max() < 1.0, "frames"
-    assert made[picture.pixels].applied.reversed_B.any()
+    assert made[picture.input_key].applied.reversed_B.any()
 
 
 def test_reversed_sound_is_the_sound_backwards_on_the_mel_axis(noisy, settings) -> None:
     clips = noisy()
     forth, back = (View(Stream.AUDIO, time=Time(reverse=p), space=WEAK) for p in (0.0, 1.0))
     made = build_views([forth, back], clips, settings(), seed=0, step=0)
-    assert torch.equal(made[back.pixels].pixels, made[forth.pixels].pixels.flip(-1))
+    assert torch.equal(made[back.input_key].pixels, made[forth.input_key].pixels.flip(-1))
 
 
 def test_a_stride_averages_the_power_of_as_many_columns(noisy, settings) -> None:
@@ -99,19 +101,19 @@ def test_a_stride_averages_the_power_of_as_many_columns(noisy, settings) -> None
     fast = View(Stream.AUDIO, time=Time(frames=8, stride=2), space=WEAK)
     slow = View(Stream.AUDIO, time=Time(frames=16), space=WEAK)
     made = build_views([fast, slow], clips, settings, seed=0, step=0)
-    power = torch.exp(made[slow.pixels].pixels * LOG_MEL_SD + LOG_MEL_MEAN) - FLOOR
+    power = torch.exp(made[slow.input_key].pixels * LOG_MEL_SD + LOG_MEL_MEAN) - FLOOR
     mean = power.unflatten(-1, (64, 2)).mean(dim=-1)
     expected = (torch.log(mean + FLOOR) - LOG_MEL_MEAN) / LOG_MEL_SD
-    torch.testing.assert_close(made[fast.pixels].pixels, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(made[fast.input_key].pixels, expected, atol=1e-3, rtol=0)
 
 
 def test_samples_without_sound_are_not_valid(noisy, settings) -> None:
     clips = noisy()
     views = View(Stream.AUDIO, space=WEAK), View(Stream.RGB, space=WEAK)
     made = build_views(views, clips, settings(), seed=0, step=0)
-    assert torch.equal(made[views[0].pixels].valid_B, clips.has_audio_B)
-    assert made[views[1].pixels].valid_B.all()
-    assert made[views[0].pixels].pixels.isfinite().all()
+    assert torch.equal(made[views[0].input_key].valid_B, clips.has_audio_B)
+    assert made[views[1].input_key].valid_B.all()
+    assert made[views[0].input_key].pixels.isfinite().all()
 
 
 def test_a_disturbed_waveform_has_the_gain_and_noise_that_are_drawn() -> None:
@@ -133,9 +135,9 @@ def test_only_strong_sound_is_disturbed_and_only_if_noise_is_ignored(noisy, sett
     clips, weak, strong = noisy(), View(Stream.AUDIO, space=WEAK), View(Stream.AUDIO)
     plain = build_views([weak, strong], clips, settings("crop", "colour", "time"), seed=0, step=0)
     noise = build_views([weak, strong], clips, settings("noise", "time"), seed=0, step=0)
-    assert torch.equal(plain[weak.pixels].pixels, noise[weak.pixels].pixels)
-    assert torch.equal(plain[weak.pixels].pixels, plain[strong.pixels].pixels)
-    assert not torch.equal(plain[strong.pixels].pixels, noise[strong.pixels].pixels)
+    assert torch.equal(plain[weak.input_key].pixels, noise[weak.input_key].pixels)
+    assert torch.equal(plain[weak.input_key].pixels, plain[strong.input_key].pixels)
+    assert not torch.equal(plain[strong.input_key].pixels, noise[strong.input_key].pixels)
 
 
 def test_filters_of_usual_sizes_all_hear_something() -> None:
