@@ -1,6 +1,6 @@
-"""The search space: pydantic models of the YAML files, and errors that name the remedy.
+"""The search space: pydantic models of the YAML files in `search_spaces/`.
 
-A default stands here and nowhere else; YAML overrides it.
+Every default is defined here and nowhere else; a YAML file overrides it.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,86 +11,88 @@ from evossl.types import Stream
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
 Weight = float | tuple[float, float]
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-OpenShare = Annotated[float, Field(gt=0, lt=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
+OpenUnitInterval = Annotated[float, Field(gt=0, lt=1)]
 
-IGNORES_HELP = """`ignores` is missing: what must the encoder not tell apart? No data can decide it.
+IGNORES_HELP = """`ignores` is missing: it lists what the encoder must be invariant to. Only you know:
   ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
   ignores: [crop, time]           ranks encoders by appearance: what it looks like, whatever happens
-Words: colour, crop, flip, time, speed, noise. Training views and the fitness both follow it.
+Allowed words: colour, crop, flip, time, speed, noise. Both training views and the fitness use them.
 Add one of the two lines at the top of the space, or pass --ignores colour,crop,time.
-`evossl init --data VIDEOS --out space.yaml` asks, and shows what each does to clips of yours."""
+`evossl init --data VIDEOS --out space.yaml` asks you, and shows the effect on your own clips."""
 
 
 class Model(BaseModel):
-    """Frozen; unknown keys fail."""
+    """A frozen pydantic model that refuses unknown keys, infinity and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Clip(Model):
-    """What an encoder is shown: `frames` of `size` x `size`, from a stretch of `stretch` frames."""
+    """An encoder's input: `frames` frames of `size` x `size`, sampled from `stretch` frames."""
 
-    frames: Positive = 8
-    size: Positive = 64
-    stretch: Positive = 32
-    mel_bands: Positive = 40
+    frames: PositiveInt = 8
+    size: PositiveInt = 64
+    stretch: PositiveInt = 32
+    mel_bands: PositiveInt = 40
 
 
 class Cache(Model):
-    """What each node keeps of a video: its pixels at `fps` and `short_side`, 16 kHz mono sound."""
+    """What each node stores of a video: frames at `fps` and `short_side`, and 16 kHz mono audio."""
 
-    fps: Annotated[float, Field(gt=0)] = 12.0
-    short_side: Positive = 80
-    max_seconds: Annotated[float, Field(gt=0)] = 30.0
-    limit_gb: Annotated[float, Field(gt=0)] | None = None
+    fps: PositiveFloat = 12.0
+    short_side: PositiveInt = 80
+    max_seconds: PositiveFloat = 30.0
+    limit_gb: PositiveFloat | None = None
 
 
 class Backbone(Model):
-    """The network of the image streams; the sound network (a ResNet) has its width and depth.
+    """The network of the image streams. The audio network is a ResNet of the same width and depth.
 
-    docs/backbones.md has the names and what width means for each. `c3d`, `mvit`, `s3d` and `x3d`
-    have one depth of their own: there `depth` is the sound network's alone.
+    docs/backbones.md lists the names and what `width` means for each. `c3d`, `mvit`, `s3d` and
+    `x3d` have a fixed depth; with them, `depth` applies to the audio network only.
     """
 
     name: str = "r2plus1d"
     depth: Literal[18, 50] = 50
-    width: Positive = 64
+    width: PositiveInt = 64
 
 
 class Optimiser(Model):
-    """AdamW, SGD or LARS (whose rates are near 1) with linear warm-up and cosine decay."""
+    """AdamW, SGD or LARS (learning rates near 1), with linear warm-up and cosine decay."""
 
     name: Literal["adamw", "sgd", "lars"] = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    head_lr_mult: Annotated[float, Field(gt=0)] = 1.0  # the heads' rate, in `lr`
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    warmup: Share = 0.1
-    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    lr: PositiveFloat = 1e-3
+    head_lr_mult: PositiveFloat = 1.0  # multiplies `lr` for the heads
+    weight_decay: NonNegativeFloat = 0.05
+    warmup_fraction: UnitInterval = 0.1  # of the steps
+    clip_norm: PositiveFloat | None = 1.0
 
 
 class Training(Model):
-    """One trial's training."""
+    """How one trial is trained."""
 
-    batch_size: Positive = 16
-    accumulate: Positive = 1
-    ema: Share = 0.99
+    batch_size: PositiveInt = 16
+    accumulate: PositiveInt = 1  # batches per optimiser step
+    ema_decay: UnitInterval = 0.99  # of the momentum encoders at the first step; rises to 1
     normalize: Literal["gradient", "none"] = "gradient"
-    prune_below: Share = 0.05
+    prune_below: UnitInterval = 0.05
 
 
-def _is_number(value: object) -> bool:
-    """YAML's `true` is an int to Python, not a weight to anyone."""
+def is_number(value: object) -> bool:
+    """Say whether a YAML or JSON value is a number; `true` and `false` are ints only to Python."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class TaskChoice(Model):
-    """A task of the space: its places and its weight, fixed (a number) or evolved (a pair).
+    """One entry under `tasks`: its places, and its weight as a number (fixed) or a pair (evolved).
 
-    `task` names the task file; without it, the key is the file's name, so that a space may use one
-    task twice under two names. A task without keys (`simclr:`) is `simclr: {}`. `teacher` is the
-    folder of an encoder.
+    `task` names the task file and defaults to the entry's key; a space can therefore use one task
+    twice under two keys. `simclr:` without a value means `simclr: {}`. `teacher` is the folder of
+    a pretrained encoder.
     """
 
     task: str | None = None
@@ -101,44 +103,44 @@ class TaskChoice(Model):
 
     @field_validator("places")
     @classmethod
-    def _stand_once(cls, places: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _refuse_duplicates(cls, places: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if places == ():
-            raise ValueError("[] is nowhere: name a place, or leave `places` out for all of them")
+            raise ValueError("is empty: name a place, or remove the key to use all of them")
         if places is not None and len(set(places)) < len(places):
-            raise ValueError(f"{list(places)} names a place twice: each gives one term")
+            raise ValueError(f"{list(places)} names a place twice; each place gives one term")
         return places
 
     @field_validator("weight", mode="before")
     @classmethod
     def _in_range(cls, weight: object) -> object:
         ends = weight if isinstance(weight, list | tuple) else (weight, weight)
-        if len(ends) != 2 or not all(map(_is_number, ends)):
-            raise ValueError(f"needs a number, 0.5, or two to evolve between, [0, 1], got {weight}")
+        if len(ends) != 2 or not all(map(is_number, ends)):
+            raise ValueError(
+                f"needs a number such as 0.5, or search bounds such as [0, 1]; got {weight}"
+            )
         if not 0 <= ends[0] <= ends[1] <= 1:
-            raise ValueError(f"{weight} must lie in [0, 1], low before high")
+            raise ValueError(f"{weight} must lie in [0, 1], with the lower bound first")
         return weight
 
 
 class Fitness(Model):
-    """The label-free score that evolution minimises, in nats; a path is a user's own function."""
+    """The label-free score that the search minimises, in nats; `name` may be `file.py:function`."""
 
     name: str = "consistent_zipf"
-    clips: Positive = 512
-    clusters: Positive | None = None  # None: min(32, clips / 30)
-    exponent: Annotated[float, Field(ge=0)] = 1.0  # s of Zipf's law; 0 is the uniform prior
-    sigma: Annotated[float, Field(gt=0)] = 0.5**0.5  # of soft shares: 2 sigma^2 = 1 as in the paper
+    clips: PositiveInt = 512
+    clusters: PositiveInt | None = None  # None: min(32, clips / 30)
+    exponent: NonNegativeFloat = 1.0  # s of Zipf's law; 0 gives a uniform prior
+    sigma: PositiveFloat = 0.5**0.5  # of soft assignment; the paper has 2 sigma^2 = 1
     preprocess: Literal["standard", "raw", "l2"] | None = None  # None: raw for zipf, else standard
-    labels_by: Literal["knn", "kmeans"] = "knn"  # what `labels` measures
+    label_metric: Literal["knn", "kmeans"] = "knn"  # accuracy that the fitness `labels` uses
 
 
 class Sampler(Model):
-    """Who proposes weights."""
+    """The algorithm that proposes loss weights."""
 
     name: Literal["cmaes", "ga", "random", "tpe", "nsga2"] = "cmaes"
-    population: Positive | None = None
-    single_tasks_first: bool = (
-        False  # try each task alone, after equal weights and before anything else
-    )
+    population: PositiveInt | None = None
+    single_tasks_first: bool = False  # right after equal weights, run one trial for each task
 
 
 class Stopping(Model):
@@ -149,42 +151,42 @@ class Stopping(Model):
     is stopped early.
     """
 
-    rungs: tuple[OpenShare, ...] = ()
-    keep_fraction: OpenShare = 0.5
-    min_trials: Positive = 8
+    rungs: tuple[OpenUnitInterval, ...] = ()
+    keep_fraction: OpenUnitInterval = 0.5
+    min_trials: PositiveInt = 8
 
     @field_validator("rungs")
     @classmethod
-    def _ascend(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_ascending(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
         if list(rungs) != sorted(set(rungs)):
-            raise ValueError(f"{list(rungs)} must ascend")
+            raise ValueError(f"{list(rungs)} must be in ascending order, without duplicates")
         return rungs
 
     def steps(self, total: int, every: int) -> tuple[int, ...]:
-        """Return the steps of the rungs of a trial that reports every so many, its last aside."""
+        """Return the step of each rung, rounded to a multiple of `every` and below `total`."""
         steps = {max(1, round(rung * total / every)) * every for rung in self.rungs}
         return tuple(sorted(step for step in steps if step < total))
 
 
 class Budget(Model):
-    """How much is spent."""
+    """How many trials and training steps a search may use."""
 
-    trials: Positive = 32
-    steps: Positive = 500
-    final_steps: Positive = 2000
-    deadline_seconds: Annotated[float, Field(gt=0)] | None = None
+    trials: PositiveInt = 32
+    steps: PositiveInt = 500
+    final_steps: PositiveInt = 2000
+    deadline_seconds: PositiveFloat | None = None
 
 
 class Resources(Model):
-    """What one trial is given on a cluster."""
+    """What one trial occupies on a cluster."""
 
-    cpus: Annotated[float, Field(gt=0)] = 1.0
-    gpus: Annotated[float, Field(ge=0)] = 0.0
-    max_concurrent: Positive | None = None
+    cpus: PositiveFloat = 1.0
+    gpus: NonNegativeFloat = 0.0
+    max_concurrent: PositiveInt | None = None
 
 
 class SearchSpace(Model):
-    """A YAML file of `search_spaces/`; a published method is one whose weights are all fixed."""
+    """A search space file. A published method is a space whose weights are all fixed."""
 
     ignores: tuple[Ignore, ...]
     about: str = ""
@@ -203,38 +205,40 @@ class SearchSpace(Model):
 
     @field_validator("tasks", mode="before")
     @classmethod
-    def _bare_names(cls, tasks: object) -> object:
+    def _allow_bare_names(cls, tasks: object) -> object:
         if not isinstance(tasks, dict):
             return tasks
         return {name: {} if choice is None else choice for name, choice in tasks.items()}
 
     @model_validator(mode="after")
-    def _something_to_do(self) -> "SearchSpace":
+    def _check_tasks(self) -> "SearchSpace":
         if Stream.RGB not in self.streams:
-            raise ValueError("streams must contain rgb: it is the encoder that leaves")
+            raise ValueError("streams must contain rgb, the stream of the encoder that is exported")
         if not self.tasks:
-            raise ValueError("tasks: names none; `evossl tasks` lists them")
+            raise ValueError("tasks is empty; name at least one task (`evossl tasks` lists them)")
         if all(choice.weight in (0, (0, 0)) for choice in self.tasks.values()):
-            raise ValueError("every weight is zero: nothing would be trained; give a task a weight")
-        return self
-
-    @model_validator(mode="after")
-    def _clips_are_compared(self) -> "SearchSpace":
-        if self.training.batch_size == 1:
             raise ValueError(
-                f"training.batch_size: 1: {', '.join(self.tasks)} cannot do with one clip, which "
-                "BatchNorm and losses compare with others; raise it to 2 or more "
-                "(training.accumulate does not make a batch larger)"
+                "tasks: every weight is zero, so nothing would be trained; give a task a weight"
             )
         return self
 
     @model_validator(mode="after")
-    def _stretches_are_kept(self) -> "SearchSpace":
-        seconds, kept = self.clip.stretch / self.cache.fps, self.cache.max_seconds
-        if seconds > kept:  # every clip would end in copies of its last frame
+    def _check_batch_size(self) -> "SearchSpace":
+        if self.training.batch_size == 1:
             raise ValueError(
-                f"clip.stretch: {self.clip.stretch} frames at {self.cache.fps:g} a second are "
-                f"{seconds:.3g} s, and cache.max_seconds keeps {kept:g} of a video; raise it, or "
-                "lower clip.stretch"
+                f"training.batch_size: 1 is too small for {', '.join(self.tasks)}: BatchNorm and "
+                "losses compare the clips of a batch; set it to 2 or more (training.accumulate "
+                "does not enlarge a batch)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_stretch(self) -> "SearchSpace":
+        seconds, stored = self.clip.stretch / self.cache.fps, self.cache.max_seconds
+        if seconds > stored:  # every clip would end in copies of its last frame
+            raise ValueError(
+                f"clip.stretch: {self.clip.stretch} frames at {self.cache.fps:g} fps last "
+                f"{seconds:.3g} s, but cache.max_seconds stores only {stored:g} s of a video; "
+                "raise cache.max_seconds or lower clip.stretch"
             )
         return self

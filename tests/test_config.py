@@ -1,4 +1,4 @@
-"""The search space: what YAML may say, and what is said about what it may not."""
+"""The search space: which YAML is accepted, and what the error says when it is not."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def with_value(path: tuple[str, ...], value: object) -> dict[str, Any]:
     return {**LEAST, path[0]: nested}
 
 
-def test_the_keys_below_the_space_are_found() -> None:
+def test_every_nested_key_is_listed() -> None:
     assert ("clip", "frames") in KEYS
     assert ("budget", "deadline_seconds") in KEYS
     assert len(KEYS) > 40
@@ -48,10 +48,7 @@ def test_the_keys_below_the_space_are_found() -> None:
 
 @pytest.mark.parametrize("path", KEYS, ids=".".join)
 @pytest.mark.parametrize("value", [{"wrong": {"as": "can be"}}, -7, "seven", [7, 8, 9]], ids=str)
-def test_a_value_that_is_refused_is_refused_by_its_whole_key_in_plain_words(
-    path: tuple[str, ...], value: object
-) -> None:
-    """pydantic's own words ("Input should be", "valid dictionary") never reach a person."""
+def test_errors_start_with_the_full_key(path: tuple[str, ...], value: object) -> None:
     try:
         parse_space(with_value(path, value), "space.yaml")
     except UserError as error:
@@ -63,26 +60,26 @@ def test_a_value_that_is_refused_is_refused_by_its_whole_key_in_plain_words(
 
 
 @pytest.mark.parametrize("path", KEYS, ids=".".join)
-def test_every_key_refuses_something(path: tuple[str, ...]) -> None:
+def test_every_key_refuses_a_wrong_type(path: tuple[str, ...]) -> None:
     assert refusal(with_value(path, {"wrong": {"as": "can be"}}))
 
 
 @pytest.mark.parametrize("path", [path for path in KEYS if len(path) == 2], ids=".".join)
-def test_a_letter_too_many_in_a_key_is_answered_with_the_key(path: tuple[str, ...]) -> None:
+def test_a_misspelt_key_is_answered_with_the_right_one(path: tuple[str, ...]) -> None:
     said = refusal(with_value((path[0], path[1] + "s"), 1))
     assert said.startswith(f"space.yaml: {path[0]}: unknown key '{path[1]}s': did you mean")
     assert f"did you mean '{path[1]}'" in said
 
 
-def test_a_task_s_weight_keeps_its_kind() -> None:
-    """A number is fixed, a pair evolves; 0 and 1 are allowed, ends may be equal."""
+def test_a_weight_stays_a_number_or_a_pair() -> None:
+    """A number is fixed and a pair evolves; 0 and 1 are allowed, and bounds may be equal."""
     for weight in (0.25, 1, (0.0, 1.0), (0.5, 0.5)):
         space = parse_space({**LEAST, "tasks": {"simclr": {"weight": weight}}}, "")
         assert space.tasks["simclr"].weight == weight
     assert parse_space(LEAST, "").tasks["simclr"].weight == (0.0, 1.0)
 
 
-def test_one_task_may_have_weight_zero_where_another_has_not() -> None:
+def test_some_but_not_all_weights_may_be_zero() -> None:
     tasks = {"simclr": {"weight": 0}, "order_binary": {"weight": 0.5}}
     assert parse_space({**LEAST, "tasks": tasks}, "").tasks["simclr"].weight == 0
     tasks["order_binary"]["weight"] = 0
@@ -93,20 +90,20 @@ def test_a_task_without_keys_has_the_defaults() -> None:
     assert parse_space({**LEAST, "tasks": {"simclr": None}}, "") == parse_space(LEAST, "")
 
 
-def test_a_space_survives_being_written_down() -> None:
+def test_a_space_survives_a_round_trip_through_json() -> None:
     for name in ("tiny", "elo"):
         space = load_space(name)
         assert parse_space(space.model_dump(mode="json"), "run.yaml") == space
         assert SearchSpace.model_validate_json(space.model_dump_json()) == space
 
 
-def test_a_space_cannot_be_changed_by_accident() -> None:
+def test_a_space_is_frozen() -> None:
     space = parse_space(LEAST, "")
     with pytest.raises(ValidationError):
         space.about = "other"  # type: ignore[misc]
 
 
-def test_overrides_replace_keys_of_the_file_and_are_checked_as_it_is() -> None:
+def test_overrides_replace_top_level_keys_and_are_checked() -> None:
     space = load_space("tiny", {"ignores": ["crop"], "streams": ["rgb"]})
     assert space.ignores == ("crop",)
     assert space.streams == (Stream.RGB,)
@@ -115,16 +112,16 @@ def test_overrides_replace_keys_of_the_file_and_are_checked_as_it_is() -> None:
         load_space("tiny", {"ignores": ["color"]})
 
 
-def test_ignores_may_come_from_the_command_line_alone(tmp_path: Path) -> None:
+def test_ignores_may_come_from_an_override_alone(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("tasks: {simclr: {}}\n")
-    with pytest.raises(UserError, match="what must the encoder not tell apart") as caught:
+    with pytest.raises(UserError, match="what the encoder must be invariant to") as caught:
         load_space(file)
     assert "`evossl init --data VIDEOS" in str(caught.value)
     assert load_space(file, {"ignores": ["crop", "time"]}).ignores == ("crop", "time")
 
 
-def test_a_file_wins_over_nothing_and_a_shipped_name_over_a_file(
+def test_a_shipped_name_wins_over_a_file_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

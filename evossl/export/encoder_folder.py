@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import evossl
-from evossl.config import Backbone, Model, Positive, SearchSpace
+from evossl.config import Backbone, Model, PositiveInt, SearchSpace
 from evossl.errors import EncoderWarning, RunError, UserError
 from evossl.export.preprocess import Clean, prepare
 from evossl.io.files import write_atomically
@@ -45,12 +45,12 @@ class EncoderConfig(Model):
     evossl_version: str = evossl.__version__
     stream: Literal["rgb"] = "rgb"
     backbone: Backbone
-    stages: dict[str, Positive]
-    width: Positive
-    frames: Positive
-    size: Positive
+    stages: dict[str, PositiveInt]
+    width: PositiveInt
+    frames: PositiveInt
+    size: PositiveInt
     fps: Annotated[float, Field(gt=0)]
-    short_side: Positive
+    short_side: PositiveInt
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
     ignores: tuple[str, ...]

@@ -207,7 +207,7 @@ def _fitness(
         case "zipf" | "zipf_hard":
             return divergence
         case "labels":
-            return label_fitness(main.clean_ND, features.labels_N, settings.labels_by, seed)
+            return label_fitness(main.clean_ND, features.labels_N, settings.label_metric, seed)
         case path:
             return custom.call(path, features)
 

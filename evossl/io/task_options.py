@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat, PydanticUserError, TypeAdapter, ValidationError
 
-from evossl.config import Share as Share
+from evossl.config import UnitInterval as Share
 from evossl.errors import UserError, unknown
 from evossl.io.validation import explain
 

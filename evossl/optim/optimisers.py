@@ -41,7 +41,7 @@ def build_optimiser(
 
 def learning_rate(step: int, num_steps: int, choice: Optimiser) -> float:
     """Return the learning rate of a step: warm-up, then a cosine to zero."""
-    return choice.lr * share_of_rate(step, num_steps, choice.warmup)
+    return choice.lr * share_of_rate(step, num_steps, choice.warmup_fraction)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -47,7 +47,7 @@ def test_label_fitness_is_minus_log_accuracy_of_the_labelled_clips(by: str) -> N
     label_N = label_N.clone()
     label_N[::2] = -1
     seen = ScoringFeatures(*[x for _, x in features.named()], labels_N=label_N)
-    assert score(seen, Fitness(name="labels", labels_by=by), 0).fitness == pytest.approx(0)
+    assert score(seen, Fitness(name="labels", label_metric=by), 0).fitness == pytest.approx(0)
     useless = labelled(100)
     accuracy = knn_accuracy if by == "knn" else lambda x, y: kmeans_accuracy(x, y, 0)
     expected = -math.log(accuracy(useless.clean_ND, useless.labels_N))

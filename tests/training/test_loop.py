@@ -75,7 +75,7 @@ def test_accumulated_gradients_are_the_mean_over_the_parts(tmp_path: Path) -> No
         "optimiser": {
             "name": "sgd",
             "lr": 0.1,
-            "warmup": 0.0,
+            "warmup_fraction": 0.0,
             "weight_decay": 0.0,
             "clip_norm": None,
         }
@@ -166,7 +166,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_the_rate_of_each_step_is_the_schedule_s(tmp_path: Path) -> None:
-    reports = list(start(tmp_path, steps=4, optimiser={"lr": 2e-3, "warmup": 0.5}))
+    reports = list(start(tmp_path, steps=4, optimiser={"lr": 2e-3, "warmup_fraction": 0.5}))
     assert [report.lr for report in reports] == pytest.approx([1e-3, 2e-3, 2e-3, 1e-3])
 
 

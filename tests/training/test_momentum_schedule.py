@@ -1,4 +1,4 @@
-"""The momentum encoders follow ever more slowly: by the space's `ema` first, not at all at last."""
+"""The momentum encoders follow ever more slowly: by the space's `ema_decay` first, not at all at last."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ NAME, STEPS, START = "simclr.rgb", 4, 0.8
 def test_the_decay_of_each_step_is_on_the_cosine_from_the_space_s_ema_to_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = {"batch_size": 2, "ema": START, "accumulate": 2}
+    training = {"batch_size": 2, "ema_decay": START, "accumulate": 2}
     space = make_space({"simclr": {"places": ["rgb"]}}, training=training)
     loader: Any = MemoryLoader(num=2)
     model, decays = make_model(space), []
