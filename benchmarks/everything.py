@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import yaml
 
 from evossl.io.spaces import shipped_spaces
+from evossl.io.yaml_file import dump_yaml, parse_yaml
 
 TINY = ("backbone", "clip", "cache", "fitness")  # the keys that decide what a step costs
 TRIALS, STEPS = 6, 20
@@ -28,7 +28,7 @@ def small_space(*, mixtures: bool = False) -> dict[str, object]:
         mixtures: leave out the trials of one task each.
     """
     everything, tiny = (
-        yaml.safe_load(shipped_spaces()[name].read_text(encoding="utf-8"))
+        parse_yaml(shipped_spaces()[name].read_text(encoding="utf-8"), name)
         for name in ("everything", "tiny")
     )
     del everything["resources"]
@@ -65,7 +65,7 @@ def main() -> int:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     space = options.out / "everything-small.yaml"
-    space.write_text(yaml.safe_dump(small_space(mixtures=options.mixtures)), encoding="utf-8")
+    space.write_text(dump_yaml(small_space(mixtures=options.mixtures)), encoding="utf-8")
     search(options.data, options.out / "run", space)
     return print_trials(options.out / "run")
 

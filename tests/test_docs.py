@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
 
 from evossl.cli import VERBS, cli
+from evossl.io.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -144,7 +144,7 @@ def test_the_readme_s_python_runs_on_an_encoder_in_a_run_s_place(
 
 
 def launcher() -> dict[str, object]:
-    found = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"))
+    found = parse_yaml((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"), "ray_cluster.yaml")
     assert isinstance(found, dict)
     return found
 

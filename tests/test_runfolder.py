@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from evossl.errors import RunError, UserError
 from evossl.experiment.run_folder import RunInfo, open_run, read_run, removed_if_refused
+from evossl.io.yaml_file import dump_yaml, parse_yaml
 from tests.helpers.tiny_runs import make_info
 
 HERE = Path("/videos")
@@ -133,10 +133,10 @@ def test_a_broken_run_file_is_named(begun: Path, text: str) -> None:
 
 
 def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Path) -> None:
-    raw = yaml.safe_load((begun / "run.yaml").read_text())
+    raw = parse_yaml((begun / "run.yaml").read_text(), "run.yaml")
     del raw["space"]["budget"]
     raw["space"]["gone"] = 1
-    (begun / "run.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    (begun / "run.yaml").write_text(dump_yaml(raw), encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.yaml.*unknown key 'gone'"):
         open_run(begun, info(), resume=True)
 

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evossl.cli.checks import check_space
 from evossl.errors import UserError
 from evossl.experiment.terms import resolve_terms, term_weights
 from evossl.io.spaces import load_space, shipped_spaces, spaces_folder
+from evossl.io.yaml_file import parse_yaml
 from evossl.task_loader import load_catalogue
 from tests.helpers.published_methods import taught
 
@@ -75,5 +75,5 @@ def test_a_shipped_space_is_read_from_the_file_that_its_name_says(tmp_path: Path
     copy = tmp_path / "mine.yaml"
     copy.write_text(SPACES["tiny"].read_text(encoding="utf-8"), encoding="utf-8")
     assert load_space(copy) == load_space("tiny")
-    raw = yaml.safe_load(copy.read_text(encoding="utf-8"))
+    raw = parse_yaml(copy.read_text(encoding="utf-8"), str(copy))
     assert load_space("tiny").model_dump(exclude_unset=True).keys() == raw.keys()

@@ -27,7 +27,7 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
     try:
         raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
+        raise UserError(f"{path}: not valid YAML: {error}") from error
     except OSError as error:
         raise UserError(f"--space {path}: cannot be read: {error.strerror}") from error
     if not isinstance(raw, dict):
@@ -42,7 +42,7 @@ def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
     try:
         return SearchSpace.model_validate(raw)
     except ValidationError as error:
-        lines = explain(error, SearchSpace, "space")
+        lines = explain(error, SearchSpace)
         raise UserError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 

@@ -14,13 +14,13 @@ WRONG = {
     "a task": ("simclr", "simcrl", "unknown task 'simcrl': did you mean 'simclr'"),
     "a task in capitals": ("simclr", "SimCLR", "unknown task 'SimCLR': did you mean 'simclr'"),
     "a place": ("[rgb]", "[rbg]", "tasks.simclr.places: unknown place 'rbg': did you mean 'rgb'"),
-    "a stream": ("tasks:", "streams: [rgb, flw]\ntasks:", "unknown stream 'flw': did you mean 'fl"),
+    "a stream": ("tasks:", "streams: [rgb, flw]\ntasks:", "streams.1: unknown word 'flw': did you mean 'fl"),
     "no rgb": ("tasks:", "streams: [flow]\ntasks:", "streams must contain rgb"),
     "a backbone": ("width: 8", "name: r2plus1", "unknown backbone 'r2plus1': did you mean 'r2pl"),
-    "no number": ("width: 8", "width: eight", "backbone.width: needs a whole number, got 'eight'"),
-    "no list": ("[colour, crop, time]", "colour", "ignores: needs a list, [colour]"),
-    "no mapping": ("{width: 8}", "8", "backbone: needs a mapping of keys, {key: value}, got 8"),
-    "a word": ("colour", "color", "ignores: unknown word 'color': did you mean 'colour'"),
+    "no number": ("width: 8", "width: eight", "backbone.width: Input should be a valid integer"),
+    "no list": ("[colour, crop, time]", "colour", "ignores: Input should be a valid list (got 'colour')"),
+    "no mapping": ("{width: 8}", "8", "backbone: Input should be a valid mapping of keys (got 8)"),
+    "a word": ("colour", "color", "ignores.0: unknown word 'color': did you mean 'colour'"),
     "nothing ignored": ("[colour, crop, time]", "[]", "name at least one word"),
     "a fitness": ("clips: 16", "name: zpf", "unknown fitness 'zpf': did you mean 'zipf'"),
     "an option": (
@@ -31,17 +31,17 @@ WRONG = {
     "a list for a number": (
         "places: [rgb]",
         "options: {temperature: [1]}",
-        "space.yaml: tasks.simclr.options.temperature: needs a number, got [1]",
+        "space.yaml: tasks.simclr.options.temperature: Input should be a valid number (got [1])",
     ),
     "a truth for a number": (
         "places: [rgb]",
         "options: {temperature: true}",
-        "tasks.simclr.options.temperature: needs a number, got True",
+        "tasks.simclr.options.temperature: Input should be a valid number (got True)",
     ),
     "an option out of range": (
         "places: [rgb]",
         "options: {temperature: 0}",
-        "space.yaml: tasks.simclr.options.temperature: must be over 0, got 0",
+        "space.yaml: tasks.simclr.options.temperature: Input should be greater than 0 (got 0)",
     ),
     "a weight over 1": ("places: [rgb]", "weight: 1.5", "tasks.simclr.weight: 1.5 must lie in [0,"),
     "a weight under 0": ("places: [rgb]", "weight: -1", "tasks.simclr.weight: -1 must lie in [0,"),
@@ -63,7 +63,7 @@ WRONG = {
         "distill.flow->rgb.stage4 follows flow, which no task of the space trains: add a task",
     ),
     "no task": ("\n  simclr: {places: [rgb]}", " {}", "tasks is empty"),
-    "no tasks": ("tasks:\n  simclr: {places: [rgb]}", "about: x", "tasks: is missing"),
+    "no tasks": ("tasks:\n  simclr: {places: [rgb]}", "about: x", "tasks: Field required; add it"),
     "a stream that a method does not support": (
         "simclr: {places: [rgb]}",
         "jigsaw: {places: [audio]}",
@@ -72,9 +72,9 @@ WRONG = {
     "a batch of one": ("batch_size: 4", "batch_size: 1", "1 is too small for simclr"),
     "more than any memory": ("batch_size: 4", "batch_size: 4000000", "a step needs "),
     "ignores twice": ("tasks:", "ignores: [crop]\ntasks:", "line 2: not valid YAML: key 'ignores' is al"),
-    "no finite rate": ("tasks:", "optimiser: {lr: .inf}\ntasks:", "lr: needs a finite number"),
+    "no finite rate": ("tasks:", "optimiser: {lr: .inf}\ntasks:", "lr: Input should be a finite number"),
     "a short stretch": ("stretch: 16", "stretch: 2", "raise clip.stretch to 4"),
-    "no stretch": ("stretch: 16", "stretch: 0", "clip.stretch: must be over 0, got 0"),
+    "no stretch": ("stretch: 16", "stretch: 0", "clip.stretch: Input should be greater than 0 (got 0)"),
     "a stretch past the cache": ("stretch: 16", "stretch: 64", "are 5.33 s, and cache.max_seconds"),
     "few clips": ("clips: 16", "clips: 4", "4 held-out clips are too few"),
     "a sampler": ("tasks:", "sampler: {name: cma}\ntasks:", "sampler.name: unknown word 'cma'"),
@@ -105,8 +105,8 @@ def test_a_wrong_space_is_refused_by_its_key(run_cli: Run, what: str) -> None:
 def test_two_faults_are_said_at_once(run_cli: Run) -> None:
     Path("space.yaml").write_text(SPACE + "budget: {trials: 0, steps: -1}\n")
     said = refused(run_cli, "train", "--data", ".", "--space", "space.yaml", "--out", "run")
-    assert "budget.trials: must be over 0, got 0" in said
-    assert "budget.steps: must be over 0, got -1" in said
+    assert "budget.trials: Input should be greater than 0 (got 0)" in said
+    assert "budget.steps: Input should be greater than 0 (got -1)" in said
 
 
 @pytest.mark.parametrize("line", ["", "ignores:\n"])
@@ -142,7 +142,7 @@ def test_what_is_no_space_is_refused_by_its_name(run_cli: Run, given: str, said:
     [
         (("--ignores", ""), "--ignores: names nothing; at least one of colour"),
         (("--ignores", " , "), "--ignores: names nothing"),
-        (("--ignores", "color"), "--ignores: unknown word 'color': did you mean 'colour'"),
+        (("--ignores", "color"), "--ignores.0: unknown word 'color': did you mean 'colour'"),
         (("--trials", "0"), "'--trials': 0 is not in the range"),
         (("--seed", "-1"), "'--seed': -1 is not in the range"),
         (("--seed", "one"), "'--seed': 'one' is not a valid integer"),
@@ -220,7 +220,7 @@ class Own(Task):
     ("options", "said"),
     [
         ("{sizes: [0, 0]}", "mine/own.py: line 12: ZeroDivisionError: division by zero"),
-        ("{sizes: [1, two]}", "options.sizes: needs a whole number, got 'two'"),
+        ("{sizes: [1, two]}", "options.sizes.1: Input should be a valid integer"),
         ("{sizes: [2, 1]}", "options: {'sizes': [2, 1]}: sizes: small before large"),
         ("{sizes: [1, 2], head: 3}", "nowhere: no such folder"),  # no type of YAML's: let through
     ],

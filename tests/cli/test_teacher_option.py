@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evossl.cli.teacher import with_teacher
 from evossl.io.spaces import parse_space
+from evossl.io.yaml_file import parse_yaml
 from tests.helpers.cli_runner import SPACE, Run
 
 PUPIL = SPACE.replace("simclr: {places: [rgb]}", "knowledge_distillation: {weight: 1.0}")
@@ -18,7 +18,7 @@ def test_a_run_teaches_and_the_run_yaml_says_where_its_encoder_lies(
     Path("space.yaml").write_text(PUPIL)
     words = ("--data", videos, "--space", "space.yaml", "--steps", "1", "--cache", "cache")
     assert run_cli("train", *words, "--out", "run", "--teacher", trained).code == 0
-    stored = yaml.safe_load(Path("run/run.yaml").read_text())
+    stored = parse_yaml(Path("run/run.yaml").read_text(), "run.yaml")
     teacher = stored["space"]["tasks"]["knowledge_distillation"]["teacher"]
     assert teacher == str((trained / "encoder").resolve())
 

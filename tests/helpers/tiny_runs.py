@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evossl.cli.data import prepare_videos
 from evossl.config import SearchSpace
 from evossl.experiment.context import RunSpec
 from evossl.experiment.run_folder import RunInfo, open_run
 from evossl.io.spaces import parse_space
+from evossl.io.yaml_file import dump_yaml
 
 WEIGHTS = {"simclr.rgb": 0.5, "arrow_of_time.rgb": 0.5}
 SCALES = {"simclr.rgb": 1.0, "arrow_of_time.rgb": 1.0}
@@ -33,7 +32,7 @@ def tiny_space(**keys: Any) -> SearchSpace:
 
 def write_space(path: Path, **keys: Any) -> Path:
     """The space as a YAML file."""
-    path.write_text(yaml.safe_dump(RAW | keys), encoding="utf-8")
+    path.write_text(dump_yaml(RAW | keys), encoding="utf-8")
     return path
 
 
