@@ -12,7 +12,6 @@ import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-import yaml
 
 from evossl.cli.checks import check_out_file
 from evossl.cli.choices import choice_sheet
@@ -26,6 +25,7 @@ from evossl.data.loader import ClipLoader
 from evossl.errors import UserError
 from evossl.io.files import write_atomically, write_text
 from evossl.io.spaces import load_space
+from evossl.io.yaml_file import dump_yaml
 from evossl.types import ClipBatch
 from evossl.views.settings import ViewSettings
 
@@ -77,7 +77,7 @@ def init(
     choices = {_title(name, words): words for name, words in USUAL.items()}
     if given and tuple(given) not in USUAL.values():
         choices[_title("your choice", given)] = tuple(given)
-    sheet = choice_sheet(clips, names, ViewSettings.of(base), choices)
+    sheet = choice_sheet(clips, names, ViewSettings.from_space(base), choices)
     write_atomically(picture, lambda beside: sheet.save(beside, "png"))
     chosen = given or _asked(picture, len(names))
     write_text(out, space_text(base, chosen, space, picture))
@@ -145,9 +145,7 @@ def _choice(text: str) -> list[str]:
 def space_text(base: SearchSpace, ignores: Sequence[str], source: str, picture: Path) -> str:
     """Return YAML: the keys that the base sets, `ignores` as chosen; the others keep defaults."""
     keys = {**base.model_dump(mode="json", exclude_unset=True), "ignores": list(ignores)}
-    text = yaml.safe_dump(
-        keys, sort_keys=False, default_flow_style=None, allow_unicode=True, width=1000
-    )
+    text = dump_yaml(keys, inline_leaves=True)
     return (
         f"# `evossl init` made this from the space {source}; {picture.name} shows what `ignores` "
         f"does.\n{text}"

@@ -64,7 +64,7 @@ def load_classifier(path: str | Path) -> Classifier:
             "that `evossl finetune` writes"
         ) from error
     except ValidationError as error:
-        first, *_ = explain(error, ClassifierConfig, "classifier")
+        first, *_ = explain(error, ClassifierConfig)
         raise UserError(f"{folder / CONFIG}: damaged: {first}; fine-tune again") from error
     except ValueError as error:
         raise UserError(f"{folder / CONFIG}: damaged, not JSON; fine-tune again") from error

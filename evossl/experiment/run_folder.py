@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from evossl._version import __version__
@@ -21,6 +20,7 @@ from evossl.config import SearchSpace
 from evossl.errors import RunError, UserError, unknown
 from evossl.io.files import write_text
 from evossl.io.spaces import parse_space
+from evossl.io.yaml_file import dump_yaml, parse_yaml
 
 FREE = ("budget", "resources")  # keys of a space that a resume may change, steps excepted
 REMEDY = "Bring the file back from a copy, or begin anew with another --out"
@@ -77,8 +77,7 @@ def write_run(folder: Path, info: RunInfo) -> None:
     Raises:
         RunError: the disk is full.
     """
-    text = yaml.safe_dump(asdict(info), sort_keys=False, allow_unicode=True)
-    write_text(folder / "run.yaml", text)
+    write_text(folder / "run.yaml", dump_yaml(asdict(info)))
 
 
 def read_run(folder: Path) -> RunInfo:
@@ -91,8 +90,8 @@ def read_run(folder: Path) -> RunInfo:
     if not path.is_file():
         raise UserError(f"{folder}: not a run folder: it has no run.yaml")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (UserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is damaged: not YAML. {REMEDY}") from error
     try:
         return TypeAdapter(RunInfo).validate_python(raw)

@@ -247,7 +247,7 @@ def read_config(folder: Path) -> EncoderConfig:
     try:
         return EncoderConfig.model_validate(raw)
     except ValidationError as error:
-        first, *_ = explain(error, EncoderConfig, "encoder")
+        first, *_ = explain(error, EncoderConfig)
         raise UserError(f"{file}: {first}; export it again") from None
 
 

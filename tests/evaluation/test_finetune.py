@@ -216,7 +216,7 @@ def test_a_failed_save_leaves_nothing(classifier, tmp_path) -> None:
         ("classifier.json", None, "the folder that `evossl finetune` writes"),
         ("classifier.json", b"{", r"classifier\.json: damaged"),
         ("classifier.json", b'{"classes": ["a"], "x": 1}', "damaged: classifier: unknown key 'x'"),
-        ("classifier.json", b'{"classes": 3}', r"classes: needs a list, \[3\]; fine-tune again"),
+        ("classifier.json", b'{"classes": 3}', r"classes: Input should be a valid list \(got 3\); fine-tune again"),
         ("classifier.json", b'{"format": 1, "classes": ["a", "b"]}', "not this classifier's head"),
         ("head.safetensors", b"torn", "not this classifier's head"),
     ],
