@@ -1,37 +1,51 @@
-"""The controls of a run: what evolution must beat, scored in the same way as its trials.
+"""The controls of a run: baselines that a winner must beat, scored as its trials are.
 
-Random inits (BatchNorm calibrated), Gaussian noise, blobs of Zipf's sizes that know nothing of the
-clips, and a grid of mean colours.
+They are untrained encoders, Gaussian noise, blobs with Zipf's sizes that know nothing of the clips,
+and a grid of mean colours.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
 from evossl.errors import UserError
-from evossl.experiment.context import RunContext, RunSpec, features_of, random_init
-from evossl.fitness.controls import colour_grid, noise_features, zipf_blobs
+from evossl.experiment.context import RunContext
+from evossl.experiment.held_out import clean_batches, held_out_features
+from evossl.fitness.control_features import colour_grid, noise_features, zipf_blobs
 from evossl.fitness.features import ScoringFeatures
-from evossl.fitness.score import check_size, score
+from evossl.fitness.score import resolve_num_clusters, score
+from evossl.models.encoder import Encoder
+from evossl.models.random_init import random_init
 from evossl.rng import derive_seed
-from evossl.types import Features
+from evossl.search.table import ControlKind
+from evossl.types import Features, Progress
 
 NUM_RANDOM_INITS = 5
 NUM_CONTROLS = NUM_RANDOM_INITS + 3
-RANDOM_INIT = "random init"
 
 
 @dataclass(frozen=True)
 class Control:
-    """One control's row: plain data."""
+    """The row of one control, as plain data."""
 
+    kind: ControlKind
     name: str
     fitness: float | None
     reason: str | None
     indicators: dict[str, float]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The features of a control, before they are scored, and the seconds that they took."""
+
+    kind: ControlKind
+    name: str
+    features: ScoringFeatures
+    seconds: float = 0.0
 
 
 class _ColourGrid(torch.nn.Module):
@@ -45,49 +59,54 @@ class _ColourGrid(torch.nn.Module):
         return Features(colour_grid(pixels), {})
 
 
-def score_controls(
-    run: RunSpec, progress: Callable[[int, int], None] | None = None
-) -> list[Control]:
-    """Score every control of a run.
+def score_controls(context: RunContext, progress: Progress | None = None) -> list[Control]:
+    """Return the scores of all controls of a run.
 
     Args:
-        run: its space, data and seed.
-        progress: called with (controls done, controls in all).
+        context: of the run.
+        progress: called with (controls scored, controls in total).
     """
     controls = []
-    for name, features, seconds in _candidates(run):
-        controls.append(_scored(name, features, seconds, run))
+    for candidate in _candidates(context):
+        controls.append(_scored(candidate, context))
         if progress:
             progress(len(controls), NUM_CONTROLS)
     return controls
 
 
-def _candidates(run: RunSpec) -> Iterator[tuple[str, ScoringFeatures, float]]:
-    """Name, features, and the seconds they took."""
+def run_random_init(context: RunContext, index: int) -> Encoder:
+    """Return a run's untrained RGB encoder number `index`, with BatchNorm calibrated."""
+    batches = clean_batches(context.data.train, context.settings, context.device)
+    seed = derive_seed(context.run.seed, "random init", index)
+    return random_init(context.space.backbone, seed, batches, context.device)
+
+
+def _candidates(context: RunContext) -> Iterator[_Candidate]:
     for index in range(NUM_RANDOM_INITS):
         began = time.monotonic()
-        encoder = random_init(run, index)
-        features = features_of(encoder, run)
-        yield f"{RANDOM_INIT} {index}", features, time.monotonic() - began
+        features = held_out_features(run_random_init(context, index), context)
+        seconds = time.monotonic() - began
+        yield _Candidate("random_init", f"random init {index}", features, seconds)
     clips, width = features.clean_ND.shape
     labels_N = features.labels_N
-    seed = derive_seed(run.seed, "controls")
-    fitness = RunContext.open(run).space.fitness
-    k = check_size(clips, fitness)
+    seed = derive_seed(context.run.seed, "controls")
+    fitness = context.space.fitness
     noise = noise_features(clips, width, seed)
-    yield "noise", replace(noise, labels_N=labels_N), 0.0
-    blobs = zipf_blobs(clips, width, k, seed, fitness.exponent)
-    yield "zipf blobs", replace(blobs, labels_N=labels_N), 0.0
+    yield _Candidate("noise", "noise", replace(noise, labels_N=labels_N))
+    num_clusters = resolve_num_clusters(clips, fitness)
+    blobs = zipf_blobs(clips, width, num_clusters, seed, fitness.exponent)
+    yield _Candidate("zipf_blobs", "zipf blobs", replace(blobs, labels_N=labels_N))
     began = time.monotonic()
-    grid = features_of(_ColourGrid(), run)
-    yield "colour grid", grid, time.monotonic() - began
+    grid = held_out_features(_ColourGrid(), context)
+    yield _Candidate("colour_grid", "colour grid", grid, time.monotonic() - began)
 
 
-def _scored(name: str, features: ScoringFeatures, seconds: float, run: RunSpec) -> Control:
+def _scored(candidate: _Candidate, context: RunContext) -> Control:
     began = time.monotonic()
+    kind, name = candidate.kind, candidate.name
     try:
-        found = score(features, RunContext.open(run).space.fitness, run.seed)
-    except UserError as error:  # a user's own function that fails on these features
-        return Control(name, None, str(error), {}, seconds)
-    seconds += time.monotonic() - began
-    return Control(name, found.fitness, found.reason, dict(found.indicators), seconds)
+        found = score(candidate.features, context.space.fitness, context.run.seed)
+    except UserError as error:  # the user's own fitness function failed on these features
+        return Control(kind, name, None, str(error), {}, candidate.seconds)
+    seconds = candidate.seconds + time.monotonic() - began
+    return Control(kind, name, found.fitness, found.reason, dict(found.indicators), seconds)

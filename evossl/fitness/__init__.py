@@ -1,1 +1,1 @@
-"""How good are features, without labels? Scores, guards, indicators."""
+"""Label-free scores of features, the guards before them, and indicators beside them."""

@@ -1,9 +1,12 @@
 """k-means whose result does not depend on the order of clips or features.
 
-k-means++ (Arthur and Vassilvitskii, SODA 2007), several restarts at once, then Lloyd. The draws of
-k-means++ are inverted through a cumulative sum over rows in an order made of the rows themselves
-(a sum over features of even powers), so permuting clips or features, or the sign of one, permutes
-the result and nothing else, up to float rounding.
+It is our own because scikit-learn's k-means draws its initial centroids by row number, so that
+shuffling the clips changes the fitness.
+
+k-means++ (Arthur and Vassilvitskii, SODA 2007) with several restarts at once, then Lloyd's
+iterations. k-means++ draws through a cumulative sum over rows that are sorted by a key of the rows
+themselves (a sum over features of even powers). Permuting clips or features, or flipping the sign
+of a feature, therefore permutes the result and changes nothing else, up to float rounding.
 
 Shapes: N clip, D feature, K cluster, R restart, M sampled row.
 """
@@ -11,28 +14,28 @@ Shapes: N clip, D feature, K cluster, R restart, M sampled row.
 import torch
 from torch import Tensor
 
-SMALL = 2**17  # N * K up to which restarts and repeated clusterings cost next to nothing
-SAMPLE = 4096  # rows on which restarts compete
-WARM_UP = 4  # Lloyd iterations before restarts are compared
-ITERATIONS = 100
-STILL = 1e-3  # share of rows that may still change cluster when Lloyd stops
+CHEAP_SIZE = 2**17  # N * K up to which more restarts and repeated clusterings cost little
+MAX_SAMPLE_ROWS = 4096  # rows on which restarts are compared
+WARM_UP_ITERATIONS = 4  # Lloyd iterations before restarts are compared
+MAX_ITERATIONS = 100
+MAX_CHANGED_FRACTION = 1e-3  # Lloyd stops when at most this fraction of rows changes cluster
 
 
-def num_clusters(num_clips: int) -> int:
-    """Return k = min(32, N / 30), at least 2: with N/k under 30 agreement is mostly noise."""
+def default_num_clusters(num_clips: int) -> int:
+    """Return K = min(32, N / 30), at least 2; with N / K under 30, agreement is mostly noise."""
     return max(2, min(32, num_clips // 30))
 
 
 def canonical_order(x_ND: Tensor) -> Tensor:
-    """Return an order of the rows that does not depend on how rows or features are ordered."""
+    """Return row indices in an order that is independent of how rows and features are ordered."""
     square_ND = x_ND.double().square_()
     key_N = square_ND.sum(dim=1)
-    key_N += square_ND.square_().sum(dim=1)  # tells rows of one norm apart
+    key_N += square_ND.square_().sum(dim=1)  # distinguishes rows of equal norm
     return key_N.argsort(stable=True)
 
 
-def spread(num_rows: int, limit: int) -> Tensor:
-    """Return at most `limit` indices, evenly spread over `num_rows`."""
+def evenly_spaced_rows(num_rows: int, limit: int) -> Tensor:
+    """Return at most `limit` row indices, evenly spaced over `num_rows`."""
     if num_rows <= limit:
         return torch.arange(num_rows)
     return torch.arange(limit) * num_rows // limit
@@ -41,37 +44,37 @@ def spread(num_rows: int, limit: int) -> Tensor:
 def kmeans(
     x_ND: Tensor, num_clusters: int, seed: int, *, count: int = 1, fit_rows: int | None = None
 ) -> list[Tensor]:
-    """Return `count` clusterings, best first, as centroid_KD (float32).
+    """Return the `count` best clusterings, best first, each as centroid_KD (float32).
 
-    10 restarts (4 where N K is over 2^17) compete by inertia after a few iterations on at most
-    4096 rows; the best `count` are polished on all.
+    10 restarts (4 if N K is over 2^17) are compared by inertia after a few iterations on at most
+    4096 rows; Lloyd's iterations then continue from the best `count` on all rows.
 
     Args:
         x_ND: float32.
         num_clusters: K; clusters beyond the number of distinct rows stay empty.
         seed: of k-means++.
-        count: up to the number of restarts.
-        fit_rows: fit on at most so many rows, evenly spread over the canonical order.
+        count: number of clusterings, up to the number of restarts.
+        fit_rows: fit on at most this many rows, evenly spaced in the canonical order.
     """
     x_ND = x_ND[canonical_order(x_ND)]
     if fit_rows is not None:
-        x_ND = x_ND[spread(len(x_ND), fit_rows)]
-    sample_MD = x_ND[spread(len(x_ND), SAMPLE)]
+        x_ND = x_ND[evenly_spaced_rows(len(x_ND), fit_rows)]
+    sample_MD = x_ND[evenly_spaced_rows(len(x_ND), MAX_SAMPLE_ROWS)]
     generator = torch.Generator().manual_seed(seed)
-    restarts = 10 if is_small(len(x_ND), num_clusters) else 4
+    restarts = 10 if is_cheap(len(x_ND), num_clusters) else 4
     start_RKD = _plus_plus(sample_MD, num_clusters, restarts, generator)
-    warm = [_lloyd(sample_MD, centroid_KD, WARM_UP) for centroid_KD in start_RKD]
+    warm = [_lloyd(sample_MD, centroid_KD, WARM_UP_ITERATIONS) for centroid_KD in start_RKD]
     warm.sort(key=lambda centroid_KD: inertia(sample_MD, centroid_KD))
-    return [_lloyd(x_ND, centroid_KD, ITERATIONS) for centroid_KD in warm[:count]]
+    return [_lloyd(x_ND, centroid_KD, MAX_ITERATIONS) for centroid_KD in warm[:count]]
 
 
-def is_small(num_clips: int, num_clusters: int) -> bool:
-    """Say whether N K is so small that repeating k-means costs next to nothing."""
-    return num_clips * num_clusters <= SMALL
+def is_cheap(num_clips: int, num_clusters: int) -> bool:
+    """Say whether N K is so small that repeating k-means costs little."""
+    return num_clips * num_clusters <= CHEAP_SIZE
 
 
 def assign(x_ND: Tensor, centroid_KD: Tensor) -> Tensor:
-    """Return label_N, int64: the nearest centroid of each row."""
+    """Return the nearest centroid of each row: label_N, int64."""
     half_K = centroid_KD.square().sum(dim=1).mul_(0.5)
     return torch.addmm(half_K, x_ND, centroid_KD.T, alpha=-1).argmin(dim=1)
 
@@ -82,7 +85,10 @@ def inertia(x_ND: Tensor, centroid_KD: Tensor) -> float:
 
 
 def squared_distances(x_ND: Tensor, centroid_KD: Tensor, square_N: Tensor | None = None) -> Tensor:
-    """Return ||x - c||^2, (N, K); what float32 cannot tell from 0 is 0. `square_N`: ||x||^2."""
+    """Return ||x - c||^2, (N, K), with 0 for what float32 cannot distinguish from 0.
+
+    `square_N` is ||x||^2, if the caller has it.
+    """
     if square_N is None:
         square_N = x_ND.square().sum(dim=1)
     scale_NK = square_N[:, None] + centroid_KD.square().sum(dim=1)
@@ -93,7 +99,7 @@ def squared_distances(x_ND: Tensor, centroid_KD: Tensor, square_N: Tensor | None
 def _plus_plus(
     x_ND: Tensor, num_clusters: int, restarts: int, generator: torch.Generator
 ) -> Tensor:
-    """Return centroid_RKD: for each restart, rows drawn by their squared distance to the drawn."""
+    """Return centroid_RKD: per restart, rows drawn in proportion to their squared distance."""
     uniform_KR = torch.rand(num_clusters, restarts, generator=generator, dtype=torch.float64)
     pick_R = (uniform_KR[0] * len(x_ND)).long()
     drawn = [x_ND[pick_R]]
@@ -116,6 +122,6 @@ def _lloyd(x_ND: Tensor, centroid_KD: Tensor, iterations: int) -> Tensor:
         sum_KD = torch.zeros_like(centroid_KD).index_add_(0, label_N, x_ND)
         centroid_KD = torch.where(size_K1 > 0, sum_KD / size_K1.clamp(min=1), centroid_KD)
         before_N, label_N = label_N, assign(x_ND, centroid_KD)
-        if int((label_N != before_N).sum()) <= STILL * len(x_ND):
+        if int((label_N != before_N).sum()) <= MAX_CHANGED_FRACTION * len(x_ND):
             break
     return centroid_KD

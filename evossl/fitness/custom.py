@@ -1,4 +1,4 @@
-"""A user's own fitness: `file.py:function`, or `file.py` with a function named `fitness`."""
+"""A user-defined fitness: `file.py:function`, or `file.py` with a function named `fitness`."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ FitnessFunction = Callable[[ScoringFeatures], float]
 
 
 def is_path(name: str) -> bool:
-    """Say whether a fitness's name means a file."""
+    """Say whether a fitness name refers to a file."""
     return ".py" in name or "/" in name
 
 
@@ -20,7 +20,7 @@ def load_function(name: str) -> FitnessFunction:
     """Return the function that `file.py:function` names.
 
     Raises:
-        UserError: no such file, it cannot be loaded, it has no such function.
+        UserError: the file does not exist or cannot be loaded, or it has no such function.
     """
     file, function = _parts(name)
     module = load_file(file, f"evossl_fitness.{file.stem}")
@@ -31,25 +31,25 @@ def load_function(name: str) -> FitnessFunction:
     return chosen
 
 
-def call(name: str, features: ScoringFeatures) -> float:
-    """Return what the user's function says of the features, not yet checked to be finite.
+def evaluate_function(name: str, features: ScoringFeatures) -> float:
+    """Return the value of the user's function for the features; it may be infinite or NaN.
 
     Raises:
-        UserError: it cannot be loaded, it fails, it does not return a number.
+        UserError: the function cannot be loaded, raises, or does not return a number.
     """
     function = load_function(name)
     try:
         return float(function(features))
     except MISTAKES as error:
         raise UserError(
-            f"fitness {name}: failed: {mistake(error, _parts(name)[0])}; it takes ScoringFeatures "
-            "and returns a number, lower is better"
+            f"fitness {name}: failed: {mistake(error, _parts(name)[0])}; the function must take "
+            "ScoringFeatures and return a number, where lower is better"
         ) from error
 
 
 def _parts(name: str) -> tuple[Path, str]:
-    """The file, and its function."""
+    """Split a name into the file and its function."""
     parts = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", name)
     if parts is None or not Path(parts["file"]).is_file():
-        raise UserError(f"fitness {name}: no such file; write file.py:function")
+        raise UserError(f"fitness {name}: no such file; the form is file.py:function")
     return Path(parts["file"]), parts["function"] or "fitness"

@@ -1,4 +1,4 @@
-"""What a fitness is given: features of held-out clips, seen several ways.
+"""The input of a fitness: features of several views of the held-out clips.
 
 Shapes: N clip, D feature.
 """
@@ -11,14 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ScoringFeatures:
-    """Features that one encoder gives of the same N held-out clips; row n is clip n in all of them.
+    """One encoder's features of the same N held-out clips; row n is clip n in every set.
 
     Attributes:
-        clean_ND: float32 on the CPU, of the clean view (no randomness).
-        first_ND: of one random view that follows the space's `ignores`.
+        clean_ND: float32 on the CPU, of the clean view (nothing random).
+        first_ND: of a random view, augmented as the space's `ignores` asks.
         second_ND: of a second, independent one.
-        shuffled_ND: of the clean clips with their frames in random order; None where not made.
-        labels_N: int64, -1 where the label is not known; only the fitness `labels` needs it.
+        shuffled_ND: of the clean clips with their frames shuffled; None if not computed.
+        labels_N: int64, -1 for an unknown label; only the fitness `labels` needs them.
     """
 
     clean_ND: Tensor
@@ -38,7 +38,7 @@ class ScoringFeatures:
         return len(self.clean_ND)
 
     def named(self) -> list[tuple[str, Tensor]]:
-        """Return (what it is in words, x_ND) of each set of features."""
+        """Return (description, x_ND) of each set of features."""
         sets = [
             ("clean clips", self.clean_ND),
             ("first view", self.first_ND),
@@ -46,16 +46,16 @@ class ScoringFeatures:
         ]
         return sets if self.shuffled_ND is None else [*sets, ("shuffled", self.shuffled_ND)]
 
-    def rows(self, index_M: Tensor) -> "ScoringFeatures":
+    def select(self, index_M: Tensor) -> "ScoringFeatures":
         """Return the features of the clips that `index_M` (int64 or bool) selects."""
 
-        def pick(x: Tensor | None) -> Tensor | None:
+        def rows(x: Tensor | None) -> Tensor | None:
             return None if x is None else x[index_M]
 
         return ScoringFeatures(
             self.clean_ND[index_M],
             self.first_ND[index_M],
             self.second_ND[index_M],
-            pick(self.shuffled_ND),
-            pick(self.labels_N),
+            rows(self.shuffled_ND),
+            rows(self.labels_N),
         )

@@ -1,8 +1,8 @@
-"""score: features of held-out clips in, one fitness in nats and every indicator out; never NaN.
+"""`score`: the fitness in nats, and every indicator, of features of held-out clips; never NaN.
 
-One k-means, fitted on the clean clips, gives both halves of `consistent_zipf`: the sizes of its
-clusters and the assignment of both views by nearest centroid. Clusters of the views' own would let
-one clustering win on sizes and another on agreement, and the clean clips are what is exported.
+One k-means, fitted on the clean clips, gives both halves of `consistent_zipf`: the sizes of the
+clusters, and the assignment of both views to their nearest centroids. If each view had a clustering
+of its own, one could win on sizes and another on agreement.
 
 Shapes: N clip, D feature, K cluster.
 """
@@ -20,10 +20,17 @@ from evossl import config
 from evossl.errors import UserError, unknown
 from evossl.fitness import custom, indicators
 from evossl.fitness.agreement import adjusted_mutual_information, mean_reciprocal_rank
-from evossl.fitness.clusters import assign, canonical_order, is_small, kmeans, num_clusters, spread
+from evossl.fitness.clusters import (
+    assign,
+    canonical_order,
+    default_num_clusters,
+    evenly_spaced_rows,
+    is_cheap,
+    kmeans,
+)
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.guards import rejection_reason
-from evossl.fitness.labels import label_fitness
+from evossl.fitness.label_fitness import label_fitness
 from evossl.fitness.standardise import Preprocess, preprocess
 from evossl.fitness.zipf import (
     effective_clusters,
@@ -33,28 +40,35 @@ from evossl.fitness.zipf import (
     zipf_pmf,
 )
 
-__all__ = ["NAMES", "Score", "ScoringFeatures", "check_fitness", "check_size", "score"]
+__all__ = [
+    "FITNESS_NAMES",
+    "Score",
+    "ScoringFeatures",
+    "check_fitness",
+    "resolve_num_clusters",
+    "score",
+]
 
-NAMES = ("consistent_zipf", "zipf", "zipf_hard", "labels")
+FITNESS_NAMES = ("consistent_zipf", "zipf", "zipf_hard", "labels")
 MIN_CLIPS = 8
-ENOUGH_CLIPS = 400  # with 120 the same encoders were ranked no better than by chance
-CLUSTERINGS = 4
-MIN_AGREEMENT = 1e-3  # AMI under which agreement no longer counts: chance gives about 0
-PAIR_ROWS = 2048  # clips of the indicators that look at pairs of clips, and of LiDAR
-SIDE_ROWS = 4096  # clips that indicators' own clusterings are fitted on
+RECOMMENDED_CLIPS = 400  # with 120, the same encoders were ranked no better than by chance
+NUM_CLUSTERINGS = 4
+MIN_AGREEMENT = 1e-3  # a lower AMI counts as this one; chance gives about 0
+MAX_PAIR_ROWS = 2048  # clips for the indicators that compare pairs of clips, and for LiDAR
+MAX_INDICATOR_FIT_ROWS = 4096  # clips that the indicators' own clusterings are fitted on
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a fitness says of an encoder.
+    """An encoder's fitness and indicators.
 
     Attributes:
-        fitness: nats, lower is better; None when a guard refused the features.
-        reason: why there is no fitness, in words; None when there is one.
-        indicators: finite numbers by name; one that has no value is left out.
-        clusters_N: int64, the cluster of each clean clip; None when there is no clustering.
-        shares_K: float64, sorted descending, the shares that were graded.
-        zipf_K: float64, what Zipf's law would give.
+        fitness: nats, lower is better; None if a guard rejected the features.
+        reason: why there is no fitness; None if there is one.
+        indicators: finite values by name; an indicator without one is left out.
+        clusters_N: int64, the cluster of each clean clip; None if nothing was clustered.
+        shares_K: float64, sorted descending, the cluster shares that entered the fitness.
+        zipf_K: float64, the shares under Zipf's law.
     """
 
     fitness: float | None
@@ -67,10 +81,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Clusterings:
-    """k-means of the clean clips, a few times over; `views` are the other sets, preprocessed alike.
+    """One or more k-means clusterings of the clean clips.
 
-    Which of two close clusters k-means splits is luck, and moves F by about 0.07 nats (512 clips,
-    17 clusters); the mean of 4 clusterings halves that. With many clips or clusters it is one.
+    Which of two close clusters k-means splits is chance, and moves F by about 0.07 nats (512 clips,
+    17 clusters); the mean over 4 clusterings halves that. Large problems use a single clustering.
+
+    Attributes:
+        clean_ND: preprocessed features of the clean clips.
+        views: the other sets of features, preprocessed in the same way.
+        centroids: centroid_KD of each clustering.
     """
 
     clean_ND: Tensor
@@ -79,23 +98,23 @@ class Clusterings:
 
     @cached_property
     def labels(self) -> list[Tensor]:
-        """The nearest centroid of each clean clip, label_N, in each clustering."""
+        """label_N of each clustering: the nearest centroid of each clean clip."""
         return [assign(self.clean_ND, centroid_KD) for centroid_KD in self.centroids]
 
     @cached_property
     def share_K(self) -> Tensor:
-        """p_K of hard assignment, sorted descending, the mean over clusterings."""
+        """Cluster shares p_K under hard assignment, sorted descending; mean over clusterings."""
         shares = [hard_shares(label_N, len(self.centroids[0])) for label_N in self.labels]
         return torch.stack(shares).mean(dim=0)
 
     def soft_share_K(self, sigma: float) -> Tensor:
-        """p_K of soft assignment, likewise."""
+        """Return p_K under soft assignment, sorted descending; mean over clusterings."""
         shares = [soft_shares(self.clean_ND, c_KD, sigma) for c_KD in self.centroids]
         return torch.stack(shares).mean(dim=0)
 
     @cached_property
     def agreement(self) -> float:
-        """The AMI of the clusters of the two views, the mean over clusterings."""
+        """The AMI between the clusters of the two views; mean over clusterings."""
         first_ND, second_ND = self.views[:2]
         return statistics.fmean(
             adjusted_mutual_information(assign(first_ND, c_KD), assign(second_ND, c_KD))
@@ -104,7 +123,7 @@ class Clusterings:
 
     @cached_property
     def shuffled_agreement(self) -> float:
-        """The AMI of the clusters of clean clips and of their frame-shuffled selves."""
+        """The AMI between the clusters of the clean clips and of their frame-shuffled copies."""
         return statistics.fmean(
             adjusted_mutual_information(label_N, assign(self.views[2], c_KD))
             for label_N, c_KD in zip(self.labels, self.centroids, strict=True)
@@ -112,32 +131,34 @@ class Clusterings:
 
 
 def check_fitness(settings: config.Fitness) -> None:
-    """Refuse a fitness that cannot be computed, before anything is trained.
+    """Raise if the fitness cannot be computed; called before anything is trained.
 
     Raises:
-        UserError: unknown name, a path that cannot be loaded, fewer clips than clusters need.
+        UserError: an unknown name, a path that cannot be loaded, or too few clips.
     """
     if custom.is_path(settings.name):
         custom.load_function(settings.name)
-    elif settings.name not in NAMES:
-        raise UserError(f"{unknown('fitness', settings.name, NAMES)}, or a path: file.py:function")
-    check_size(settings.clips, settings)
+    elif settings.name not in FITNESS_NAMES:
+        raise UserError(
+            f"{unknown('fitness', settings.name, FITNESS_NAMES)}, or a path: file.py:function"
+        )
+    resolve_num_clusters(settings.clips, settings)
 
 
-def check_size(num_clips: int, settings: config.Fitness) -> int:
-    """Return K for so many held-out clips.
+def resolve_num_clusters(num_clips: int, settings: config.Fitness) -> int:
+    """Return K for this number of held-out clips.
 
     Raises:
-        UserError: fewer than 8 clips, fewer than 2 a cluster, or fewer than 2 clusters.
+        UserError: fewer than 8 clips, fewer than 2 per cluster, or fewer than 2 clusters.
     """
-    k = settings.clusters or num_clusters(num_clips)
+    k = settings.clusters or default_num_clusters(num_clips)
     if k < 2:
-        raise UserError("fitness.clusters: 1 cluster says nothing; take at least 2")
+        raise UserError("fitness.clusters: 1 cluster carries no information; set at least 2")
     least = max(MIN_CLIPS, 2 * k)
     if num_clips < least:
         raise UserError(
             f"fitness: {num_clips} held-out clips are too few for {k} clusters (at least {least}); "
-            "give more videos or lower fitness.clusters"
+            "add videos or lower fitness.clusters"
         )
     return k
 
@@ -145,20 +166,20 @@ def check_size(num_clips: int, settings: config.Fitness) -> int:
 def score(features: ScoringFeatures, settings: config.Fitness, seed: int) -> Score:
     """Return the fitness of features, and every indicator.
 
-    Permuting clips or features, and, while features are standardised, scaling or shifting any of
-    them short of collapse, changes nothing but rounding.
+    Permuting clips or features changes nothing but rounding. If features are standardised, neither
+    does scaling or shifting any of them, short of collapse.
 
     Args:
-        features: of at least 8 clips, 2 a cluster.
+        features: of at least 8 clips, and 2 per cluster.
         settings: which fitness, with its options.
         seed: of k-means.
 
     Raises:
-        UserError: unknown fitness, a user's function that fails, too few clips or labels.
+        UserError: an unknown fitness, a user's function that fails, or too few clips or labels.
     """
     start = time.perf_counter()
     check_fitness(settings.model_copy(update={"clips": len(features)}))
-    k = check_size(len(features), settings)
+    k = resolve_num_clusters(len(features), settings)
     reason = rejection_reason(features)
     if reason is not None:
         return Score(None, reason, {}, None, None, None)
@@ -188,7 +209,7 @@ def _cluster(
 ) -> Clusterings:
     others = [x_ND for _, x_ND in features.named()[1:]] if with_views else []
     clean_ND, *views = preprocess(kind, features.clean_ND, others)
-    count = CLUSTERINGS if is_small(len(features), k) else 1
+    count = NUM_CLUSTERINGS if is_cheap(len(features), k) else 1
     centroids = kmeans(clean_ND, k, seed, count=count, fit_rows=fit_rows)
     return Clusterings(clean_ND, views, centroids)
 
@@ -209,7 +230,7 @@ def _fitness(
         case "labels":
             return label_fitness(main.clean_ND, features.labels_N, settings.label_metric, seed)
         case path:
-            return custom.call(path, features)
+            return custom.evaluate_function(path, features)
 
 
 def _indicators(
@@ -219,20 +240,20 @@ def _indicators(
     k: int,
     seed: int,
 ) -> dict[str, float]:
-    kinds: tuple[Preprocess, ...] = ("standard", "raw", "l2")
-    by = {
-        kind: known.get(kind)
-        or _cluster(features, kind, k, seed, fit_rows=SIDE_ROWS, with_views=kind == "standard")
-        for kind in kinds
-    }
-    standard, raw = by["standard"], by["raw"]
+    def clusterings(kind: Preprocess) -> Clusterings:
+        return known.get(kind) or _cluster(
+            features, kind, k, seed, fit_rows=MAX_INDICATOR_FIT_ROWS, with_views=kind == "standard"
+        )
+
+    standard, raw, l2 = clusterings("standard"), clusterings("raw"), clusterings("l2")
     exponent = settings.exponent
-    few_M = canonical_order(standard.clean_ND)[spread(len(features), PAIR_ROWS)]
-    few = features.rows(few_M)
+    rows = evenly_spaced_rows(len(features), MAX_PAIR_ROWS)
+    few_M = canonical_order(standard.clean_ND)[rows]
+    few = features.select(few_M)
     found = {
         "kl_hard": zipf_divergence(standard.share_K, exponent),
         "kl_soft": zipf_divergence(raw.soft_share_K(settings.sigma), exponent),
-        "kl_l2": zipf_divergence(by["l2"].share_K, exponent),
+        "kl_l2": zipf_divergence(l2.share_K, exponent),
         "effective_clusters": effective_clusters(standard.share_K),
         "ami_views": standard.agreement,
         "mrr": mean_reciprocal_rank(standard.views[0][few_M], standard.views[1][few_M]),

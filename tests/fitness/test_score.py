@@ -7,10 +7,10 @@ from hypothesis import given, settings
 
 from evossl.config import Fitness
 from evossl.errors import UserError
-from evossl.fitness.score import ScoringFeatures, check_fitness, check_size, score
+from evossl.fitness.score import ScoringFeatures, check_fitness, resolve_num_clusters, score
 from tests.helpers.clustered_features import exact_zipf, mapped, normal, random_init, real
 
-EVERY_INDICATOR = {
+INDICATOR_NAMES = {
     "kl_hard", "kl_soft", "kl_l2", "ami_views", "ami_shuffled", "mrr", "rankme", "lidar",
     "alpha_req", "alignment", "uniformity", "effective_clusters", "seconds",
 }  # fmt: skip
@@ -23,12 +23,12 @@ def fitness_of(features: ScoringFeatures, seed: int = 0, **options: object) -> f
 
 
 @pytest.mark.parametrize("name", ["consistent_zipf", "zipf", "zipf_hard"])
-def test_perfect_zipf_clusters_with_perfect_agreement_score_zero(name: str) -> None:
+def test_perfect_zipf_and_agreement_score_zero(name: str) -> None:
     features, _ = exact_zipf()
     assert fitness_of(features, name=name, clusters=4) == pytest.approx(0, abs=1e-9)
 
 
-def test_clusters_and_shares_are_those_of_the_clean_clips() -> None:
+def test_clusters_and_shares_come_from_the_clean_clips() -> None:
     features, label_N = exact_zipf()
     found = score(features, Fitness(clusters=4), 0)
     assert torch.allclose(found.shares_K, torch.tensor([12, 6, 4, 3]).double() / 25)
@@ -47,7 +47,7 @@ def test_exponent_zero_is_the_uniform_prior() -> None:
     assert fitness_of(features, clusters=5) == pytest.approx(to_zipf, rel=1e-9)
 
 
-def test_agreement_counts_in_nats() -> None:
+def test_agreement_enters_the_fitness_in_nats() -> None:
     features, label_N = exact_zipf()
     half = torch.arange(100) % 2 == 0
     moved_N = torch.where(half, label_N, label_N[torch.randperm(100)])
@@ -58,7 +58,7 @@ def test_agreement_counts_in_nats() -> None:
     assert found.fitness == pytest.approx(-math.log(found.indicators["ami_views"]), rel=1e-6)
 
 
-def test_agreement_is_between_the_views_and_the_shuffled_clips_are_held_against_the_clean() -> None:
+def test_shuffled_clips_are_compared_with_the_clean_ones() -> None:
     clean_ND = exact_zipf()[0].clean_ND
     view_ND = clean_ND[torch.randperm(100, generator=_generator())]
     features = ScoringFeatures(clean_ND, view_ND, view_ND, clean_ND)
@@ -76,7 +76,7 @@ def test_agreement_is_between_the_views_and_the_shuffled_clips_are_held_against_
 CHANGES = {
     "scaling a feature": lambda x: x * torch.logspace(-4, 4, x.shape[1]),
     "shifting a feature": lambda x: x + torch.linspace(-3, 3, x.shape[1]),
-    "turning features round": lambda x: x * (-1.0) ** torch.arange(x.shape[1]),
+    "flipping the sign of features": lambda x: x * (-1.0) ** torch.arange(x.shape[1]),
     "permuting features": lambda x: x[:, torch.randperm(x.shape[1], generator=_generator())],
     "permuting clips": lambda x: x[torch.randperm(len(x), generator=_generator())],
 }
@@ -88,14 +88,14 @@ def _generator() -> torch.Generator:
 
 @pytest.mark.parametrize("features", [real(), random_init(7)], ids=["classes", "none"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_not_information_changes_nothing(change: str, features: ScoringFeatures) -> None:
+def test_the_fitness_is_invariant_to(change: str, features: ScoringFeatures) -> None:
     changed = mapped(features, CHANGES[change])
     for seed in range(2):
         before, after = fitness_of(features, seed), fitness_of(changed, seed)
         assert after == pytest.approx(before, abs=1e-5)
 
 
-def test_permuting_clips_changes_nothing_where_rows_are_sampled() -> None:
+def test_permuting_clips_changes_nothing_if_rows_are_sampled() -> None:
     generator = torch.Generator().manual_seed(1)
     features = ScoringFeatures(*torch.randn(3, 6000, 8, generator=generator))
     shuffled = mapped(features, lambda x: x[torch.randperm(6000, generator=_generator())])
@@ -119,22 +119,22 @@ def test_more_agreement_scores_better() -> None:
 
 @pytest.mark.parametrize("num_clips", [8, 60, 200])
 @pytest.mark.parametrize("name", ["consistent_zipf", "zipf", "zipf_hard"])
-def test_every_indicator_is_there_with_few_clips(num_clips: int, name: str) -> None:
+def test_every_indicator_exists_with_few_clips(num_clips: int, name: str) -> None:
     found = score(real(num_clips), Fitness(name=name), 0)
-    assert set(found.indicators) == EVERY_INDICATOR
+    assert set(found.indicators) == INDICATOR_NAMES
     assert found.fitness is not None
     assert len(found.clusters_N) == num_clips
 
 
-def test_without_shuffled_clips_one_indicator_is_missing() -> None:
+def test_without_shuffled_clips_ami_shuffled_is_missing() -> None:
     features = real(60)
     found = score(
         ScoringFeatures(features.clean_ND, features.first_ND, features.second_ND), Fitness(), 0
     )
-    assert EVERY_INDICATOR - set(found.indicators) == {"ami_shuffled"}
+    assert INDICATOR_NAMES - set(found.indicators) == {"ami_shuffled"}
 
 
-def test_the_paper_form_beside_the_default_is_what_the_paper_fitness_gives() -> None:
+def test_kl_indicators_equal_the_zipf_fitnesses() -> None:
     features = real()
     beside = score(features, Fitness(), 0).indicators
     assert beside["kl_soft"] == pytest.approx(fitness_of(features, name="zipf"))
@@ -143,9 +143,9 @@ def test_the_paper_form_beside_the_default_is_what_the_paper_fitness_gives() -> 
     assert beside["kl_l2"] == pytest.approx(l2)
 
 
-def test_sigma_blurs_the_soft_shares_until_all_clusters_weigh_the_same() -> None:
+def test_a_large_sigma_makes_soft_shares_uniform() -> None:
     features = real()
-    k = check_size(len(features), Fitness())
+    k = resolve_num_clusters(len(features), Fitness())
     harmonic = sum(1 / i for i in range(1, k + 1))
     uniform = sum(math.log(i * harmonic / k) / k for i in range(1, k + 1))
     assert fitness_of(features, name="zipf", sigma=1e4) == pytest.approx(uniform, rel=1e-3)
@@ -172,18 +172,16 @@ def test_a_score_is_never_nan(values: list[float], seed: int, in_view: bool) -> 
     ("num_clips", "k"), [(8, 2), (60, 2), (95, 3), (512, 17), (960, 32), (10**5, 32)]
 )
 def test_the_number_of_clusters_follows_the_clips(num_clips: int, k: int) -> None:
-    assert check_size(num_clips, Fitness()) == k
+    assert resolve_num_clusters(num_clips, Fitness()) == k
 
 
 @pytest.mark.parametrize(("num_clips", "clusters"), [(7, None), (39, 20), (60, 1)])
-def test_too_few_clips_or_clusters_are_refused_in_words(
-    num_clips: int, clusters: int | None
-) -> None:
+def test_too_few_clips_or_clusters_are_refused(num_clips: int, clusters: int | None) -> None:
     with pytest.raises(UserError, match=r"clips are too few|at least 2"):
         score(real(num_clips), Fitness(clusters=clusters), 0)
 
 
-def test_an_unknown_fitness_is_answered_with_its_neighbour_before_training() -> None:
+def test_an_unknown_fitness_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'consistent_zipf'"):
         check_fitness(Fitness(name="consistant_zipf"))
     with pytest.raises(UserError, match="too few for 300 clusters"):
