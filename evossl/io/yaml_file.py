@@ -6,7 +6,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from evossl.errors import UserError
 
@@ -44,6 +45,7 @@ def dump_yaml(value: Any, *, inline_leaves: bool = False) -> str:
         inline_leaves: write collections of scalars on one line: `{frames: 8, stretch: 16}`.
     """
     yaml = YAML(typ="safe", pure=True, plug_ins=[])
+    yaml.Representer = _Representer
     yaml.default_flow_style = None if inline_leaves else False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # None sorts
     yaml.allow_unicode = True
@@ -51,6 +53,17 @@ def dump_yaml(value: Any, *, inline_leaves: bool = False) -> str:
     text = io.StringIO()
     yaml.dump(value, text)
     return text.getvalue()
+
+
+class _Representer(SafeRepresenter):
+    """ruamel's safe representer; it also quotes the strings that ruamel forgets to quote."""
+
+    def represent_str(self, text: str) -> ScalarNode:
+        style = "'" if text.startswith(("?", ":")) else None  # wrong bare, inside {} and []
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
 
 
 class _Constructor(SafeConstructor):
