@@ -1,4 +1,4 @@
-"""One HTML page from a run folder alone: `write_report(run)`."""
+"""Writes one HTML page from a run folder alone: `write_report(run)`."""
 
 from evossl.report.page import write_report
 

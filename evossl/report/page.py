@@ -1,8 +1,8 @@
-"""The page: everything that a run folder holds, in one HTML file that asks the network nothing."""
+"""Renders the page: all of a run folder's results in one HTML file that needs no network."""
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +10,43 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evossl.io.files import write_text
-from evossl.report import tables, words
-from evossl.report.clusters import cluster_chart, divergence
-from evossl.report.conflicts import conflict_map, conflicts
-from evossl.report.evaluation import comparisons, evaluation_chart
-from evossl.report.evolution import heat_map, legend
-from evossl.report.losses import loss_charts
-from evossl.report.read import Run, read
-from evossl.report.sheets import contact_sheets
-from evossl.report.trials import fitness_chart, running_best
-from evossl.report.weights import effective, weight_bars
+from evossl.report import sentences, tables
+from evossl.report.cluster_chart import cluster_chart, divergence
+from evossl.report.conflict_map import conflict_map, mean_conflicts
+from evossl.report.contact_sheets import contact_sheets
+from evossl.report.contents import RunContents, read_contents
+from evossl.report.evaluation_chart import comparisons, evaluation_chart
+from evossl.report.fitness_chart import fitness_chart
+from evossl.report.loss_curves import loss_charts
+from evossl.report.trial_ranking import running_best
+from evossl.report.weight_bars import weight_bars, weights_in_use
+from evossl.report.weight_map import colour_key, weight_map
+from evossl.types import Progress
 
 HERE = Path(__file__).parent
 
 
-def write_report(run: Path, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Write `report.html` into a run folder, from what is in it at this moment.
+def write_report(run: Path, progress: Progress | None = None) -> Path:
+    """Write `report.html` into a run folder, from what the folder contains at this moment.
 
     Args:
-        run: its folder; a search may be under way in it.
-        progress: called with (clips of the contact sheets done, in all).
+        run: the run folder; its search may still be running.
+        progress: called with (clips of the contact sheets done, number of clips).
 
     Returns:
-        The file's path.
+        The path of the file.
 
     Raises:
-        UserError: not a run folder.
+        UserError: it is not a run folder.
         RunError: the disk is full.
     """
-    found = read(run)
-    html = render(found, progress)
     path = run / "report.html"
-    write_text(path, html)
+    write_text(path, render(read_contents(run), progress))
     return path
 
 
-def render(run: Run, progress: Callable[[int, int], None] | None = None) -> str:
-    """Return the page of a run."""
+def render(run: RunContents, progress: Progress | None = None) -> str:
+    """Return the page of a run as HTML."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -60,7 +60,7 @@ def render(run: Run, progress: Callable[[int, int], None] | None = None) -> str:
         run=run,
         info=run.info,
         space=run.space,
-        words=words,
+        sentences=sentences,
         style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
@@ -68,54 +68,55 @@ def render(run: Run, progress: Callable[[int, int], None] | None = None) -> str:
         **_charts(run),
         sheets=contact_sheets(run, progress),
         table=tables.trial_table(run.rows, run.best),
-        failures=tables.failures(run.rows, run.set_aside),
+        failures=tables.failures(run.rows, run.videos.quarantined),
     )
 
 
-def _headline(run: Run) -> dict[str, Any]:
+def _headline(run: RunContents) -> dict[str, Any]:
     ended = [row for row in run.trials if row.status != "running"]
     seconds = sum(row.seconds for row in run.rows if row.seconds is not None)
+    best = running_best(run.trials)
     return {
         "num_ended": len(ended),
         "num_failed": sum(row.status == "failed" for row in ended),
+        "num_stopped_early": sum(row.status == "pruned" for row in ended),
         "num_running": len(run.trials) - len(ended),
         "seconds": seconds + (run.winner.seconds if run.winner else 0.0),
-        "best_so_far": running_best(run.trials)[-1][1] if running_best(run.trials) else None,
+        "best_so_far": best[-1][1] if best else None,
         "warning": run.winner.verdict.warning if run.winner else None,
     }
 
 
-def _charts(run: Run) -> dict[str, Any]:
+def _charts(run: RunContents) -> dict[str, Any]:
     clusters = run.training.clusters if run.training else None
     history = run.training.history if run.training else []
-    pulls = conflicts(history)
-    found = comparisons(run.scores) if run.scores else []
+    conflicts = mean_conflicts(history)
+    compared = comparisons(run.scores) if run.scores else []
     return {
-        "comparisons": found,
-        "evaluation_chart": evaluation_chart(found) if found else None,
+        "evaluation_chart": evaluation_chart(compared) if compared else None,
         "fitness_chart": fitness_chart(run.trials, run.controls),
         "weights": _weights(run),
-        "heat_map": heat_map(run.trials),
-        "legend": legend(),
+        "weight_map": weight_map(run.trials),
+        "colour_key": colour_key(),
         "cluster_chart": cluster_chart(clusters) if clusters else None,
         "divergence": divergence(clusters) if clusters else None,
         "losses": loss_charts(history),
-        "conflicts": pulls,
-        "conflict_map": conflict_map(pulls) if pulls else None,
-        "is_alone": bool(history) and len(history[-1].loss) == 1,
+        "conflicts": conflicts,
+        "conflict_map": conflict_map(conflicts) if conflicts else None,
+        "is_single_term": bool(history) and len(history[-1].loss) == 1,
     }
 
 
-def _weights(run: Run) -> dict[str, Any] | None:
-    """The winner's bars, or the best trial's before there is a winner."""
+def _weights(run: RunContents) -> dict[str, Any] | None:
+    """The loss weights of the winner or, before there is one, of the best trial."""
     title: str
     trial: int | None
     proposed: Mapping[str, float]
     if run.winner:
-        title, trial, proposed = "The winner", None, run.winner.weights
+        title, trial, proposed = "the winner", None, run.winner.weights
     elif run.best:
-        number = run.best.trial
-        title, trial, proposed = f"Trial {number}, the best so far,", number, run.best.weights
+        trial, proposed = run.best.trial, run.best.weights
+        title = f"trial {trial} (the best so far)"
     else:
         return None
     if not proposed or run.space is None:
@@ -124,11 +125,12 @@ def _weights(run: Run) -> dict[str, Any] | None:
     if run.training and run.training.history and run.training.trial == trial:
         trained = set(run.training.history[-1].loss)
     training = run.space.training
-    used = effective(proposed, training.prune_below, training.normalize == "gradient", trained)
+    rescale = training.normalize == "gradient"
+    used = weights_in_use(proposed, training.prune_below, rescale, trained)
     return {
         "chart": weight_bars(proposed, used),
         "title": title,
-        "on": sum(value > 0 for value in used.values()),
-        "off": sum(value == 0 for value in used.values()),
-        "top": max(used, key=lambda term: used[term]),
+        "num_on": sum(value > 0 for value in used.values()),
+        "num_off": sum(value == 0 for value in used.values()),
+        "largest": max(used, key=lambda term: used[term]),
     }

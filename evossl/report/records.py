@@ -1,12 +1,12 @@
-"""The records of a run folder that the report shows, as far as it shows them."""
+"""Records of a run folder. Only the fields that the report shows are declared."""
 
 from typing import Self
 
 from pydantic import BaseModel, FiniteFloat, model_validator
 
 
-class VerdictPart(BaseModel):
-    """Of `winner.json`."""
+class Verdict(BaseModel):
+    """The verdict of `winner.json`."""
 
     line: str
     warning: str | None
@@ -14,18 +14,18 @@ class VerdictPart(BaseModel):
 
 
 class Winner(BaseModel):
-    """`winner.json`, as far as the report shows it."""
+    """`winner.json`."""
 
     trial: int
     steps: int
     weights: dict[str, float]
     fitness: float | None
     seconds: float
-    verdict: VerdictPart
+    verdict: Verdict
 
 
 class Example(BaseModel):
-    """A clip of a cluster: the video, and where the clip starts in it, in seconds."""
+    """An example clip of a cluster: its video, and its start in seconds."""
 
     path: str
     start: float
@@ -40,7 +40,7 @@ class Clusters(BaseModel):
 
 
 class Scores(BaseModel):
-    """`evaluation.json`, as far as the report shows it: {protocol: {metric: value}}."""
+    """`evaluation.json`: {protocol: {metric: value}} of the encoder and of a random init."""
 
     encoder: dict[str, dict[str, float | list[float]]]
     random_init: dict[str, dict[str, float | list[float]]]
@@ -49,7 +49,7 @@ class Scores(BaseModel):
 
 
 class Conflict(BaseModel):
-    """Of a line of `history.jsonl`: cosines between the gradients of terms, a row a term."""
+    """Cosines between the gradients of terms, one row and one column per term."""
 
     terms: list[str]
     cosine: list[list[FiniteFloat]]
@@ -62,7 +62,7 @@ class Conflict(BaseModel):
 
 
 class Step(BaseModel):
-    """A line of `history.jsonl`, as far as the report shows it."""
+    """A line of `history.jsonl`."""
 
     step: int
     total: float

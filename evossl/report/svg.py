@@ -1,7 +1,7 @@
-"""Small pieces of SVG: elements, scales, ticks, axes. Whatever comes from files is escaped here.
+"""Builds SVG: elements, scales, ticks and axes. All text from files is escaped here.
 
-A chart is drawn twice, for wide and for narrow screens, and the style sheet shows one of the two:
-one drawing scaled down to a phone would have letters of five pixels.
+Every chart is drawn twice, for wide and for narrow screens, and the style sheet shows one of them.
+A single drawing scaled down to a phone would have letters five pixels high.
 """
 
 import math
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-LETTER = 6.4  # px, a letter's mean width at the charts' 11 px, on the generous side
+LETTER_WIDTH = 6.4  # px; a generous mean for text of 11 px
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A drawing's size in px, and the margins around its plot."""
+    """Size of a drawing in px, and the margins around its plot."""
 
     width: float
     height: float
@@ -26,13 +26,13 @@ class Layout:
 
     @property
     def plot(self) -> tuple[float, float, float, float]:
-        """Left, right, top and bottom of the plot."""
+        """Left, right, top and bottom edge of the plot."""
         return self.left, self.width - self.right, self.top, self.height - self.bottom
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Linear or logarithmic: values of `domain` to px of `span`."""
+    """A linear or logarithmic map from values in `domain` to px in `span`."""
 
     domain: tuple[float, float]
     span: tuple[float, float]
@@ -57,29 +57,29 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def whole_ticks(low: int, high: int, count: int = 5) -> list[float]:
-    """Return round whole numbers within [low, high]."""
+def integer_ticks(low: int, high: int, count: int = 5) -> list[float]:
+    """Return about `count` round integers within [low, high]."""
     found = [value for value in ticks(low, high, count) if float(value).is_integer()]
     return found or [float(low)]
 
 
-def decades(low: float, high: float) -> list[float]:
-    """Return the 1, 2, 5, 10, ... within [low, high], for a logarithmic axis."""
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2, 5, 10, 20, ... within [low, high], for a logarithmic axis."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     values = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5)]
     return [value for value in values if low * 0.999 <= value <= high * 1.001]
 
 
-def padded(values: Iterable[float], share: float = 0.05) -> tuple[float, float]:
-    """Return the range of the values, a little wider; of width 1 where all are equal."""
+def padded_range(values: Iterable[float], share: float = 0.05) -> tuple[float, float]:
+    """Return the range of the values, widened by `share`; a range of 1 if all are equal."""
     found = list(values)
     low, high = min(found), max(found)
     gap = share * (high - low) or 0.5
     return low - gap, high + gap
 
 
-def number(value: float) -> str:
-    """Return a number for an axis: "0.25", "12,000", "3e-05"."""
+def format_number(value: float) -> str:
+    """Return a number for an axis: "0.25", "12,000" or "3e-05"."""
     if value == 0:
         return "0"
     if 1e-3 <= abs(value) < 1e4:
@@ -90,7 +90,7 @@ def number(value: float) -> str:
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
     """Return an element; `class_` and `font_size` become "class" and "font-size".
 
-    Children that are not markup and all values are escaped; numbers have two decimals at most.
+    Values, and children that are not markup, are escaped. Numbers have at most two decimals.
     """
     parts = [f"<{name}"]
     for key, value in attributes.items():
@@ -110,50 +110,53 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     return tag("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
 
 
-def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
+def polyline(points: Sequence[tuple[float, float]], class_: str) -> Markup:
     """Return a line through points."""
     steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return tag("polyline", points=steps, class_=class_)
 
 
 def drawing(layout: Layout, label: str, parts: Iterable[str], class_: str = "") -> Markup:
-    """Return the whole drawing; `label` says in words what it shows."""
+    """Return the whole SVG; `label` says in words what it shows."""
     box = f"0 0 {layout.width:g} {layout.height:g}"
     return tag("svg", *parts, viewBox=box, role="img", aria_label=label, class_=class_)
 
 
-def both(draw: Callable[[bool], Markup]) -> Markup:
-    """Return a drawing for wide screens and one for narrow ones: `draw(narrow)`."""
+def wide_and_narrow(draw: Callable[[bool], Markup]) -> Markup:
+    """Return a drawing for wide screens and one for narrow screens: `draw(narrow)`."""
     wide = tag("div", draw(False), class_="wide")
     return wide + tag("div", draw(True), class_="narrow")
 
 
-def axes(
-    layout: Layout,
-    x: Scale,
-    y: Scale,
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-    x_label: str,
-    y_label: str,
-    y_format: Callable[[float], str] = number,
-) -> list[Markup]:
-    """Return grid lines, tick labels and the axes' names."""
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its scale, the values of its ticks, its label, and how a value is printed."""
+
+    scale: Scale
+    ticks: Sequence[float]
+    label: str
+    format: Callable[[float], str] = format_number
+
+
+def axes(layout: Layout, x: Axis, y: Axis) -> list[Markup]:
+    """Return the grid lines, tick labels and labels of both axes."""
     left, right, _, bottom = layout.plot
-    parts = [text(4, 13, y_label, "name")]
-    for value in y_ticks:
-        parts.append(line(left, y(value), right, y(value), "grid"))
-        parts.append(text(left - 6, y(value) + 4, y_format(value), "tick", "end"))
-    for value in x_ticks:
-        parts.append(line(x(value), bottom, x(value), bottom + 4, "axis"))
-        parts.append(text(x(value), bottom + 16, number(value), "tick", "middle"))
+    parts = [text(4, 13, y.label, "name")]
+    for value in y.ticks:
+        at_y = y.scale(value)
+        parts.append(line(left, at_y, right, at_y, "grid"))
+        parts.append(text(left - 6, at_y + 4, y.format(value), "tick", "end"))
+    for value in x.ticks:
+        at_x = x.scale(value)
+        parts.append(line(at_x, bottom, at_x, bottom + 4, "axis"))
+        parts.append(text(at_x, bottom + 16, x.format(value), "tick", "middle"))
     parts.append(line(left, bottom, right, bottom, "axis"))
-    parts.append(text((left + right) / 2, layout.height - 6, x_label, "name", "middle"))
+    parts.append(text((left + right) / 2, layout.height - 6, x.label, "name", "middle"))
     return parts
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return places near the wanted ones, in [low, high], at least `gap` apart where they fit."""
+def spread_labels(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return positions near the wanted ones, within [low, high] and `gap` apart if they fit."""
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
     placed: list[float] = []
@@ -162,14 +165,14 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
         most = high - gap * (len(wanted) - 1 - rank)
         placed.append(min(max(wanted[i], least), most))
     found = [0.0] * len(wanted)
-    for i, place in zip(order, placed, strict=True):
-        found[i] = place
+    for i, position in zip(order, placed, strict=True):
+        found[i] = position
     return found
 
 
-def shortened(words: str, room: float) -> str:
-    """Return the words, their middle left out if they are wider than `room` px."""
-    most = max(int(room / LETTER), 4)
+def shorten(words: str, width: float) -> str:
+    """Return the words; their middle becomes an ellipsis if they are wider than `width` px."""
+    most = max(int(width / LETTER_WIDTH), 4)
     if len(words) <= most:
         return words
     head = (most - 1) // 2

@@ -1,4 +1,4 @@
-"""The tables: every trial with every indicator, and what failed."""
+"""Tables of the page: every trial with every indicator, and what failed."""
 
 import math
 from collections import Counter
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from evossl.evaluation.audit import DIRECTIONS
 from evossl.search.table import TrialRow
 
-BETTER = {
+ARROWS_OF_DIRECTION = {
     "lower": "\N{DOWNWARDS ARROW}",
     "higher": "\N{UPWARDS ARROW}",
     "near 1": "\N{RIGHTWARDS ARROW} 1",
     "either": "\N{UP DOWN ARROW}",
 }
 DASH = "\N{EN DASH}"
-MAX_SET_ASIDE = 500  # rows; the manifest has them all
+MAX_QUARANTINED_ROWS = 500  # the manifest lists all of them
+NO_REASON = "no reason given"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's name, and an arrow to where its inventors say it is better."""
+    """A column's name, and an arrow in the direction that its authors consider better."""
 
     name: str
     better: str = ""
@@ -28,41 +29,41 @@ class Column:
 
 @dataclass(frozen=True)
 class TrialTable:
-    """Columns, and (row's class, cells) of each row."""
+    """The columns, and (CSS class, cells) of each row."""
 
     columns: Sequence[Column]
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
 def trial_table(rows: Sequence[TrialRow], best: TrialRow | None) -> TrialTable:
-    """Return trials by fitness (those without one last), controls among them."""
+    """Return trials and controls sorted by fitness; those without a fitness come last."""
     names = sorted({name for row in rows for name in row.indicators})
     columns = [
         Column("trial"),
         Column("name"),
         Column("status"),
-        Column("fitness, nats", BETTER["lower"]),
-        Column("time, s"),
-        *(Column(name, BETTER.get(DIRECTIONS.get(name, ""), "")) for name in names),
+        Column("fitness (nats)", ARROWS_OF_DIRECTION["lower"]),
+        Column("time (s)"),
+        *(Column(name, ARROWS_OF_DIRECTION.get(DIRECTIONS.get(name, ""), "")) for name in names),
     ]
 
     def cells(row: TrialRow) -> tuple[str, Sequence[str]]:
         is_best = best is not None and row.trial == best.trial
-        fixed = [str(row.trial), row.name or DASH, row.status, shown(row.fitness)]
+        fixed = [str(row.trial), row.name or DASH, row.status, format_value(row.fitness)]
         fixed.append(DASH if row.seconds is None else f"{row.seconds:.1f}")
-        found = [shown(row.indicators.get(name)) for name in names]
+        found = [format_value(row.indicators.get(name)) for name in names]
         return ("best" if is_best else row.status), [*fixed, *found]
 
-    order = sorted(rows, key=lambda row: (_standing(row.fitness), row.trial))
+    order = sorted(rows, key=lambda row: (_sort_key(row.fitness), row.trial))
     return TrialTable(columns, [cells(row) for row in order])
 
 
-def _standing(fitness: float | None) -> float:
+def _sort_key(fitness: float | None) -> float:
     return math.inf if fitness is None or math.isnan(fitness) else fitness
 
 
-def shown(value: float | None) -> str:
-    """Return three decimals, or as many digits as a small or large number needs."""
+def format_value(value: float | None) -> str:
+    """Return a number with three decimals, or as many digits as a small or large one needs."""
     if value is None:
         return DASH
     if value != 0 and (abs(value) < 5e-4 or abs(value) >= 1e5):
@@ -72,11 +73,13 @@ def shown(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Failures:
-    """Trials without a fitness, and files set aside, each with its reason.
+    """Trials that did not complete, and quarantined files, each with its reason.
 
     Attributes:
-        trials: (trial, status, reason). files: (path, reason), cut to `MAX_SET_ASIDE`.
-        num_files: all of them. kinds: (reason's first words, count), the most common first.
+        trials: (trial, status, reason).
+        files: (path, reason), at most `MAX_QUARANTINED_ROWS` of them.
+        num_files: number of all quarantined files.
+        kinds: (first words of the reason, count), the most frequent first.
     """
 
     trials: Sequence[tuple[str, str, str]]
@@ -85,13 +88,13 @@ class Failures:
     kinds: Sequence[tuple[str, int]]
 
 
-def failures(rows: Iterable[TrialRow], set_aside: Sequence[tuple[str, str]]) -> Failures:
-    """Return what did not come through, controls too."""
+def failures(rows: Iterable[TrialRow], quarantined: Sequence[tuple[str, str]]) -> Failures:
+    """Return the trials and controls that did not complete, and the quarantined files."""
     trials = [
         (f"{row.trial} ({row.name})" if row.name else str(row.trial), row.status, row.reason)
         for row in rows
         if row.reason is not None
     ]
-    kinds = Counter((reason or "no reason given").split(":")[0] for _, reason in set_aside)
-    files = [(path, reason or "no reason given") for path, reason in set_aside[:MAX_SET_ASIDE]]
-    return Failures(trials, files, len(set_aside), kinds.most_common())
+    kinds = Counter((reason or NO_REASON).split(":")[0] for _, reason in quarantined)
+    files = [(path, reason or NO_REASON) for path, reason in quarantined[:MAX_QUARANTINED_ROWS]]
+    return Failures(trials, files, len(quarantined), kinds.most_common())

@@ -1,4 +1,4 @@
-"""Run folders as a search leaves them, made by the real writers in no time."""
+"""Run folders like those of a real search, written in no time by the product's own writers."""
 
 import math
 from dataclasses import replace
@@ -8,13 +8,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from evossl.data.cache.budget import CacheBudget
 from evossl.data.cache.clip_cache import ClipCache
-from evossl.data.cache.entry import CacheBudget, entry_path, pack
+from evossl.data.cache.clip_file import clip_bytes, clip_path
 from evossl.data.index.index import SCHEMA, Index, Video
 from evossl.experiment.context import RunSpec
 from evossl.experiment.run_folder import RunInfo, stamp, write_run
 from evossl.experiment.trial import TrialResult, TrialSpec
-from evossl.experiment.winner import _summary, judge
+from evossl.experiment.verdict import decide_verdict
+from evossl.experiment.winner import Winner, winner_summary
 from evossl.fitness.zipf import zipf_pmf
 from evossl.io.files import write_json
 from evossl.io.spaces import parse_space
@@ -52,28 +54,28 @@ def run_info(folder: Path, **changes: object) -> RunInfo:
         data="/archive",
         command="evossl search --data /archive --space tiny --trials 60 --out run",
         cache=str(folder / "cache"),
-        scales=dict.fromkeys(TERMS, 1.0),
+        gradient_scales=dict.fromkeys(TERMS, 1.0),
     )
     return stamp(replace(info, **changes))
 
 
-def rows(count: int, terms: tuple[str, ...] = TERMS, seed: int = 0) -> list[TrialRow]:
-    """Controls, equal weights and `count - 1` proposed trials that get better; every 9th fails."""
+def trial_rows(count: int, terms: tuple[str, ...] = TERMS, seed: int = 0) -> list[TrialRow]:
+    """Controls, equal weights, and `count - 1` proposed trials that improve; every ninth fails."""
     rng = np.random.default_rng(seed)
+    inits = [("random_init", f"random init {i}", float(rng.normal(3.4, 0.15))) for i in range(5)]
+    others = [("noise", "noise", 6.908), ("zipf_blobs", "zipf blobs", 6.913)]
+    others.append(("colour_grid", "colour grid", 4.2))
     controls = [
-        TrialRow(-1 - i, name, "control", fitness, None, 4.0, _indicators(rng))
-        for i, (name, fitness) in enumerate(
-            [(f"random init {i}", float(rng.normal(3.4, 0.15))) for i in range(5)]
-            + [("noise", 6.908), ("zipf blobs", 6.913), ("colour grid", 4.2)]
-        )
+        TrialRow(-1 - i, name, "control", fitness, None, 4.0, _indicators(rng), kind=kind)
+        for i, (kind, name, fitness) in enumerate(inits + others)
     ]
-    liked = rng.uniform(size=len(terms))
+    useful = rng.uniform(size=len(terms))
     found = [
         TrialRow(0, "equal weights", "complete", 2.9, None, 61.0, _indicators(rng), _even(terms))
     ]
     for trial in range(1, count):
         progress = trial / count
-        noisy = liked * progress + rng.uniform(size=len(terms)) * (1 - progress)
+        noisy = useful * progress + rng.uniform(size=len(terms)) * (1 - progress)
         weights = dict(zip(terms, np.clip(noisy, 0, 1).tolist(), strict=True))
         if trial % 9 == 4:
             reason = "collapsed: mean feature sd / mean |feature| is 0.03, under 0.1"
@@ -94,17 +96,21 @@ def _indicators(rng: np.random.Generator) -> dict[str, float]:
     return {name: float(rng.gamma(2.0)) for name in INDICATORS}
 
 
-def begin(folder: Path, **changes: object) -> RunInfo:
-    """`run.yaml`, and an index with two files set aside."""
+def begin_run(folder: Path, **changes: object) -> RunInfo:
+    """Write `run.yaml`, and a manifest with two quarantined files."""
     folder.mkdir(parents=True, exist_ok=True)
     info = run_info(folder, **changes)
     write_run(folder, info)
-    aside = {"/archive/holiday.mp4": "truncated: no frame can be read", "/archive/a.mp4": "empty"}
-    write_manifest(folder, VIDEOS, aside)
+    quarantined = {
+        "/archive/holiday.mp4": "truncated: no frame can be read",
+        "/archive/a.mp4": "empty",
+    }
+    write_manifest(folder, VIDEOS, quarantined)
     return info
 
 
-def write_manifest(folder: Path, paths: list[str], aside: dict[str, str]) -> None:
+def write_manifest(folder: Path, paths: list[str], quarantined: dict[str, str]) -> None:
+    """Write a manifest of readable videos and quarantined files {path: reason}."""
     good = {
         "status": "ok", "seconds": 4.0, "fps": 24.0, "num_frames": 96, "width": 64, "height": 48,
         "bytes": 1000, "mtime_ns": 1,
@@ -112,17 +118,17 @@ def write_manifest(folder: Path, paths: list[str], aside: dict[str, str]) -> Non
     records = [{"path": path, "group": path, **good} for path in paths]
     records += [
         {"path": path, "group": path, "status": "quarantined", "reason": reason}
-        for path, reason in aside.items()
+        for path, reason in quarantined.items()
     ]
     columns = {f.name: [r.get(f.name) for r in records] for f in SCHEMA}
     Index(pa.table(columns, schema=SCHEMA)).save(folder / "manifest.parquet")
 
 
 def fill_cache(info: RunInfo, videos: list[Video]) -> None:
-    """A moving square for every video, straight into the clip cache."""
+    """Write a moving square for every video straight into the clip cache."""
     folder = Path(info.cache)
-    cache, room = ClipCache(folder, info.parsed_space().cache), CacheBudget(folder, None)
-    room.sweep()
+    cache, budget = ClipCache(folder, info.parsed_space.cache), CacheBudget(folder, None)
+    budget.prepare_folder()
     for number, video in enumerate(videos):
         colour = np.array([60 + 23 * number % 190, 200 - 17 * number % 190, 40 + 11 * number % 200])
         frames = np.full((30, 40, 54, 3), 24, np.uint8)
@@ -130,17 +136,17 @@ def fill_cache(info: RunInfo, videos: list[Video]) -> None:
             at = t if "left" in video.path else 36 - t if "right" in video.path else 18
             down = t // 2 if "turn" in video.path else 12
             frames[t, down : down + 12, max(at, 0) : at + 12] = colour
-        room.store(entry_path(folder, cache.key(video)), pack(frames, None), evict=False)
+        budget.store(clip_path(folder, cache.key(video)), clip_bytes(frames, None), evict=False)
     cache.close()
 
 
 def videos_of(paths: list[str]) -> list[Video]:
-    """As `write_manifest` enters them."""
+    """Return the videos that `write_manifest` writes."""
     return [Video(p, None, p, 4.0, 24.0, 96, 64, 48, False, 1000, 1) for p in paths]
 
 
 def write_training(folder: Path, terms: list[str], steps: int = 400, seed: int = 0) -> None:
-    """A history of falling losses, and clusters."""
+    """Write a history of falling losses, and clusters."""
     rng = np.random.default_rng(seed)
     height = rng.uniform(0.5, 4, len(terms))
     for step in range(10, steps + 1, 10):
@@ -158,13 +164,13 @@ def write_training(folder: Path, terms: list[str], steps: int = 400, seed: int =
 
 
 def _conflict(terms: list[str], seed: int) -> Conflict | None:
-    """Cosines of vectors that lean a little to one another or away."""
+    """Return cosines of vectors that are slightly correlated, with either sign."""
     if len(terms) < 2:
         return None
-    pull_TS = np.random.default_rng(seed).normal(size=(len(terms), 40))
-    pull_TS += np.random.default_rng(0).normal(size=(len(terms), 1)) * 0.5
-    pull_TS /= np.linalg.norm(pull_TS, axis=1, keepdims=True)
-    return Conflict(list(terms), (pull_TS @ pull_TS.T).round(4).tolist())
+    gradient_TS = np.random.default_rng(seed).normal(size=(len(terms), 40))
+    gradient_TS += np.random.default_rng(0).normal(size=(len(terms), 1)) * 0.5
+    gradient_TS /= np.linalg.norm(gradient_TS, axis=1, keepdims=True)
+    return Conflict(list(terms), (gradient_TS @ gradient_TS.T).round(4).tolist())
 
 
 def write_clusters(folder: Path, paths: list[str], num_clusters: int = NUM_CLUSTERS) -> None:
@@ -179,14 +185,16 @@ def write_clusters(folder: Path, paths: list[str], num_clusters: int = NUM_CLUST
 
 
 def write_winner(folder: Path, info: RunInfo, table: list[TrialRow]) -> None:
-    """`winner/` after its longer training, with the verdict of `experiment.winner`."""
-    scored = [row for row in table if row.trial >= 0 and row.fitness is not None]
+    """Write `winner/` as it is after the final training, with its verdict."""
+    scored = [row for row in table if not row.is_control and row.fitness is not None]
     best = min(scored, key=lambda row: row.fitness)
     spec = TrialSpec(best.trial, best.weights, RunSpec.of(folder, info), 2000)
     result = TrialResult(best.trial, best.fitness - 0.1, None, 300.0, best.indicators)
-    write_json(folder / "winner" / "winner.json", dict(_summary(spec, result, judge(table, best))))
-    kept = [term for term, weight in best.weights.items() if weight >= 0.05]
-    write_training(folder / "winner", kept, 2000)
+    winner = Winner(spec, result, folder / "winner")
+    summary = winner_summary(winner, decide_verdict(table, best))
+    write_json(folder / "winner" / "winner.json", dict(summary))
+    active = [term for term, weight in best.weights.items() if weight >= 0.05]
+    write_training(folder / "winner", active, 2000)
 
 
 def write_evaluation(folder: Path) -> None:
@@ -211,10 +219,10 @@ def write_evaluation(folder: Path) -> None:
     write_json(folder / "winner" / "evaluation.json", found)
 
 
-def whole_run(folder: Path, count: int = 60, **changes: object) -> list[TrialRow]:
-    """A finished run; the last third of its videos is not in the cache."""
-    info = begin(folder, **changes)
-    table = rows(count)
+def finished_run(folder: Path, count: int = 60, **changes: object) -> list[TrialRow]:
+    """Write a finished run. The last third of its videos is not in the cache."""
+    info = begin_run(folder, **changes)
+    table = trial_rows(count)
     write_table(folder / "trials.parquet", table)
     fill_cache(info, videos_of(VIDEOS[:32]))
     write_winner(folder, info, table)

@@ -1,17 +1,23 @@
-"""A page as html.parser sees it: an independent reading of what the report wrote."""
+"""Report pages parsed by `html.parser`, independently of the code that writes them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+
+from evossl.report import write_report
 from evossl.search.table import TrialRow
 
-VOID = {"meta", "img", "br", "link", "hr", "input"}
+VOID_TAGS = {"meta", "img", "br", "link", "hr", "input"}
 
 
 @dataclass
 class Node:
+    """An element, its attributes, its children, and its pieces of text."""
+
     name: str
     attributes: dict[str, str]
     children: list["Node"] = field(default_factory=list)
@@ -41,7 +47,7 @@ class Node:
         return found
 
     def drawing(self, class_: str) -> "Node":
-        """The wide drawing of a chart."""
+        """The drawing of a chart for wide screens."""
         return self.all("svg", class_)[0]
 
 
@@ -49,8 +55,8 @@ Page = Node
 
 
 @dataclass(frozen=True)
-class Written:
-    """A run folder, its table, its report."""
+class WrittenReport:
+    """A run folder, the rows of its table, and its report as text and parsed."""
 
     folder: Path
     rows: Sequence[TrialRow]
@@ -67,7 +73,7 @@ class _Builder(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         node = Node(tag, {name: value or "" for name, value in attrs})
         self.stack[-1].children.append(node)
-        if tag not in VOID:
+        if tag not in VOID_TAGS:
             self.stack.append(node)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -82,9 +88,24 @@ class _Builder(HTMLParser):
 
 
 def parse(html: str) -> Page:
-    """Parse; fails where tags are not nested well."""
+    """Return the root of a page; fail if its tags are not nested correctly."""
     builder = _Builder()
     builder.feed(html)
     builder.close()
     assert builder.stack == [builder.root]
     return builder.root
+
+
+def report_page(folder: Path) -> Page:
+    """Write the report of a run folder and return it parsed."""
+    return parse(write_report(folder).read_text(encoding="utf-8"))
+
+
+def numbers_in(words: str) -> list[float]:
+    """Return the decimal numbers of a text."""
+    return [float(found) for found in re.findall(r"-?\d+\.\d+", words)]
+
+
+def points_of(node: Node) -> np.ndarray:
+    """Return the points (N, 2) of a polyline."""
+    return np.array([pair.split(",") for pair in node.attributes["points"].split()], float)

@@ -1,4 +1,4 @@
-"""The exported encoder beside random init, with intervals."""
+"""A chart of the exported encoder's scores and those of a random init, with 95 % intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from evossl.report.records import Scores
-from evossl.report.svg import Layout, Scale, both, drawing, line, tag, text, ticks
+from evossl.report.svg import Layout, Scale, drawing, line, tag, text, ticks, wide_and_narrow
 
-ROW = 15  # px
+BAR_HEIGHT = 15  # px
 
 Metrics = Mapping[str, float | list[float]]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A metric's mean and its 95 % interval (None where the file has none)."""
+    """The mean of a metric and its 95 % interval (None if the file has none)."""
 
     value: float
     interval: tuple[float, float] | None
@@ -28,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of one protocol: the encoder, and random init if it was scored."""
+    """One metric of one protocol, for the encoder and for the random init (None if not scored)."""
 
     protocol: str
     metric: str
@@ -37,7 +37,7 @@ class Comparison:
 
 
 def comparisons(scores: Scores) -> list[Comparison]:
-    """Return every metric, in the file's order."""
+    """Return every metric, in the order of the file."""
     return [
         Comparison(protocol, metric, bar, _bar(scores.random_init.get(protocol, {}), metric))
         for protocol, metrics in scores.encoder.items()
@@ -57,17 +57,17 @@ def _bar(metrics: Metrics, metric: str) -> Bar | None:
 
 
 def evaluation_chart(found: Sequence[Comparison]) -> Markup:
-    """Return two bars a metric, from 0 to 1 (wider where a metric leaves that range)."""
-    return both(lambda narrow: _chart(found, narrow))
+    """Return two bars per metric on an axis from 0 to 1, or wider if a value lies outside."""
+    return wide_and_narrow(lambda narrow: _chart(found, narrow))
 
 
 def _chart(found: Sequence[Comparison], narrow: bool) -> Markup:
-    block = 2 * ROW + 12 + (16 if narrow else 0)
+    block = 2 * BAR_HEIGHT + 12 + (16 if narrow else 0)
     left, right, width = (14, 52, 360) if narrow else (220, 170, 960)
     layout = Layout(width, 26 + block * len(found) + 36, left, right, 26, 36)
-    values = [v for c in found for bar in (c.encoder, c.random_init) if bar for v in _ends(bar)]
+    values = [v for c in found for bar in (c.encoder, c.random_init) if bar for v in _extent(bar)]
     x = Scale((min([0.0, *values]), max([1.0, *values])), (left, layout.plot[1]))
-    parts = [text(4, 13, "score (share, higher is better)", "name")]
+    parts = [text(4, 13, "score (fraction, higher is better)", "name")]
     for value in ticks(*x.domain):
         parts.append(line(x(value), layout.top, x(value), layout.plot[3], "grid"))
         parts.append(text(x(value), layout.plot[3] + 16, f"{value:g}", "tick", "middle"))
@@ -81,7 +81,7 @@ def _chart(found: Sequence[Comparison], narrow: bool) -> Markup:
             parts.append(text(left - 10, at + 19, name, "task", "end"))
         for row, (class_, bar) in enumerate((("ours", one.encoder), ("random", one.random_init))):
             if bar:
-                parts += _drawn(bar, class_, x, at + row * ROW, layout, narrow)
+                parts += _draw_bar(bar, class_, x, at + row * BAR_HEIGHT, layout, narrow)
         at += block - (16 if narrow else 0)
     label = "; ".join(
         f"{c.protocol} {c.metric}: encoder {c.encoder}, random init {c.random_init or 'not scored'}"
@@ -90,21 +90,21 @@ def _chart(found: Sequence[Comparison], narrow: bool) -> Markup:
     return drawing(layout, label + ".", parts, "evaluation")
 
 
-def _ends(bar: Bar) -> list[float]:
+def _extent(bar: Bar) -> list[float]:
     return [bar.value, *(bar.interval or ())]
 
 
-def _drawn(
+def _draw_bar(
     bar: Bar, class_: str, x: Scale, at: float, layout: Layout, narrow: bool
 ) -> list[Markup]:
-    """A bar, its interval, its number at the right."""
+    """A bar, its interval, and its number at the right."""
     begin, end = sorted((x(0), x(bar.value)))
     who = "encoder" if class_ == "ours" else "random init"
     note = tag("title", f"{who}: {bar}")
-    box = {"x": begin, "y": at + 1, "width": end - begin, "height": ROW - 3.0}
+    box = {"x": begin, "y": at + 1, "width": end - begin, "height": BAR_HEIGHT - 3.0}
     parts = [tag("rect", note, class_=f"bar {class_}", **box)]
     if bar.interval:
-        (low, high), middle = bar.interval, at + ROW / 2
+        (low, high), middle = bar.interval, at + BAR_HEIGHT / 2
         parts.append(line(x(low), middle, x(high), middle, "whisker"))
         parts += [line(x(v), middle - 3, x(v), middle + 3, "whisker") for v in (low, high)]
     words = f"{bar.value:.3f}" if narrow else str(bar)

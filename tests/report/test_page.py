@@ -1,4 +1,4 @@
-"""The page as a whole: nothing from the network, every part there, what files say escaped."""
+"""The whole page: no network, every section present, text from files escaped."""
 
 import base64
 import hashlib
@@ -14,16 +14,16 @@ from evossl.report import write_report
 from evossl.search.table import TrialRow, write_table
 from tests.helpers.fabricated_runs import (
     TERMS,
-    begin,
-    rows,
+    begin_run,
+    finished_run,
     run_info,
-    whole_run,
+    trial_rows,
     write_clusters,
     write_manifest,
     write_training,
     write_winner,
 )
-from tests.helpers.parsed_pages import Page, Written, parse
+from tests.helpers.parsed_pages import Page, WrittenReport, parse, report_page
 
 SECTIONS = (
     "headline",
@@ -37,17 +37,13 @@ SECTIONS = (
     "conflicts",
     "indicators",
     "failures",
-    "again",
+    "repeat",
 )
 CHARTS = {"trials": "fitness", "weights": "weights", "evolution": "map", "clusters": "clusters"}
 CHARTS |= {"conflicts": "conflicts"}
 
 
-def report(folder: Path) -> Page:
-    return parse(write_report(folder).read_text(encoding="utf-8"))
-
-
-def test_nothing_is_fetched(written: Written) -> None:
+def test_the_page_fetches_nothing(written: WrittenReport) -> None:
     for node in written.page.walk():
         assert node.name not in {"link", "iframe", "object", "embed", "base"}
         assert not any(name.startswith("on") for name in node.attributes)
@@ -57,7 +53,9 @@ def test_nothing_is_fetched(written: Written) -> None:
     assert not re.search(r"@import|url\(|https?:|//[a-z]", words.lower())
 
 
-def test_the_page_itself_forbids_the_network_and_every_script_but_its_own(written: Written) -> None:
+def test_the_page_forbids_network_and_foreign_scripts(
+    written: WrittenReport,
+) -> None:
     (policy,) = [
         node.attributes["content"]
         for node in written.page.all("meta")
@@ -69,7 +67,7 @@ def test_the_page_itself_forbids_the_network_and_every_script_but_its_own(writte
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-def test_every_section_is_there_and_the_links_lead_to_them(written: Written) -> None:
+def test_every_section_exists_and_has_a_link(written: WrittenReport) -> None:
     for name in SECTIONS:
         written.page.by_id(name)
     targets = [node.attributes["href"][1:] for node in written.page.one("nav").all("a")]
@@ -77,17 +75,17 @@ def test_every_section_is_there_and_the_links_lead_to_them(written: Written) -> 
     assert not written.page.all("p", "none")
 
 
-def test_every_chart_says_in_words_what_it_shows(written: Written) -> None:
+def test_every_chart_has_a_description_in_words(written: WrittenReport) -> None:
     drawings = written.page.all("svg")
-    told = [node for node in drawings if node.attributes.get("role") == "img"]
+    described = [node for node in drawings if node.attributes.get("role") == "img"]
     hidden = [node for node in drawings if node.attributes.get("aria-hidden") == "true"]
-    assert len(told) + len(hidden) == len(drawings)
-    assert all(len(node.attributes["aria-label"]) > 20 for node in told)
+    assert len(described) + len(hidden) == len(drawings)
+    assert all(len(node.attributes["aria-label"]) > 20 for node in described)
     for name in CHARTS.values():
         assert len(written.page.all("svg", name)) == 2  # wide and narrow
 
 
-def test_no_text_of_a_drawing_leaves_it(written: Written) -> None:
+def test_no_text_extends_beyond_its_drawing(written: WrittenReport) -> None:
     for node in written.page.all("svg"):
         if node.attributes.get("role") != "img":
             continue
@@ -110,7 +108,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
     base = run_info(folder)
     place = f"rgb{HOSTILE}"
     space = base.space | {"about": HOSTILE}
-    info = begin(
+    info = begin_run(
         folder,
         space=space,
         data=HOSTILE,
@@ -120,7 +118,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
     )
     terms = (*TERMS, f"simclr.{place}")
     table = [
-        replace(row, name=HOSTILE) if row.trial == -7 else row for row in rows(20, terms=terms)
+        replace(row, name=HOSTILE) if row.trial == -7 else row
+        for row in trial_rows(20, terms=terms)
     ]
     table = [replace(r, reason=HOSTILE) if r.status == "failed" else r for r in table]
     table = [replace(r, indicators={HOSTILE: 1.0, **r.indicators}) for r in table]
@@ -131,27 +130,27 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
     scores = {"knn": {HOSTILE: 0.5}}
     evaluation = {"encoder": scores, "random_init": scores, "n_videos": 1, "classes": [HOSTILE]}
     (folder / "winner" / "evaluation.json").write_text(json.dumps(evaluation))
-    return report(folder)
+    return report_page(folder)
 
 
-def test_what_files_say_is_text_and_never_markup(hostile: Page) -> None:
+def test_text_from_files_never_becomes_markup(hostile: Page) -> None:
     assert len(hostile.all("script")) == 1
     assert all(node.attributes["src"].startswith("data:") for node in hostile.all("img"))
     assert not any("onerror" in node.attributes for node in hostile.walk())
 
 
 @pytest.mark.parametrize("section", sorted({*SECTIONS} - {"clusters", "evolution"}))
-def test_hostile_words_are_shown_as_they_are(hostile: Page, section: str) -> None:
+def test_text_from_files_is_shown_unchanged(hostile: Page, section: str) -> None:
     shown = hostile.by_id(section)
     labels = [value for node in shown.walk() for value in node.attributes.values()]
     assert HOSTILE in shown.text or any(HOSTILE in label for label in labels)
 
 
 @pytest.mark.parametrize("stage", ["begun", "controls", "running", "searched"])
-def test_a_run_under_way_says_what_is_not_there_yet(stage: str, tmp_path: Path) -> None:
+def test_a_running_search_names_what_is_missing(stage: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    begin(folder)
-    table = [row for row in rows(12) if row.trial < 0]
+    begin_run(folder)
+    table = [row for row in trial_rows(12) if row.is_control]
     missing = {"evaluation", "trials", "weights", "evolution", "clusters", "sheets", "losses"}
     missing |= {"indicators", "conflicts"}
     if stage != "begun":
@@ -163,29 +162,29 @@ def test_a_run_under_way_says_what_is_not_there_yet(stage: str, tmp_path: Path) 
         (folder / "trials" / "0" / "clusters.json").unlink()
         missing -= {"losses", "conflicts"}
     if stage == "searched":
-        table = rows(12)
-        best = min((r for r in table if r.trial >= 0 and r.fitness), key=lambda r: r.fitness)
+        table = trial_rows(12)
+        best = min((r for r in table if not r.is_control and r.fitness), key=lambda r: r.fitness)
         write_training(folder / "trials" / str(best.trial), list(TERMS), 50)
         missing = {"evaluation"}
     if stage != "begun":
         write_table(folder / "trials.parquet", table)
-    page = report(folder)
+    page = report_page(folder)
     found = {name for name in SECTIONS if page.by_id(name).all("p", "none")}
     assert found == missing
     assert not page.all("div", "banner")
 
 
-def test_a_single_failed_trial_is_enough_for_a_page(tmp_path: Path) -> None:
-    begin(tmp_path)
+def test_one_failed_trial_is_enough_for_a_page(tmp_path: Path) -> None:
+    begin_run(tmp_path)
     weights = dict.fromkeys(TERMS, 0.5)
     table = [TrialRow(0, "equal weights", "failed", None, "out of memory", 3.0, {}, weights)]
     write_table(tmp_path / "trials.parquet", table)
-    page = report(tmp_path)
+    page = report_page(tmp_path)
     assert "out of memory" in page.by_id("failures").text
     assert "fitness yet" in page.by_id("trials").one("p", "none").text
 
 
-BROKEN = [
+DAMAGED_FILES = [
     "trials.parquet",
     "manifest.parquet",
     "winner/winner.json",
@@ -195,54 +194,54 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", DAMAGED_FILES)
 @pytest.mark.parametrize("content", ["{broken\n", '{"shares": 1}\n', "[]\n"])
-def test_a_broken_file_is_named_and_the_rest_is_shown(
+def test_a_damaged_file_is_named_and_the_rest_is_shown(
     name: str, content: str, tmp_path: Path
 ) -> None:
-    table = begin_whole(tmp_path)
+    table = write_run_without_cache(tmp_path)
     (tmp_path / name).write_text(content)
-    page = report(tmp_path)
-    told = [node.text for node in page.by_id("headline").all("p", "none")]
-    assert len(told) == 1
-    assert Path(name).name in told[0]
-    assert not re.search("Input|instance|Field|Expecting", told[0]), "no words of a library's"
+    page = report_page(tmp_path)
+    faults = [node.text for node in page.by_id("headline").all("p", "none")]
+    assert len(faults) == 1
+    assert Path(name).name in faults[0]
+    assert not re.search("pydantic|https?:|Expecting", faults[0])
     if name != "trials.parquet":
         assert len(page.by_id("indicators").one("tbody").all("tr")) == len(table)
 
 
-def begin_whole(folder: Path) -> list[TrialRow]:
-    """A whole run, its cache left empty."""
-    info = begin(folder)
-    table = rows(12)
+def write_run_without_cache(folder: Path) -> list[TrialRow]:
+    """Write a finished run with an empty cache."""
+    info = begin_run(folder)
+    table = trial_rows(12)
     write_table(folder / "trials.parquet", table)
     write_winner(folder, info, table)
     return table
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no run\.yaml"):
+    with pytest.raises(UserError, match=r"run\.yaml"):
         write_report(tmp_path)
 
 
-def test_a_single_training_has_a_page_too(tmp_path: Path) -> None:
-    begin(tmp_path, command="evossl train --data /archive --space tiny --out run")
+def test_a_single_training_has_a_page(tmp_path: Path) -> None:
+    begin_run(tmp_path, command="evossl train --data /archive --space tiny --out run")
     write_training(tmp_path, list(TERMS), 100)
-    page = report(tmp_path)
+    page = report_page(tmp_path)
     assert len(page.by_id("losses").all("svg", "small")) == 1 + len(TERMS)
     assert page.by_id("clusters").all("svg", "clusters")
 
 
-def test_the_page_is_the_same_when_written_again(tmp_path: Path) -> None:
-    whole_run(tmp_path, count=10)
+def test_writing_the_page_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    finished_run(tmp_path, count=10)
     first = write_report(tmp_path).read_bytes()
     assert write_report(tmp_path).read_bytes() == first
 
 
-def test_two_thousand_trials_of_forty_weights_stay_small(tmp_path: Path) -> None:
-    info = begin(tmp_path)
+def test_a_page_of_2000_trials_stays_small(tmp_path: Path) -> None:
+    info = begin_run(tmp_path)
     terms = tuple(f"task{i // 4}.place{i % 4}" for i in range(40))
-    table = rows(2000, terms=terms)
+    table = trial_rows(2000, terms=terms)
     write_table(tmp_path / "trials.parquet", table)
     write_winner(tmp_path, info, table)
     path = write_report(tmp_path)

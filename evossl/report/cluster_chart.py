@@ -1,4 +1,4 @@
-"""Cluster sizes against Zipf's law."""
+"""A chart of cluster sizes and Zipf's law."""
 
 import math
 from collections.abc import Sequence
@@ -7,32 +7,33 @@ from markupsafe import Markup
 
 from evossl.report.records import Clusters
 from evossl.report.svg import (
+    Axis,
     Layout,
     Scale,
     axes,
-    both,
-    decades,
     drawing,
-    path,
+    integer_ticks,
+    log_ticks,
+    polyline,
     tag,
     ticks,
-    whole_ticks,
+    wide_and_narrow,
 )
 
-MAX_BARS = 48  # clusters; more are shown as dots on logarithmic axes
+MAX_BARS = 48  # clusters; more of them are drawn as dots on logarithmic axes
 
 
 def divergence(clusters: Clusters) -> float:
-    """Return KL(shares || Zipf) in nats; 0 ln 0 is 0."""
+    """Return KL(shares || Zipf) in nats, with 0 ln 0 = 0."""
     pairs = zip(clusters.shares, clusters.zipf, strict=False)
     return sum(p * math.log(p / q) for p, q in pairs if p > 0 and q > 0)
 
 
 def cluster_chart(clusters: Clusters) -> Markup:
-    """Return the sorted shares and Zipf's line."""
+    """Return the sorted shares of the clusters, and Zipf's law as a line."""
     shares = [share for share in clusters.shares if math.isfinite(share)]
     draw = _bars if len(shares) <= MAX_BARS else _dots
-    return both(lambda narrow: draw(shares, clusters.zipf, _label(clusters), narrow))
+    return wide_and_narrow(lambda narrow: draw(shares, clusters.zipf, _label(clusters), narrow))
 
 
 def _label(clusters: Clusters) -> str:
@@ -59,15 +60,15 @@ def _bars(shares: Sequence[float], zipf: Sequence[float], label: str, narrow: bo
     count = len(shares)
     x = Scale((0.5, count + 0.5), (left, right))
     y = Scale((0, 1.05 * max([*shares, *zipf, 1e-9])), (bottom, top))
-    x_ticks = whole_ticks(1, max(count, 1), 5 if narrow else 10)
-    names = "cluster, largest first", "share of the held-out clips"
-    parts = axes(layout, x, y, x_ticks, ticks(*y.domain), *names, _percent)
+    x_ticks = integer_ticks(1, max(count, 1), 5 if narrow else 10)
+    y_axis = Axis(y, ticks(*y.domain), "share of the held-out clips", _percent)
+    parts = axes(layout, Axis(x, x_ticks, "cluster, largest first"), y_axis)
     width = (right - left) / max(count, 1)
     for rank, share in enumerate(shares, 1):
         note = tag("title", f"cluster {rank}: {share:.1%} of the clips")
         bar = {"x": x(rank - 0.4), "y": y(share), "width": 0.8 * width, "height": bottom - y(share)}
         parts.append(tag("rect", note, class_="bar", **bar))
-    parts.append(path([(x(rank), y(q)) for rank, q in enumerate(zipf, 1)], "zipf"))
+    parts.append(polyline([(x(rank), y(q)) for rank, q in enumerate(zipf, 1)], "zipf"))
     parts += [
         tag("circle", cx=x(r), cy=y(q), r=2.5, class_="zipf-dot") for r, q in enumerate(zipf, 1)
     ]
@@ -80,12 +81,13 @@ def _dots(shares: Sequence[float], zipf: Sequence[float], label: str, narrow: bo
     positive = [value for value in (*shares, *zipf) if value > 0]
     x = Scale((1, len(shares)), (left + 4, right - 4), log=True)
     y = Scale((min(positive) / 1.2, max(positive) * 1.2), (bottom, top), log=True)
-    names = "cluster, largest first (logarithmic)", "share of the held-out clips (logarithmic)"
-    parts = axes(layout, x, y, decades(*x.domain), decades(*y.domain), *names, _percent)
+    x_axis = Axis(x, log_ticks(*x.domain), "cluster, largest first (logarithmic)")
+    y_label = "share of the held-out clips (logarithmic)"
+    parts = axes(layout, x_axis, Axis(y, log_ticks(*y.domain), y_label, _percent))
     parts += [
         tag("circle", cx=x(rank), cy=y(share), r=2.5, class_="dot trial")
         for rank, share in enumerate(shares, 1)
         if share > 0
     ]
-    parts.append(path([(x(rank), y(q)) for rank, q in enumerate(zipf, 1) if q > 0], "zipf"))
+    parts.append(polyline([(x(rank), y(q)) for rank, q in enumerate(zipf, 1) if q > 0], "zipf"))
     return drawing(layout, label, parts, "clusters")
