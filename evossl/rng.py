@@ -1,10 +1,10 @@
-"""Randomness is a function of what it is for: one hash for every seed in the system."""
+"""Seeds derived from what they are for, by one hash, so that all randomness is reproducible."""
 
 import hashlib
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Return a 63-bit seed, a function of the parts alone (not of Python's hash seed).
+    """Return a 63-bit seed that depends only on the parts, not on Python's hash seed.
 
     >>> derive_seed(0, "simclr.rgb") == derive_seed(0, "simclr.rgb")
     True

@@ -1,10 +1,10 @@
-"""What flows between the layers: streams, clips in, features out.
+"""Types that several layers share: streams, batches of clips, and features.
 
 Shapes: B clip, L frame of a clip's stretch, H height, W width, C channel, S audio sample,
 D embedding, N piece of a sample, T time.
 """
 
-from __future__ import annotations  # torch is named in annotations only: the search imports none
+from __future__ import annotations  # torch is only in annotations, so that the search imports none
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-AUDIO_RATE = 16_000  # Hz, of every waveform in the system
-PIXEL_MEAN, PIXEL_SD = 0.45, 0.225  # Kinetics' channels, about; of luma too (SlowFast's constants)
+AUDIO_RATE = 16_000  # Hz, of every waveform
+PIXEL_MEAN, PIXEL_SD = 0.45, 0.225  # of all channels and of luma; SlowFast's, close to Kinetics'
+
+Progress = Callable[[int, int], None]
+"""A progress callback: called with (units done, units in total)."""
 
 
 class Stream(StrEnum):
@@ -29,24 +32,24 @@ class Stream(StrEnum):
 
     @property
     def channels(self) -> int:
-        """Channels of an encoder's input: RGB 3, flow 2 (dx, dy), gray and log-mel 1."""
+        """Number of input channels of the encoder: RGB 3, flow 2 (dx, dy), gray and log-mel 1."""
         return {"rgb": 3, "flow": 2}.get(self.value, 1)
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """Decoded stretches of B videos, as the cache holds them.
+    """Decoded stretches of B videos, as the clip cache holds them.
 
     Attributes:
-        frames_BLHWC: uint8; stretches are padded at the end by their last frame, images by zeros
-            on the right and at the bottom.
-        num_frames_B: int64, frames of each stretch that are not padding (at least 1).
-        size_B2: int64, true (height, width) of each sample's frames.
-        waveform_BS: float32 in [-1, 1] at `AUDIO_RATE`, the same seconds as the frames; zeros where
-            there is no sound. S = round(L / fps * AUDIO_RATE).
-        has_audio_B: bool, there is sound in this stretch: a track, and more than digital silence.
-        video_id_B: int64, the row of the video among the readable ones.
-        fps: frames a second of `frames_BLHWC`, the same for all.
+        frames_BLHWC: uint8. Short stretches are padded with their last frame; small images are
+            padded with zeros on the right and at the bottom.
+        num_frames_B: int64, number of frames of each stretch without padding (at least 1).
+        size_B2: int64, (height, width) of each sample's frames without padding.
+        waveform_BS: float32 in [-1, 1] at `AUDIO_RATE`, of the same seconds as the frames; zeros
+            where there is no sound. S = round(L / fps * AUDIO_RATE).
+        has_audio_B: bool, the stretch has sound: an audio track that is not digital silence.
+        video_id_B: int64, number of the video among the readable ones.
+        fps: frames per second, the same for all samples.
     """
 
     frames_BLHWC: Tensor
@@ -61,25 +64,25 @@ class ClipBatch:
         return len(self.frames_BLHWC)
 
     def to(self, device: torch.device | str) -> ClipBatch:
-        """Return the batch on `device` (non-blocking where the memory is pinned)."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """Return the batch on `device`; the copy is asynchronous if the memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> ClipBatch:
-        """Return the batch in page-locked memory, from where a GPU copies while others compute."""
-        return self._each(lambda tensor: tensor.pin_memory())
+        """Return the batch in page-locked memory, from which a GPU can copy asynchronously."""
+        return self._map(lambda tensor: tensor.pin_memory())
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> ClipBatch:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> ClipBatch:
         names = (name for name in self.__dataclass_fields__ if name != "fps")
         return ClipBatch(**{name: change(getattr(self, name)) for name in names}, fps=self.fps)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder gives of one view.
+    """The output of an encoder for one view.
 
     Attributes:
-        embedding_BD: pooled last stage; (B, N, D) for a view of N > 1 pieces.
-        maps: the stages' feature maps by name ("stage1", ...), (B, C, T, H, W), for sound
+        embedding_BD: the pooled map of the last stage; (B, N, D) for a view of N > 1 pieces.
+        maps: the feature map of each stage ("stage1", ...): (B, C, T, H, W), for sound
             (B, C, 1, F, T) with F mel bands; (B, N, ...) for a view of N > 1 pieces.
     """
 
@@ -92,19 +95,19 @@ class Features:
         return Features(self.embedding_BD[index], maps)
 
     def detach(self) -> Features:
-        """Return the same features without gradient."""
+        """Return the same features, detached from the graph."""
         maps = {stage: map_.detach() for stage, map_ in self.maps.items()}
         return Features(self.embedding_BD.detach(), maps)
 
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """What a stream's encoder gives of the space's clip.
+    """The shapes of an encoder's input and features, without the batch.
 
     Attributes:
         width: D of `Features.embedding_BD`.
-        maps: (C, T, H, W) of each stage's map, in order; sound (C, 1, F, T).
-        input: (C, T, H, W) of its input; sound (1, 1, F, T).
+        maps: (C, T, H, W) of the map of each stage, in order; for sound (C, 1, F, T).
+        input: (C, T, H, W) of the input; for sound (1, 1, F, T).
     """
 
     width: int
@@ -113,5 +116,5 @@ class EncoderShape:
 
     @property
     def last_map(self) -> tuple[int, int, int, int]:
-        """(C, T, H, W) of the last stage's map."""
+        """(C, T, H, W) of the map of the last stage."""
         return list(self.maps.values())[-1]

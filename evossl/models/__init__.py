@@ -1,1 +1,1 @@
-"""Encoders, their momentum copies, and the heads that tasks put on them."""
+"""Encoders, their momentum copies, and the heads that tasks add to them."""

@@ -1,4 +1,4 @@
-"""Momentum encoders: followers of an online network by exponential moving average.
+"""Momentum encoders: copies of a network that follow it by an exponential moving average (EMA).
 
 He, Fan, Wu, Xie, Girshick, Momentum Contrast, CVPR 2020, eq. 2.
 """
@@ -14,19 +14,21 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def momentum_copy(encoder: Module) -> Module:
-    """Return a frozen copy in train mode: its BatchNorm normalises by the batch, as the student's.
+def momentum_copy(online: Module) -> Module:
+    """Return a frozen copy of a network, in train mode.
 
-    In eval mode it would normalise by running statistics that lag behind the weights, and student
-    and target would differ by more than their weights.
+    In train mode, its BatchNorm normalises by the batch, like the student's. In eval mode it would
+    use running statistics, which lag behind the weights, and student and target would differ by
+    more than their weights.
     """
-    return deepcopy(encoder).requires_grad_(False).train()
+    return deepcopy(online).requires_grad_(False).train()
 
 
 def cosine_ema_decay(start: float, progress: float) -> float:
-    """Return the decay at a share of the training: from `start` to 1 on half a cosine.
+    """Return the decay at a fraction `progress` of training: it rises from `start` to 1.
 
-    Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, section 3.3.
+    The schedule is half a cosine (Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, section
+    3.3).
 
     >>> [round(cosine_ema_decay(0.9, progress), 3) for progress in (0.0, 0.5, 1.0)]
     [0.9, 0.95, 1.0]
@@ -36,15 +38,16 @@ def cosine_ema_decay(start: float, progress: float) -> float:
 
 @torch.no_grad()
 def update_ema(pairs: Iterable[tuple[nn.Module, nn.Module]], decay: float) -> None:
-    """Move each follower: weight <- decay * weight + (1 - decay) * online weight; buffers copied.
+    """Set each follower's weights to decay * weight + (1 - decay) * online weight; copy buffers.
 
-    Buffers are BatchNorm's running statistics and counts, already averages over steps: averaged
-    once more they would lag behind the weights (and a count has no average). A follower in train
-    mode does not read them; copied, a follower at decay 0 is the online network whole.
+    Buffers are the running statistics and counts of BatchNorm. They are averages over steps
+    already, and averaging them again would make them lag behind the weights. A follower in train
+    mode does not read them. Because they are copied, decay 0 makes the follower equal to the online
+    network.
 
     Args:
-        pairs: (online, follower), of the same architecture.
-        decay: in [0, 1]; 0 copies, 1 keeps.
+        pairs: (online, follower) networks of the same architecture.
+        decay: in [0, 1]; 0 copies the online weights, 1 changes no weight.
     """
     for online, follower in pairs:
         weights: list[Tensor] = list(online.parameters())

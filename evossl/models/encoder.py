@@ -1,7 +1,7 @@
-"""Encoder: a stream's network, folding of pieces, and the shapes it gives.
+"""Encoder: the network of one stream, with support for views of several pieces.
 
-A backbone is one file with `build(channels, backbone) -> nn.Module`, a network that takes
-(B, C, T, H, W) to `Features`, and one line in `BACKBONES`.
+A backbone is a file in `backbones/` with `build(channels, backbone) -> nn.Module` and an entry in
+`BACKBONES`. Its network maps pixels (B, C, T, H, W) to `Features`.
 
 Shapes: B clip, N piece, C channel, T time, H height, W width, D embedding.
 """
@@ -18,7 +18,7 @@ from evossl.models.backbones import audio_resnet, c3d, csn, mvit, r2plus1d, r3d,
 from evossl.rng import derive_seed
 from evossl.types import EncoderShape, Features, Stream
 
-Shape = tuple[int, int, int, int]
+MapShape = tuple[int, int, int, int]
 
 BACKBONES: Mapping[str, Callable[[int, Backbone], nn.Module]] = {
     "c3d": c3d.build,
@@ -33,10 +33,10 @@ BACKBONES: Mapping[str, Callable[[int, Backbone], nn.Module]] = {
 
 
 class Encoder(nn.Module):
-    """A stream's network; the pieces of a sample go through it together.
+    """The network of one stream; the pieces of a sample share one forward pass.
 
     Args:
-        network: takes (B, C, T, H, W) to `Features` of the batch.
+        network: maps pixels (B, C, T, H, W) to the `Features` of the batch.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -47,40 +47,43 @@ class Encoder(nn.Module):
         """Return the features of a view.
 
         Args:
-            pixels: (B, C, T, H, W), sound (B, 1, 1, F, T); (B, N, ...) for a view of pieces, whose
-                features are (B, N, D) and maps (B, N, C, T, H, W).
+            pixels: (B, C, T, H, W), for sound (B, 1, 1, F, T). A view of pieces has (B, N, ...);
+                its embeddings are then (B, N, D) and its maps (B, N, C, T, H, W).
         """
-        assert pixels.ndim in (5, 6), f"pixels are (B, C, T, H, W) or (B, N, ...), {pixels.shape}"
+        assert pixels.ndim in (5, 6), (
+            f"pixels must be (B, C, T, H, W) or (B, N, C, T, H, W), got {tuple(pixels.shape)}"
+        )
         if pixels.ndim == 5:
             return cast(Features, self.network(pixels))
-        pieces = pixels.shape[:2]
+        batch_and_pieces = pixels.shape[:2]
         flat = self.network(pixels.flatten(0, 1))
-        maps = {stage: map_.unflatten(0, pieces) for stage, map_ in flat.maps.items()}
-        return Features(flat.embedding_BD.unflatten(0, pieces), maps)
+        maps = {stage: map_.unflatten(0, batch_and_pieces) for stage, map_ in flat.maps.items()}
+        return Features(flat.embedding_BD.unflatten(0, batch_and_pieces), maps)
 
-    def shape(self, input: Shape) -> EncoderShape:  # noqa: A002 - the word of EncoderShape
-        """Return the shapes of what an input (C, T, H, W) gives; nothing is computed or changed.
+    def shape(self, input: MapShape) -> EncoderShape:  # noqa: A002 - as in EncoderShape
+        """Return the shapes of the features of an input (C, T, H, W), without computing them.
 
-        A forward on the meta device: no weight, statistic or random state is touched. Two clips,
-        because BatchNorm in train mode refuses one value a channel.
+        A forward pass on the meta device: no weight, statistic or random state is read or changed.
+        It takes two clips, because BatchNorm in train mode refuses one value per channel.
         """
         tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
         pixels = torch.empty(2, *input, device="meta", dtype=next(self.parameters()).dtype)
         with torch.no_grad():
             features = torch.func.functional_call(self, meta, (pixels,))
-        maps = {stage: cast(Shape, tuple(map_.shape[1:])) for stage, map_ in features.maps.items()}
+        maps = {s: cast(MapShape, tuple(map_.shape[1:])) for s, map_ in features.maps.items()}
         return EncoderShape(features.embedding_BD.shape[1], maps, input)
 
 
 def build_encoder(stream: Stream, backbone: Backbone, seed: int) -> Encoder:
-    """Return a stream's encoder with initial weights that are a function of (seed, stream) alone.
+    """Return an encoder whose initial weights depend only on the backbone, the seed and the stream.
 
-    Torch's random state is left as it was.
+    Torch's global random state is left unchanged. The audio stream always has the network of
+    `audio_resnet`, whatever the backbone's name.
 
     Raises:
-        UserError: no backbone of that name (the message has the nearest known one), or one that
-            has no such depth or width.
+        UserError: there is no backbone of that name (the message suggests the nearest), or it does
+            not have that depth or width.
     """
     if backbone.name not in BACKBONES:
         raise UserError(unknown("backbone", backbone.name, BACKBONES))

@@ -1,1 +1,1 @@
-"""From clips to the inputs that views describe."""
+"""Views: recipes that turn clips into the inputs of encoders, and the code that builds them."""

@@ -1,4 +1,4 @@
-"""What a space fixes for all views: the clip's shape, and what the encoder must not tell apart."""
+"""Settings of a search space that apply to all views: the shape of clips and `ignores`."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ class ViewSettings:
     """The part of a search space that views depend on.
 
     Attributes:
-        frames: frames of a view whose `time.frames` is None.
+        frames: number of frames of a view whose `time.frames` is None.
         size: side in pixels of a view whose `space.size` is None.
-        mel_bands: F of the log-mel of sound.
-        ignores: words of `config.Ignore`; they decide what a strong view does.
+        mel_bands: F, number of mel bands of sound.
+        ignores: words of `config.Ignore`; they decide which augmentations a strong view applies.
     """
 
     frames: int

@@ -1,6 +1,8 @@
-"""View: a frozen recipe from clips to one stream's input; `Applied`: what it did to each sample.
+"""View: a frozen, hashable recipe that turns clips into the input of one encoder.
 
-A view says *what* is wanted and holds no pixels and no randomness: equal views are made once.
+A view states which stream, frames, pixels and random draws are wanted. It holds no pixels and no
+random state, so equal views are built once, however many tasks declare them. `Applied` records what
+a view did to each sample: the labels of pretext tasks.
 
 Shapes: B clip, N piece or segment.
 """
@@ -18,44 +20,53 @@ from evossl.types import Stream
 class Role(StrEnum):
     """The encoder that sees a view."""
 
-    STUDENT = "student"  # the stream's own encoder, which is trained
-    MOMENTUM = "momentum"  # its exponential moving average
-    TEACHER = "teacher"  # a frozen exported encoder, `View.teacher`
-    NONE = "none"  # pixels only, no forward pass
+    STUDENT = "student"  # the stream's encoder that is trained
+    MOMENTUM = "momentum"  # the exponential moving average of the stream's encoder
+    TEACHER = "teacher"  # a frozen encoder loaded from the folder `View.teacher`
+    NONE = "none"  # no encoder: the task uses the pixels only
 
 
-Channels = Literal["own", "luma", "one"]
+Channels = Literal["all", "luma", "random"]
 
 
 @dataclass(frozen=True)
 class Time:
-    """Which frames: indices only.
+    """Temporal sampling: which frames of the stretch a view takes, and in which order.
 
-    A window of `window` steps, each lasting `stride` frames, is placed in the stretch by the time
-    draw (uniformly); the view takes `frames` of it, one a step, `offset` steps after its start. So
-    views with equal `time_draw`, `window` and `stride` stand in step, whatever their stream; sound
-    is that of the seconds from the first frame taken to the end of the last one's step.
+    A window of `window` steps is placed uniformly at random in the stretch; a step lasts `stride`
+    frames of the cache. The view takes `frames` frames, one per step, starting `offset` steps after
+    the start of the window. Views with equal `time_draw`, `window` and `stride` have the same
+    window, whatever their stream. A sound view covers the seconds from its first frame to the end
+    of its last step.
 
-    Strong views follow the space's `ignores`: without `time` in it, those of different draws share
-    time draw 0; with `speed`, those of stride 1 have stride 1 or 2, but not those of stride (1,).
+    The `ignores` of the search space change strong views (`Space.kind`):
+        - without `time`, all strong views share the window placement of time draw 0;
+        - with `speed`, strong views of `stride=1` draw a stride of 1 or 2. Pass `stride=(1,)` to
+          keep a stride of 1.
 
     Attributes:
-        frames: frames taken; None is the space's `clip.frames`.
-        stride: frames of the cache per step; several are drawn from uniformly, and a sample whose
-            stretch is too short for its draw takes the largest that fits (`Applied.stride_B`).
-        offset: steps after the window's start (prediction: `offset=past`).
-        window: steps that the window spans; None is the fewest that hold it all.
-        reverse: probability of playing backwards (`Applied.reversed_B`), before any shuffle.
-        segments: the taken frames are cut into this many equal segments, which `shuffle` permutes.
-        shuffle: probability of a permutation that is not the identity, uniform among those
-            (`Applied.shuffled_B`, `Applied.permutation_BN`). The reversed order is left out, so
-            that "shuffled" does not mean "backwards".
-        gap: share of a segment's time that is left out before the next one, shuffled or not: joints
-            look alike, whether what comes next is next.
-        hole: steps left out in the middle, after half of the frames (interpolation). Not of sound.
-        shift: probability of a window elsewhere in the stretch: at least half a window away from
-            the time draw's (`Applied.shifted_B`). A sample whose stretch has no such place for some
-            windows is not valid, shifted or not: else the labels of the valid ones were biased.
+        frames: number of frames taken; None means `clip.frames` of the space.
+        stride: frames of the cache per step. From a tuple, each sample draws one stride uniformly;
+            if its stretch is too short for that stride, it uses the largest one that fits
+            (`Applied.stride_B`).
+        offset: steps between the start of the window and the first frame taken. A task that
+            predicts the future sets it to the number of past frames.
+        window: length of the window in steps; None means the shortest that holds all frames taken.
+        reverse: probability of playing the frames backwards (`Applied.reversed_B`). Reversal comes
+            before shuffling.
+        segments: number of equal segments that the frames are split into. `shuffle` permutes them.
+        shuffle: probability of permuting the segments (`Applied.shuffled_B`,
+            `Applied.permutation_BN`). The permutation is uniform among all except the identity and,
+            with more than two segments, the reversed order, which would look like `reverse`.
+        gap: fraction of the time of a segment that is skipped before the next segment starts,
+            whether or not segments are shuffled. With a gap, the transition between two segments
+            does not reveal whether they are consecutive.
+        shift: probability of moving the window elsewhere in the stretch, at least half a window
+            away from where the time draw placed it (`Applied.shifted_B`). A sample whose stretch is
+            too short to shift every possible window is invalid whether or not a shift was drawn;
+            otherwise the labels of the valid samples would be biased.
+        hole: steps skipped in the middle, after the first half of the frames (for interpolation
+            tasks). Not supported for sound.
     """
 
     frames: int | None = None
@@ -72,15 +83,17 @@ class Time:
 
 @dataclass(frozen=True)
 class Space:
-    """Which pixels.
+    """Spatial sampling and augmentation: which pixels a view shows.
 
     Attributes:
-        kind: "strong": all that the space's `ignores` asks for (crop, flip, colour, noise);
-            "weak": resize, the centre's square with a slight jitter, nothing else;
-            "clean": resize and centre crop, no randomness (features that are scored or exported).
-        scale: share of the frame's area, of a random crop with aspect 3/4 to 4/3; None is the
-            kind's own (strong with crop ignored: 0.3 to 1); a clean view has none.
-        size: side in pixels; None is the space's `clip.size`.
+        kind: "strong" applies every augmentation that `ignores` of the search space asks for (crop,
+            flip, colour, noise). "weak" takes the central square, slightly jittered, and resizes
+            it. "clean" takes the central square without randomness, for features that are scored or
+            exported.
+        scale: smallest and largest area of a random crop, as fractions of the frame's area; its
+            aspect ratio is 3/4 to 4/3. None means the default of `kind`: (0.3, 1) for strong views
+            if `ignores` contains `crop`, otherwise the central square. Not allowed for clean views.
+        size: side of the view in pixels; None means `clip.size` of the space.
     """
 
     kind: Literal["strong", "weak", "clean"] = "strong"
@@ -90,13 +103,16 @@ class Space:
 
 @dataclass(frozen=True)
 class Mask:
-    """Blank space-time blocks of the input (masked modelling, JEPA): `Applied.mask_BTHW`.
+    """Random masking of space-time blocks, for masked modelling and JEPA (`Applied.mask_BTHW`).
+
+    A block covers 2 frames and `patch` x `patch` pixels (for sound: mel bands x columns). Masked
+    blocks are set to zero, the mean of a normalised input.
 
     Attributes:
-        ratio: share of blocks that is blanked (set to the input's mean, zero), in every slice.
-        patch: side of a block in pixels, or in mel bands and columns of sound; a block lasts 2
-            frames.
-        tube: the same blocks in every frame (VideoMAE), else fresh ones per 2 frames.
+        ratio: fraction of the blocks that is masked, the same in every time slice.
+        patch: side of a block in pixels, or in mel bands and columns for sound.
+        tube: True masks the same blocks in all frames (VideoMAE); False draws new blocks for every
+            time slice of 2 frames.
     """
 
     ratio: float
@@ -106,27 +122,32 @@ class Mask:
     def __post_init__(self) -> None:
         if not 0 <= self.ratio <= 1 or self.patch < 1:
             raise ValueError(
-                f"a mask has a ratio in [0, 1] and a patch of 1 pixel or more, "
-                f"got {self.ratio} and {self.patch}"
+                f"a mask needs a ratio in [0, 1] and a patch of at least 1 pixel; "
+                f"got ratio {self.ratio} and patch {self.patch}"
             )
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A puzzle: one crop of one window is cut into cells, which come apart in a drawn order.
+    """A puzzle: a clip is split into a grid of cells, whose pieces come in a random order.
 
-    What tells the order without a look at the content is closed (Noroozi, Favaro, Unsupervised
-    Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016): a piece shows a part
-    of its cell at a place of its own, so that edges do not meet; it is jittered by itself; and but
-    for flow each of its channels has mean 0 and spread 1: no shade or loudness says where it was.
+    Three shortcuts that give the order away without looking at the content are closed (Noroozi,
+    Favaro, Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016):
+        - a piece shows only part of its cell, at a random place, so that the edges of neighbouring
+          pieces do not continue each other;
+        - each piece has its own random colour jitter;
+        - each channel of each piece is standardised to mean 0 and standard deviation 1, so that
+          brightness or loudness says nothing about the place. Flow is not standardised, because
+          that would remove the motion.
 
     Attributes:
-        times, rows, columns: of the grid; cells are counted by time, then row, then column. A piece
-            lasts a `times`th of the frames taken, its side is a share of the view's.
-        gap: share of a cell's extent, in time and in space, that its piece leaves out: neighbours
-            stay at least half of that apart, the rest is where chance puts them.
-        orders: how many orders are drawn from, equally often: those furthest from each other
-            (`puzzle.distant_orders`). None is all of them.
+        times, rows, columns: size of the grid. Cells are numbered by time, then row, then column. A
+            piece has `1 / times` of the frames taken.
+        gap: fraction of a cell's extent, in time and in space, that its piece leaves out. Half of
+            it always separates neighbouring pieces; the other half is the room in which the piece
+            is placed at random.
+        orders: number of different orders, each drawn equally often. They are chosen to be far
+            apart in Hamming distance (`puzzle.distant_orders`). None means all `count`! orders.
     """
 
     times: int = 1
@@ -137,12 +158,12 @@ class Cells:
 
     @property
     def count(self) -> int:
-        """N, the number of pieces."""
+        """N, the number of cells and of pieces."""
         return self.times * self.rows * self.columns
 
     @property
     def num_orders(self) -> int:
-        """How many values `Applied.order_B` has."""
+        """Number of classes of `Applied.order_B`."""
         return factorial(self.count) if self.orders is None else self.orders
 
 
@@ -153,27 +174,33 @@ CLEAN = Space("clean")
 
 @dataclass(frozen=True)
 class View:
-    """One stream's input for one encoder.
+    """The recipe of one input of one encoder.
 
     Attributes:
-        stream: the modality.
-        time: which frames.
-        space: which pixels; for sound only "strong" with `noise` ignored does something.
-        draw: sets both draws below when they are None.
-        time_draw: independent placements in time: equal draws, equal window, same stretch of time.
-        space_draw: independent crops and jitters: equal draws, same crop and jitter.
-        encoder: which encoder sees it.
-        teacher: folder of the exported encoder, if `encoder` is `Role.TEACHER`.
-        pieces: the recipe is drawn this many times (draws `draw*1000 + i`), or, with
-            `time.segments == pieces`, the segments come apart: pixels (B, N, C, T / N, H, W).
-        cells: the pieces are the cells of one clip: pixels (B, N, C, T / times, H, W).
-        within: an outer view; the crop and the window lie inside its own.
-        mask: blocks that are blanked.
-        jitter_frames: colour jitter and a 1-pixel shift drawn for each frame, whatever `ignores`
-            says: closes shortcuts of order tasks. Sound has none, nor flow, where it were motion.
-        channels: what RGB's three show: their own; luma, three times; or one of them, drawn for
-            each sample or cell, three times, so that neither colours nor what a lens does to them
-            give an order away (Lee et al., ICCV 2017). Other streams are what they are.
+        stream: the modality: RGB, gray, flow or sound.
+        time: temporal sampling: which frames.
+        space: spatial sampling and augmentation: which pixels. For sound, only a strong view with
+            `noise` in `ignores` differs: its waveform is augmented.
+        draw: sets both `time_draw` and `space_draw` where they are None.
+        time_draw: number of the random draw in time. Views with equal draws and equal windows show
+            the same stretch of time; different draws are independent.
+        space_draw: number of the random draw of crop, flip, colour, noise and mask. Views with
+            equal draws share all of them; different draws are independent.
+        encoder: the encoder that sees the view.
+        teacher: folder of the exported encoder if `encoder` is `Role.TEACHER`, otherwise None.
+        pieces: N > 1 repeats the recipe with N independent draws (piece i uses the draws
+            `draw * 1000 + i`). If `time.segments == pieces`, one clip is instead split into its
+            segments. Pixels are (B, N, C, T, H, W), where T counts the frames of one piece.
+        within: an outer view. The window and the crop of this view lie inside those of the outer.
+        mask: blocks of the input that are masked, or None.
+        jitter_frames: jitter colours, and shift by up to 1 pixel, in each frame independently,
+            whatever `ignores` contains. This closes shortcuts of tasks on the order of frames. It
+            has no effect on sound, nor on flow, where it would add motion.
+        cells: the puzzle whose pieces the view shows, or None. Pixels are (B, N, C, T, H, W).
+        channels: what the three channels of an RGB view show. "all" leaves them as they are. "luma"
+            repeats the luma three times. "random" repeats one channel, drawn for each sample or
+            piece, so that neither colour nor chromatic aberration gives an order away (Lee et al.,
+            ICCV 2017). It has no effect on other streams.
     """
 
     stream: Stream
@@ -189,54 +216,63 @@ class View:
     mask: Mask | None = None
     jitter_frames: bool = False
     cells: Cells | None = None
-    channels: Channels = "own"
+    channels: Channels = "all"
 
     def __post_init__(self) -> None:
         is_sound, time = self.stream is Stream.AUDIO, self.time
         assert (self.teacher is not None) == (self.encoder is Role.TEACHER), (
-            "a teacher has a folder"
+            "View.teacher is set exactly if View.encoder is Role.TEACHER"
         )
-        assert not (is_sound and time.hole), "sound has no hole"
+        assert not (is_sound and time.hole), "Time.hole is not supported for sound"
         if self.cells is not None:
-            assert not is_sound or self.cells.rows == self.cells.columns == 1, "sound has no space"
-            drawn = time.reverse or time.segments > 1 or time.shift or time.hole or self.mask
-            assert self.pieces == 1, "the cells are the pieces"
-            assert not drawn, "cells have one order, the puzzle's, and no mask"
+            assert not is_sound or self.cells.rows == self.cells.columns == 1, (
+                "a puzzle of sound has no rows and columns"
+            )
+            assert self.pieces == 1, "a view with cells has no other pieces"
+            changes_order = time.reverse or time.segments > 1 or time.shift or time.hole
+            assert not changes_order, "a view with cells has no reversal, segments, shift or hole"
+            assert self.mask is None, "a view with cells has no mask"
         if self.time_draw is None:
             object.__setattr__(self, "time_draw", self.draw)
         if self.space_draw is None:
             object.__setattr__(self, "space_draw", self.draw)
-        object.__setattr__(self, "draw", 0)  # both draws now say it: equal recipes compare equal
+        # `draw` is now stored in the other two: reset it, so that equal recipes compare equal.
+        object.__setattr__(self, "draw", 0)
 
     @property
     def num_pieces(self) -> int:
-        """N, 1 for a view that is one clip."""
+        """N, the number of pieces; 1 for a view of one whole clip."""
         return self.pieces if self.cells is None else self.cells.count
 
     @property
     def input_key(self) -> Self:
-        """The same recipe without its encoder: the key under which the input is made once."""
+        """The recipe without its encoder: views with equal keys share one input."""
         outer = None if self.within is None else self.within.input_key
         return replace(self, encoder=Role.NONE, teacher=None, within=outer)
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What a view did to each sample: the labels of pretext tasks. On the device of the pixels.
+    """What a view did to each sample: the labels of pretext tasks, on the device of the pixels.
 
-    Drawn pieces have labels of their own: N comes after B in every field. Segments and cells were
-    drawn as one clip and have one label; segments that come apart have masks of their own.
+    If the pieces of a view have independent draws, each has its own labels: every field then has
+    the shape (B, N, ...). Segments and cells come from one draw, so a sample has one label for all
+    of them; segments that are split into pieces have one mask each.
 
     Attributes:
-        start_B: int64, first frame (of the stretch) of the window.
+        start_B: int64, first frame of the window, counted from the start of the stretch.
         stride_B: int64, frames of the cache per step.
-        reversed_B: bool. shuffled_B: bool. shifted_B: bool.
-        permutation_BN: int64, order of the `segments`: output segment j is input segment p[j]; of
-            `cells`: output piece j is cell p[j].
-        crop_B4: float32, (top, left, height, width) of the crop in shares of the frame.
+        reversed_B: bool, the clip is played backwards.
+        shuffled_B: bool, the segments are permuted.
+        shifted_B: bool, the window was moved away from where the time draw placed it.
+        permutation_BN: int64, order of the segments: segment j of the output is segment p[j] of the
+            input. For `cells`: piece j of the output is cell p[j].
+        crop_B4: float32, (top, left, height, width) of the crop as fractions of the frame's height
+            and width.
         flipped_B: bool, mirrored left to right.
-        mask_BTHW: bool, True where blanked, in blocks; None without a mask.
-        order_B: int64, which of the cells' orders the permutation is; None without cells.
+        mask_BTHW: bool, True for masked blocks; one entry per block. None without a mask.
+        order_B: int64, number of the permutation among the orders of the puzzle (the class to be
+            predicted). None without cells.
     """
 
     start_B: Tensor
@@ -251,20 +287,20 @@ class Applied:
     order_B: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Applied":
-        """Return what was done to the samples that `index` (bool mask or int64) selects."""
+        """Return the labels of the samples that `index` (bool mask or int64) selects."""
         names = [name for name in self.__dataclass_fields__ if getattr(self, name) is not None]
         return Applied(**{name: getattr(self, name)[index] for name in names})
 
 
 @dataclass(frozen=True)
 class ViewInput:
-    """A view's input, made.
+    """The input that a view describes, built for one batch of clips.
 
     Attributes:
-        pixels: float32, normalised: (B, C, T, H, W), sound (B, 1, 1, F, T) with F mel bands;
-            (B, N, ...) for N > 1 pieces.
+        pixels: float32, normalised: (B, C, T, H, W), for sound (B, 1, 1, F, T) with F mel bands;
+            (B, N, ...) for a view of N > 1 pieces.
         applied: what was done to each sample.
-        valid_B: bool; False where the sample has no sound or is too short for the recipe.
+        valid_B: bool, False if the sample has no sound or its stretch is too short for the view.
     """
 
     pixels: Tensor

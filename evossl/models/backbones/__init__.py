@@ -1,1 +1,1 @@
-"""One file per network; `evossl.models.encoder.BACKBONES` lists them."""
+"""Backbones, one file each; `evossl.models.encoder.BACKBONES` lists them."""

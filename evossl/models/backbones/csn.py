@@ -1,7 +1,7 @@
-"""CSN: a ResNet whose 3 x 3 x 3 convolutions keep channels apart and whose 1 x 1 x 1 ones mix them.
+"""CSN: a ResNet with depthwise 3 x 3 x 3 convolutions; 1 x 1 x 1 convolutions mix channels.
 
 Tran, Wang, Torresani, Feiszli, Video Classification with Channel-Separated Convolutional Networks,
-ICCV 2019: the interaction-reduced one, ir-CSN-50.
+ICCV 2019: the interaction-reduced variant, ir-CSN-50.
 """
 
 from torch import nn
@@ -9,23 +9,25 @@ from torch import nn
 from evossl.config import Backbone
 from evossl.errors import UserError
 from evossl.models.backbones.pytorchvideo import create_csn, with_int_strides
-from evossl.models.backbones.stages import Stages
+from evossl.models.backbones.stages import StagedNetwork
 
 DEPTH = 50
 
 
 def build(channels: int, backbone: Backbone) -> nn.Module:
-    """Return pytorchvideo's network: D = 32 x width, space / 16, time / 8.
+    """Return pytorchvideo's network, with `width` channels in the stem.
 
-    The stem has no pool, by its builder's default and unlike the paper's: clips are small here.
+    The embedding has D = 32 x width. The last map has 1/16 of the pixels per side and 1/8 of the
+    frames. Unlike the paper's, the stem has no pooling (the default of pytorchvideo), because clips
+    are small here.
 
     Raises:
-        UserError: another depth.
+        UserError: the depth is not 50.
     """
     if backbone.depth != DEPTH:
-        raise UserError(f"backbone.depth: csn has only {DEPTH}, got {backbone.depth}")
+        raise UserError(f"backbone.depth: csn exists only with depth {DEPTH}, got {backbone.depth}")
     network = create_csn(
         input_channel=channels, model_depth=DEPTH, model_num_class=1, stem_dim_out=backbone.width
     )
     stem, *stages, _head = network.blocks
-    return with_int_strides(Stages(stem, stages))
+    return with_int_strides(StagedNetwork(stem, stages))

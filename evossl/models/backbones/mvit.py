@@ -1,7 +1,7 @@
-"""MViT: a video transformer in four stages, ever fewer tokens and ever more channels.
+"""MViT: a video transformer with four stages, each with fewer tokens and more channels.
 
 Li, Wu, Fan, Mangalam, Xiong, Malik, Feichtenhofer, MViTv2: Improved Multiscale Vision Transformers
-for Classification and Detection, CVPR 2022; the blocks of MViTv2-S, which has width 96.
+for Classification and Detection, CVPR 2022: the blocks of MViTv2-S, whose width is 96.
 
 Shapes: B clip, C channel, T time, H height, W width, N token.
 """
@@ -15,15 +15,15 @@ from torchvision.models.video.mvit import MSBlockConfig, MViT
 from evossl.config import Backbone
 from evossl.types import Features
 
-BLOCKS = (1, 2, 11, 2)
-TABLES = (16, (64, 64))  # frames, pixels that the tables of relative positions are made for
+BLOCKS = (1, 2, 11, 2)  # per stage
+TABLE_INPUT = (16, (64, 64))  # frames and pixels for which the position tables are made
 
 
 class VideoTransformer(nn.Module):
-    """Patches and a class token through blocks of attention, for clips of any length and size.
+    """A transformer on patches of clips of any length and size.
 
-    Positions are relative, in tables that torchvision's attention resamples for other sizes. The
-    class token is one more place to attend to: it is in no map.
+    Positions are relative; torchvision's attention resamples their tables for other input sizes.
+    The class token takes part in attention but is in no map.
     """
 
     def __init__(self, patches: nn.Conv3d, network: MViT) -> None:
@@ -53,11 +53,13 @@ class VideoTransformer(nn.Module):
 
 
 def build(channels: int, backbone: Backbone) -> nn.Module:
-    """Return torchvision's network: D = 8 x width, space / 32, time / 2; width is stage 1's.
+    """Return torchvision's network, with `width` channels in stage 1.
 
-    Without dropped paths, which draw from torch's global random state.
+    The embedding has D = 8 x width. The last map has 1/32 of the pixels per side and 1/2 of the
+    frames. `depth` is ignored. There is no stochastic depth, because it would draw from torch's
+    global random state.
     """
-    frames, size = TABLES
+    frames, size = TABLE_INPUT
     network = MViT(
         spatial_size=size,
         temporal_size=frames,
@@ -72,21 +74,24 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
 
 
 def _blocks(width: int) -> list[MSBlockConfig]:
-    """MViTv2-S's, with keys pooled half as much: 112 pixels have as many as 224 there."""
+    """Return the blocks of MViTv2-S, with keys pooled half as much per axis.
+
+    112 pixels then have as many keys as 224 pixels have in the paper.
+    """
     blocks = []
     for stage, count in enumerate(BLOCKS):
-        dim_out, keys = width << stage, max(1, 4 >> stage)
+        dim_out, key_stride = width << stage, max(1, 4 >> stage)
         for i in range(count):
-            grows = stage > 0 and i == 0
+            is_transition = stage > 0 and i == 0
             blocks.append(
                 MSBlockConfig(
                     num_heads=1 << stage,
-                    input_channels=dim_out // 2 if grows else dim_out,
+                    input_channels=dim_out // 2 if is_transition else dim_out,
                     output_channels=dim_out,
                     kernel_q=[3, 3, 3],
                     kernel_kv=[3, 3, 3],
-                    stride_q=[1, 2, 2] if grows else [1, 1, 1],
-                    stride_kv=[1, keys, keys],
+                    stride_q=[1, 2, 2] if is_transition else [1, 1, 1],
+                    stride_kv=[1, key_stride, key_stride],
                 )
             )
     return blocks

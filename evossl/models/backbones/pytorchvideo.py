@@ -1,6 +1,7 @@
-"""What is taken of pytorchvideo: its builders, and their numbers made plain.
+"""The builders that we use of pytorchvideo, and a fix for the strides that they set.
 
-Its import scripts a loss of fvcore's that nobody here calls: the warning about it is kept down.
+Importing pytorchvideo also compiles a loss of fvcore that is not used here, with a deprecated
+function; the warning about it is suppressed.
 """
 
 import warnings
@@ -28,8 +29,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def with_int_strides(network: Module) -> Module:
-    """Return the network with strides that are ints: torch.export and ONNX refuse numpy's."""
-    for part in network.modules():
-        if isinstance(part, nn.Conv3d):
-            part.stride = tuple(int(step) for step in part.stride)
+    """Return the network with its strides as ints: torch.export and ONNX refuse NumPy integers."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.stride = tuple(int(step) for step in module.stride)
     return network

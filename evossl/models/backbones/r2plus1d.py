@@ -1,4 +1,4 @@
-"""R(2+1)D: space and time convolved one after the other.
+"""R(2+1)D: a ResNet whose 3-D convolutions are split into one over space and one over time.
 
 Tran, Wang, Torresani, Ray, LeCun, Paluri, A Closer Look at Spatiotemporal Convolutions for Action
 Recognition, CVPR 2018.
@@ -9,26 +9,27 @@ from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from evossl.config import Backbone
 from evossl.models.backbones.pytorchvideo import create_r2plus1d, with_int_strides
-from evossl.models.backbones.stages import Stages, initialise, residual_stages
+from evossl.models.backbones.stages import StagedNetwork, init_convolutions, residual_stages
 
-STEM_MID = 45 / 64  # channels between the stem's two convolutions, per channel of its map
+STEM_MID_FACTOR = 45 / 64  # channels between the two convolutions of the stem, per output channel
 
 
 def build(channels: int, backbone: Backbone) -> nn.Module:
-    """Return the network of `channels` input channels.
+    """Return the network, with `width` channels in the stem.
 
-    Depth 50 is pytorchvideo's (bottlenecks, D = 32 x width, space / 32, time / 4), depth 18 the
-    paper's (basic blocks, D = 8 x width, space / 16, time / 8).
+    Depth 50 is pytorchvideo's network of bottleneck blocks: D = 32 x width; the last map has 1/32
+    of the pixels per side and 1/4 of the frames. Depth 18 is the paper's network of basic blocks:
+    D = 8 x width, 1/16 of the pixels per side and 1/8 of the frames.
     """
     if backbone.depth == 50:
-        return _bottlenecks(channels, backbone.width)
+        return _build_depth_50(channels, backbone.width)
     stages = residual_stages(BasicBlock, Conv2Plus1D, backbone.width, (1, 2, 2, 2))
-    network = Stages(_stem(channels, backbone.width), stages)
-    initialise(network)
+    network = StagedNetwork(_stem(channels, backbone.width), stages)
+    init_convolutions(network)
     return network
 
 
-def _bottlenecks(channels: int, width: int) -> Stages:
+def _build_depth_50(channels: int, width: int) -> StagedNetwork:
     network = create_r2plus1d(
         input_channel=channels,
         model_depth=50,
@@ -37,11 +38,11 @@ def _bottlenecks(channels: int, width: int) -> Stages:
         head_pool_kernel_size=(1, 1, 1),
     )
     stem, *stages, _head = network.blocks
-    return with_int_strides(Stages(stem, stages))
+    return with_int_strides(StagedNetwork(stem, stages))
 
 
 def _stem(channels: int, width: int) -> nn.Sequential:
-    mid = max(1, round(width * STEM_MID))
+    mid = max(1, round(width * STEM_MID_FACTOR))
     return nn.Sequential(
         nn.Conv3d(channels, mid, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False),
         nn.BatchNorm3d(mid),

@@ -1,4 +1,4 @@
-"""A stem and stages one after the other: what most backbones are.
+"""Staged networks: a stem followed by stages, the structure of most backbones.
 
 Shapes: B clip, C channel, T time, H height, W width, D embedding.
 """
@@ -14,8 +14,8 @@ from evossl.types import Features
 NUM_STAGES = 4
 
 
-class Stages(nn.Module):
-    """`stem`, then `stage1`, `stage2`, ...; the embedding is the last map's mean over T, H, W."""
+class StagedNetwork(nn.Module):
+    """A stem, then `stage1`, `stage2`, ...; the embedding is the mean of the last map."""
 
     def __init__(self, stem: nn.Module, stages: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ def residual_stages(
     strides: tuple[int, int, int, int],
     blocks: tuple[int, int, int, int] = (2, 2, 2, 2),
 ) -> list[nn.Module]:
-    """Return four stages of residual blocks, with widths 1, 2, 4, 8 x `width` x expansion.
+    """Return four stages of residual blocks, with 1, 2, 4, 8 x `width` x expansion channels.
 
     Args:
         block: torchvision's basic or bottleneck block.
         conv: torchvision's convolution of the block, for example `Conv2Plus1D`.
         width: channels of the stem's map.
-        strides: of each stage; `conv.get_downsample_stride` says whether time is strided too.
-        blocks: how many each stage has.
+        strides: of each stage. `conv.get_downsample_stride` decides whether time is strided, too.
+        blocks: number of blocks of each stage.
     """
     inner = [width * 2**i for i in range(NUM_STAGES)]
     outer = [width, *(channels * block.expansion for channels in inner)]
@@ -64,7 +64,7 @@ def residual_stages(
 def _shortcut(
     dim_in: int, dim_out: int, conv: Callable[..., nn.Module], stride: int
 ) -> nn.Module | None:
-    """A strided 1x1x1 convolution where the block changes the map's shape."""
+    """Return a strided 1x1x1 convolution, or None if the block keeps the shape of the map."""
     if dim_in == dim_out and stride == 1:
         return None
     steps = conv.get_downsample_stride(stride)  # type: ignore[attr-defined]
@@ -74,8 +74,8 @@ def _shortcut(
     )
 
 
-def initialise(module: nn.Module) -> None:
-    """Set convolutions to He's normal (fan out), as ResNets are; BatchNorm stays the identity."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv3d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+def init_convolutions(network: nn.Module) -> None:
+    """Initialise 3-D convolutions with He's normal distribution (fan out), as for ResNets."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,7 +1,7 @@
-"""X3D: a narrow and deep network of depthwise convolutions, grown one axis at a time.
+"""X3D: a narrow and deep network of depthwise convolutions.
 
-Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020; the blocks
-of X3D-S and X3D-M, which are this network at width 24.
+Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020: the blocks
+of X3D-S and X3D-M, whose width is 24.
 """
 
 from itertools import pairwise
@@ -14,27 +14,31 @@ from evossl.models.backbones.pytorchvideo import (
     create_x3d_stem,
     with_int_strides,
 )
-from evossl.models.backbones.stages import Stages, initialise
+from evossl.models.backbones.stages import StagedNetwork, init_convolutions
 
-WIDTHS = (1, 1, 2, 4, 8)  # channels of the stem and the stages, in `backbone.width`
-BLOCKS = (3, 5, 11, 7)
-EXPANSION = 2.25  # channels inside a block, in those of its output
+WIDTH_FACTORS = (1, 1, 2, 4, 8)  # channels of the stem and the stages, as multiples of `width`
+BLOCKS = (3, 5, 11, 7)  # per stage
+EXPANSION = 2.25  # channels inside a block per output channel
 
 
 def build(channels: int, backbone: Backbone) -> nn.Module:
-    """Return pytorchvideo's network without its head: D = 8 x width, space / 32, time as it is."""
-    widths = [backbone.width * factor for factor in WIDTHS]
+    """Return pytorchvideo's network without its head, with `width` channels in the stem.
+
+    The embedding has D = 8 x width. The last map has 1/32 of the pixels per side and all frames.
+    `depth` is ignored.
+    """
+    widths = [backbone.width * factor for factor in WIDTH_FACTORS]
     stages = [
         create_x3d_res_stage(
             depth=depth,
             dim_in=dim_in,
             dim_inner=int(EXPANSION * dim_out),
             dim_out=dim_out,
-            inner_act=nn.SiLU,  # Swish; pytorchvideo's own is no operation that ONNX knows
+            inner_act=nn.SiLU,  # Swish; ONNX does not know pytorchvideo's own operation
         )
         for depth, (dim_in, dim_out) in zip(BLOCKS, pairwise(widths), strict=True)
     ]
     stem = create_x3d_stem(in_channels=channels, out_channels=backbone.width)
-    network = with_int_strides(Stages(stem, stages))
-    initialise(network)
+    network = with_int_strides(StagedNetwork(stem, stages))
+    init_convolutions(network)
     return network
