@@ -1,4 +1,4 @@
-"""Small encoders: width 8, 8 frames of 32 pixels."""
+"""Small encoders (width 8) and their inputs (8 frames of 32 pixels)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ def space() -> SearchSpace:
 
 @pytest.fixture
 def rgb() -> Encoder:
-    """An RGB encoder whose every weight and statistic matters: none is zero or one."""
+    """An RGB encoder in which no weight or statistic is 0 or 1, so that each of them matters."""
     encoder = build_encoder(Stream.RGB, SMALL, seed=0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -38,14 +38,14 @@ def rgb() -> Encoder:
 
 @pytest.fixture
 def folder(tmp_path: Path, rgb: Encoder, space: SearchSpace) -> Path:
-    """An exported encoder."""
+    """The folder of an exported encoder."""
     export_encoder(rgb, tmp_path / "encoder", EncoderConfig.of(space, rgb))
     return tmp_path / "encoder"
 
 
 @pytest.fixture
 def draw() -> Callable[..., torch.Tensor]:
-    """Normal numbers of a shape, the same in every test."""
+    """A function that returns normal numbers of a shape, the same in every test."""
 
     def _draw(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(1))

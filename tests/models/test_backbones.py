@@ -1,6 +1,6 @@
-"""Every backbone: docs/backbones.md's shapes at any size; trained, exported, distilled.
+"""Every backbone: the shapes that docs/backbones.md lists, gradients, export and distillation.
 
-`tests/encoders/test_backbones_are_theirs.py` compares their numbers with the libraries'.
+`test_backbones_match_libraries.py` compares their outputs with those of the libraries.
 """
 
 import re
@@ -34,14 +34,14 @@ ROWS = {
     )
     for name, depth, *rest in ROW.findall(PAGE.read_text(encoding="utf-8"))
 }
-each = pytest.mark.parametrize("which", ROWS)
-one_a_name = pytest.mark.parametrize(
+every_row = pytest.mark.parametrize("which", ROWS)
+one_per_name = pytest.mark.parametrize(
     "which", {row[0].name: key for key, row in ROWS.items()}.values()
 )
 
 
 def build(which: str, stream: Stream = Stream.RGB) -> Encoder:
-    """The row's encoder, no weight or statistic zero or one: pytorchvideo starts branches at 0."""
+    """The encoder of a row, with no weight or statistic 0 or 1 (pytorchvideo starts some at 0)."""
     encoder = build_encoder(stream, ROWS[which][0], seed=0)
     generator = Generator().manual_seed(0)
     with torch.no_grad():
@@ -56,13 +56,13 @@ def shape_of(features: Features, pixels: Tensor) -> EncoderShape:
     return EncoderShape(features.embedding_BD.shape[1], maps, tuple(pixels.shape[1:]))
 
 
-def test_the_page_has_a_row_for_every_backbone() -> None:
+def test_the_page_lists_every_backbone() -> None:
     assert {backbone.name for backbone, *_ in ROWS.values()} == set(BACKBONES)
 
 
 @pytest.mark.parametrize(("frames", "size"), [(8, 32), (16, 64), (5, 24), (2, 16)])
-@each
-def test_maps_have_the_page_s_shapes_at_every_size(
+@every_row
+def test_maps_have_the_documented_shapes_at_every_size(
     which: str, frames: int, size: int, draw: Draw
 ) -> None:
     _, width, space, time, *_ = ROWS[which]
@@ -79,22 +79,22 @@ def test_maps_have_the_page_s_shapes_at_every_size(
     torch.testing.assert_close(features.embedding_BD, mean_BD.float())
 
 
-@each
-def test_the_page_s_numbers_of_weights_are_right(which: str) -> None:
+@every_row
+def test_numbers_of_weights_match_the_page(which: str) -> None:
     backbone, *_, width, millions = ROWS[which]
     with torch.device("meta"):
         encoder = build_encoder(Stream.RGB, backbone.model_copy(update={"width": int(width)}), 0)
     assert round(sum(p.numel() for p in encoder.parameters()) / 1e6, 1) == float(millions)
 
 
-@one_a_name
-def test_shapes_are_known_without_a_forward(which: str, draw: Draw) -> None:
+@one_per_name
+def test_shapes_are_known_without_a_forward_pass(which: str, draw: Draw) -> None:
     encoder, pixels = build(which, Stream.FLOW), draw(2, 2, 7, 32, 32)
     assert encoder.shape((2, 7, 32, 32)) == shape_of(encoder(pixels), pixels)
 
 
-@each
-def test_every_weight_is_trained(which: str, draw: Draw) -> None:
+@every_row
+def test_every_weight_gets_a_gradient(which: str, draw: Draw) -> None:
     encoder = build(which, Stream.FLOW)
     embedding_BD = encoder(draw(4, 2, 8, 32, 32)).embedding_BD
     (embedding_BD * draw(*embedding_BD.shape)).sum().backward()
@@ -102,8 +102,8 @@ def test_every_weight_is_trained(which: str, draw: Draw) -> None:
     assert not idle
 
 
-@one_a_name
-def test_initial_weights_are_a_function_of_seed_and_stream_alone(which: str) -> None:
+@one_per_name
+def test_initial_weights_depend_only_on_seed_and_stream(which: str) -> None:
     def state(seed: int, stream: Stream = Stream.RGB) -> dict[str, Tensor]:
         return build_encoder(stream, ROWS[which][0], seed).state_dict()
 
@@ -116,8 +116,8 @@ def test_initial_weights_are_a_function_of_seed_and_stream_alone(which: str) -> 
     assert not any(torch.equal(first[name], other[name]) for name in kernels)
 
 
-@one_a_name
-def test_pieces_and_channels_last_change_no_number(which: str, draw: Draw) -> None:
+@one_per_name
+def test_pieces_and_channels_last_keep_the_outputs(which: str, draw: Draw) -> None:
     encoder, pixels = build(which).eval(), draw(4, 3, 4, 32, 32)
     with torch.no_grad():
         plain = encoder(pixels)
@@ -129,7 +129,7 @@ def test_pieces_and_channels_last_change_no_number(which: str, draw: Draw) -> No
     torch.testing.assert_close(last.embedding_BD, plain.embedding_BD, rtol=1e-4, atol=1e-5)
 
 
-@one_a_name
+@one_per_name
 def test_bf16_is_near_float32(which: str, draw: Draw) -> None:
     encoder, pixels = build(which), draw(2, 3, 8, 48, 48)
     with torch.no_grad():
@@ -139,7 +139,7 @@ def test_bf16_is_near_float32(which: str, draw: Draw) -> None:
     assert torch.cosine_similarity(low.float().flatten(1), plain.flatten(1), dim=1).min() > 0.98
 
 
-@each
+@every_row
 def test_no_size_is_a_numpy_number(which: str) -> None:
     for part in build(which).modules():
         if isinstance(part, nn.Conv3d):
@@ -154,8 +154,8 @@ def exported(which: str, space: SearchSpace, folder: Path) -> tuple[Encoder, Vid
     return encoder.eval(), load_encoder(folder)
 
 
-@one_a_name
-def test_a_loaded_encoder_gives_bit_equal_outputs_at_any_size(
+@one_per_name
+def test_a_loaded_encoder_is_bit_equal_at_any_size(
     which: str, space: SearchSpace, tmp_path: Path, draw: Draw
 ) -> None:
     encoder, loaded = exported(which, space, tmp_path / "encoder")
@@ -170,8 +170,8 @@ def test_a_loaded_encoder_gives_bit_equal_outputs_at_any_size(
 
 
 @pytest.mark.slow
-@one_a_name
-def test_other_runtimes_give_the_same_embeddings_for_any_batch(
+@one_per_name
+def test_other_runtimes_give_the_same_embeddings(
     which: str, space: SearchSpace, tmp_path: Path, draw: Draw
 ) -> None:
     import onnxruntime
@@ -191,8 +191,8 @@ def test_other_runtimes_give_the_same_embeddings_for_any_batch(
 
 
 @pytest.mark.slow
-@one_a_name
-def test_torch_compile_takes_it(which: str, draw: Draw) -> None:
+@one_per_name
+def test_torch_compile_accepts_every_backbone(which: str, draw: Draw) -> None:
     encoder, x = build(which).eval(), draw(2, 3, 8, 32, 32)
     compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x).embedding_BD, encoder(x).embedding_BD)
@@ -201,8 +201,8 @@ def test_torch_compile_takes_it(which: str, draw: Draw) -> None:
 
 
 @pytest.mark.slow
-@one_a_name
-def test_every_task_s_losses_and_gradients_are_finite(which: str) -> None:
+@one_per_name
+def test_losses_and_gradients_of_all_tasks_are_finite(which: str) -> None:
     space = make_space(backbone=ROWS[which][0].model_dump())
     model = make_model(space)
     losses = model.losses(make_clips(num=4), step=0, progress=0.5).losses
@@ -215,7 +215,7 @@ def test_every_task_s_losses_and_gradients_are_finite(which: str) -> None:
 
 
 @pytest.mark.parametrize("teacher", [Stream.GRAY, Stream.AUDIO])
-@one_a_name
+@one_per_name
 def test_every_stage_can_be_distilled_from_another_stream(
     which: str, teacher: Stream, draw: Draw
 ) -> None:
@@ -242,9 +242,9 @@ def test_every_stage_can_be_distilled_from_another_stream(
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("backbone", "message"),
     [
-        ({"name": "csn", "depth": 18}, "backbone.depth: csn has only 50, got 18"),
+        ({"name": "csn", "depth": 18}, "backbone.depth: csn exists only with depth 50, got 18"),
         (
             {"name": "slowfast", "width": 12},
             "slowfast needs a multiple of 8, got 12",
@@ -252,27 +252,26 @@ def test_every_stage_can_be_distilled_from_another_stream(
         ({"name": "slowfst"}, "unknown backbone 'slowfst': did you mean 'slowfast'?"),
     ],
 )
-def test_what_a_backbone_does_not_have_is_refused(chosen: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=re.escape(said)):
-        build_encoder(Stream.RGB, Backbone.model_validate(chosen), seed=0)
+def test_an_unsupported_backbone_is_refused(backbone: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        build_encoder(Stream.RGB, Backbone.model_validate(backbone), seed=0)
 
 
-def test_a_depth_that_none_has_is_refused_by_its_key() -> None:
+def test_an_unsupported_depth_is_refused_by_its_key() -> None:
     raw = {"ignores": ["crop"], "tasks": {"simclr": {}}, "backbone": {"depth": 34}}
     with pytest.raises(UserError, match=r"backbone\.depth: .*34.*18.*50"):
         parse_space(raw, "here")
 
 
 @pytest.mark.parametrize("frames", [3, 6, 8])
-def test_slowfast_s_map_holds_the_fast_pathway_s_means_over_each_slow_step(
-    frames: int, draw: Draw
-) -> None:
+def test_slowfast_averages_the_fast_pathway_per_slow_step(frames: int, draw: Draw) -> None:
     encoder = build("slowfast18")
-    kept: list[Tensor] = []
-    handle = encoder.network.stages["stage2"].register_forward_hook(lambda *a: kept.extend(a[2]))
+    outputs: list[Tensor] = []
+    stage = encoder.network.stages["stage2"]
+    handle = stage.register_forward_hook(lambda *args: outputs.extend(args[2]))
     maps = encoder(draw(2, 3, frames, 32, 32)).maps
     handle.remove()
-    slow, fast = kept
+    slow, fast = outputs
     means = [part.mean(dim=2) for part in fast.split(4, dim=2)]
     assert slow.shape[2] == len(means)
     torch.testing.assert_close(maps["stage2"], torch.cat([slow, torch.stack(means, 2)], dim=1))

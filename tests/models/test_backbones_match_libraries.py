@@ -1,4 +1,4 @@
-"""Backbones give the numbers of pytorchvideo's and torchvision's networks, weight for weight."""
+"""Backbones with the weights of pytorchvideo's and torchvision's networks give their outputs."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,49 +21,49 @@ from evossl.types import Stream
 Draw = Callable[..., Tensor]
 
 
-class Shown(nn.Module):
-    """A library's network; `show` makes its embedding of a clip."""
+class LibraryNetwork(nn.Module):
+    """A network of a library; `embed` computes its embedding of a clip."""
 
-    def __init__(self, network: nn.Module, show: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    def __init__(self, network: nn.Module, embed: Callable[[nn.Module, Tensor], Tensor]) -> None:
         super().__init__()
         self.network = network
-        self.show = show
+        self.embed = embed
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.show(self.network, pixels)
+        return self.embed(self.network, pixels)
 
 
 def pooled(network: nn.Module, pixels: Tensor) -> Tensor:
     return network(pixels).mean(dim=(2, 3, 4))
 
 
-def r3d18() -> Shown:
+def r3d18() -> LibraryNetwork:
     network = r3d_18()
     network.fc = nn.Identity()
-    return Shown(network, lambda network, x: network(x))
+    return LibraryNetwork(network, lambda network, x: network(x))
 
 
-def r3d50() -> Shown:
+def r3d50() -> LibraryNetwork:
     network = VideoResNet(Bottleneck, [Conv3DSimple] * 4, [3, 4, 6, 3], BasicStem)
     network.fc = nn.Identity()
-    return Shown(network, lambda network, x: network(x))
+    return LibraryNetwork(network, lambda network, x: network(x))
 
 
-def separable() -> Shown:
-    return Shown(s3d().features, pooled)
+def s3d_network() -> LibraryNetwork:
+    return LibraryNetwork(s3d().features, pooled)
 
 
-def separated() -> Shown:
+def csn50() -> LibraryNetwork:
     network = create_csn(model_depth=50, stem_dim_out=8)
-    return Shown(nn.Sequential(*network.blocks[:-1]), pooled)
+    return LibraryNetwork(nn.Sequential(*network.blocks[:-1]), pooled)
 
 
-def expanded() -> Shown:
+def x3d_network() -> LibraryNetwork:
     network = create_x3d(stem_dim_in=4, input_clip_length=8, input_crop_size=64)
-    return Shown(nn.Sequential(*network.blocks[:-1]), pooled)
+    return LibraryNetwork(nn.Sequential(*network.blocks[:-1]), pooled)
 
 
-def two_ways(depth: int) -> Shown:
+def slowfast(depth: int) -> LibraryNetwork:
     network = create_slowfast(
         model_depth=depth,
         stem_dim_outs=(8, 1),
@@ -71,10 +71,10 @@ def two_ways(depth: int) -> Shown:
         head_pool=nn.AdaptiveAvgPool3d,
         head_output_size=((1, 1, 1), (1, 1, 1)),
     )
-    return Shown(network, lambda network, x: network([x[:, :, ::4], x]).flatten(1))
+    return LibraryNetwork(network, lambda network, x: network([x[:, :, ::4], x]).flatten(1))
 
 
-# MViTv2-S as torchvision lists it, block for block; its keys are pooled 8, 4, 4, 2, ..., 1, 1.
+# The blocks of MViTv2-S as torchvision lists them, but with keys pooled half as much per axis.
 HEADS = [1, 2, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 8, 8]
 CHANNELS_IN = [96, 96, 192, 192, 384, 384, 384, 384, 384, 384, 384, 384, 384, 384, 384, 768]
 CHANNELS_OUT = [96, 192, 192, 384, 384, 384, 384, 384, 384, 384, 384, 384, 384, 384, 768, 768]
@@ -82,8 +82,8 @@ POOLS = [1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1]
 KEYS = [4, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
 
 
-def transformer(frames: int = 16, size: int = 64) -> Shown:
-    """At width 8, a twelfth of theirs; the mean of its tokens but the first."""
+def mvit(frames: int = 16, size: int = 64) -> LibraryNetwork:
+    """Torchvision's network at a twelfth of its width; the mean of all tokens but the first."""
     blocks = [
         MSBlockConfig(heads, dim_in // 12, dim_out // 12, [3] * 3, [3] * 3, [1, q, q], [1, k, k])
         for heads, dim_in, dim_out, q, k in zip(
@@ -94,24 +94,24 @@ def transformer(frames: int = 16, size: int = 64) -> Shown:
     network.head = nn.Identity()
 
     def tokens(network: nn.Module, pixels: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        handle = network.norm.register_forward_hook(lambda *args: kept.append(args[2]))
+        outputs: list[Tensor] = []
+        handle = network.norm.register_forward_hook(lambda *args: outputs.append(args[2]))
         network(pixels)
         handle.remove()
-        return kept[0][:, 1:].mean(dim=1)
+        return outputs[0][:, 1:].mean(dim=1)
 
-    return Shown(network, tokens)
+    return LibraryNetwork(network, tokens)
 
 
 THEIRS = {
     ("r3d", 18, 64): r3d18,
     ("r3d", 50, 64): r3d50,
-    ("s3d", 18, 64): separable,
-    ("csn", 50, 8): separated,
-    ("x3d", 18, 8): expanded,
-    ("slowfast", 18, 8): partial(two_ways, 18),
-    ("slowfast", 50, 8): partial(two_ways, 50),
-    ("mvit", 18, 8): transformer,
+    ("s3d", 18, 64): s3d_network,
+    ("csn", 50, 8): csn50,
+    ("x3d", 18, 8): x3d_network,
+    ("slowfast", 18, 8): partial(slowfast, 18),
+    ("slowfast", 50, 8): partial(slowfast, 50),
+    ("mvit", 18, 8): mvit,
 }
 
 
@@ -121,7 +121,7 @@ def ours(name: str, depth: int, width: int) -> Encoder:
 
 
 def fill(target: nn.Module, source: nn.Module) -> None:
-    """Random weights for `source`, none zero or one; the same for `target`, whatever the names."""
+    """Give both networks the same random weights, none 0 or 1; names may differ, order may not."""
     generator = torch.Generator().manual_seed(0)
     by_order: Iterator[Tensor] = iter(source.state_dict().values())
     with torch.no_grad():
@@ -135,7 +135,7 @@ def fill(target: nn.Module, source: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("case", THEIRS, ids=lambda case: f"{case[0]}{case[1]}")
-def test_embeddings_are_the_library_s(case: tuple[str, int, int], draw: Draw) -> None:
+def test_embeddings_match_the_library(case: tuple[str, int, int], draw: Draw) -> None:
     encoder, theirs = ours(*case), THEIRS[case]().eval()
     fill(theirs, encoder)
     pixels = draw(1, 3, 8, 32, 32) if case[2] == 64 else draw(1, 3, 16, 64, 64)
@@ -145,11 +145,15 @@ def test_embeddings_are_the_library_s(case: tuple[str, int, int], draw: Draw) ->
     assert wanted.std() > 1e-3
 
 
-def test_mvit_at_another_size_is_theirs_made_for_it_with_tables_drawn_out_linearly(
+def test_mvit_resamples_its_position_tables_linearly(
     draw: Draw,
 ) -> None:
-    """Tables of 2 n - 1 distances, -(n - 1) to n - 1, read at the centres of as many cells."""
-    encoder, theirs = ours("mvit", 18, 8), transformer(frames=8, size=32).eval()
+    """At another size, it equals torchvision's network made for that size, given resampled tables.
+
+    A table has 2 n - 1 entries for the distances -(n - 1) to n - 1; it is interpolated linearly at
+    the centres of the new entries.
+    """
+    encoder, theirs = ours("mvit", 18, 8), mvit(frames=8, size=32).eval()
     for value, twin in zip(
         encoder.state_dict().values(), theirs.state_dict().values(), strict=True
     ):

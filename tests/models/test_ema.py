@@ -1,4 +1,4 @@
-"""Momentum: a frozen follower in train mode, moved by EMA."""
+"""Momentum encoders: frozen copies in train mode, updated by EMA."""
 
 import copy
 import itertools
@@ -18,7 +18,7 @@ def states(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def test_a_follower_starts_as_its_online_network_frozen_and_in_train_mode(rgb: Encoder) -> None:
+def test_a_momentum_copy_is_frozen_and_in_train_mode(rgb: Encoder) -> None:
     rgb.eval()
     follower = momentum_copy(rgb)
     assert all(torch.equal(a, states(follower)[name]) for name, a in states(rgb).items())
@@ -32,9 +32,9 @@ def test_a_follower_starts_as_its_online_network_frozen_and_in_train_mode(rgb: E
 
 @settings(max_examples=20, deadline=None)
 @given(decay=st.floats(0, 1))
-def test_weights_move_by_the_formula_and_buffers_are_copied(decay: float) -> None:
+def test_weights_follow_the_formula_and_buffers_are_copied(decay: float) -> None:
     online, follower = mlp((3, 4, 2)), momentum_copy(mlp((3, 4, 2)))
-    online(torch.randn(5, 3))  # moves the running statistics
+    online(torch.randn(5, 3))  # changes the running statistics
     before, target = states(follower), states(online)
     update_ema([(online, follower)], decay)
     weights = {name for name, _ in online.named_parameters()}
@@ -58,7 +58,7 @@ def test_decay_0_copies_and_decay_1_keeps_the_weights() -> None:
     assert all(torch.equal(a, states(online)[name]) for name, a in states(follower).items())
 
 
-def test_every_pair_is_moved_and_no_graph_is_kept() -> None:
+def test_every_pair_is_updated_without_a_graph() -> None:
     pairs = [(mlp((3, 2)), momentum_copy(mlp((3, 2)))) for _ in range(3)]
     before = [states(follower) for _, follower in pairs]
     update_ema(iter(pairs), 0.5)
@@ -67,14 +67,14 @@ def test_every_pair_is_moved_and_no_graph_is_kept() -> None:
         assert all(p.grad_fn is None for p in follower.parameters())
 
 
-def test_a_network_without_buffers_is_moved() -> None:
+def test_a_network_without_buffers_is_updated() -> None:
     online, follower = nn.Linear(2, 2), momentum_copy(nn.Linear(2, 2))
     update_ema([(online, follower)], 0.0)
     assert torch.equal(follower.weight, online.weight)
 
 
 @given(start=st.floats(0, 1))
-def test_the_decay_goes_from_its_start_to_1_half_way_in_the_middle(start: float) -> None:
+def test_the_decay_rises_to_1_on_half_a_cosine(start: float) -> None:
     assert math.isclose(cosine_ema_decay(start, 0.0), start, abs_tol=1e-12)
     assert math.isclose(cosine_ema_decay(start, 0.5), (1 + start) / 2)
     assert cosine_ema_decay(start, 1.0) == 1.0

@@ -1,4 +1,4 @@
-"""Recalibration: population statistics, whatever the statistics and the mode were before."""
+"""Precise BatchNorm: population statistics, whatever statistics and mode were before."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ def statistics(module: nn.Module) -> dict[str, Tensor]:
     return {name: buffer.clone() for name, buffer in module.named_buffers()}
 
 
-def test_one_layer_gets_the_population_mean_and_variance_of_all_batches(draw: Draw) -> None:
+def test_a_layer_gets_the_population_mean_and_variance(draw: Draw) -> None:
     layer = nn.BatchNorm3d(3)
     x = draw(7, 3, 2, 4, 5) * 3 + torch.arange(3).view(3, 1, 1, 1) * 100
     update_bn_statistics(layer, [x[:2], x[2:7]])
@@ -33,7 +33,7 @@ def test_one_layer_gets_the_population_mean_and_variance_of_all_batches(draw: Dr
         assert np.isclose(layer.running_var[channel].item(), variance, rtol=1e-4)
 
 
-def test_batches_may_be_cut_anywhere(draw: Draw) -> None:
+def test_batch_boundaries_do_not_matter(draw: Draw) -> None:
     x = draw(12, 4, 3, 3, 3)
     one, other = nn.BatchNorm3d(4), nn.BatchNorm3d(4)
     update_bn_statistics(one, [x])
@@ -41,9 +41,7 @@ def test_batches_may_be_cut_anywhere(draw: Draw) -> None:
     torch.testing.assert_close(statistics(one), statistics(other))
 
 
-def test_with_one_batch_eval_mode_normalises_it_as_train_mode_does(
-    rgb: Encoder, draw: Draw
-) -> None:
+def test_one_batch_normalises_alike_in_train_and_eval_mode(rgb: Encoder, draw: Draw) -> None:
     pixels = draw(8, 3, 8, 32, 32)
     update_bn_statistics(rgb, [pixels])
     wanted = rgb.train()(pixels).embedding_BD.detach()
@@ -51,7 +49,7 @@ def test_with_one_batch_eval_mode_normalises_it_as_train_mode_does(
     torch.testing.assert_close(rgb.eval()(pixels).embedding_BD, wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_doing_it_twice_changes_nothing(rgb: Encoder, draw: Draw) -> None:
+def test_updating_twice_changes_nothing(rgb: Encoder, draw: Draw) -> None:
     batches = [draw(4, 3, 8, 32, 32), draw(4, 3, 8, 32, 32) * 2 + 1]
     update_bn_statistics(rgb, batches)
     first = statistics(rgb)
@@ -60,7 +58,7 @@ def test_doing_it_twice_changes_nothing(rgb: Encoder, draw: Draw) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_what_was_there_before_is_forgotten(rgb: Encoder, draw: Draw) -> None:
+def test_previous_statistics_are_forgotten(rgb: Encoder, draw: Draw) -> None:
     batches = [draw(4, 3, 8, 32, 32)]
     update_bn_statistics(rgb, batches)
     first = statistics(rgb)
@@ -71,9 +69,7 @@ def test_what_was_there_before_is_forgotten(rgb: Encoder, draw: Draw) -> None:
     assert all(torch.equal(buffer, first[name]) for name, buffer in rgb.named_buffers())
 
 
-def test_mode_weights_momentum_counts_hooks_and_gradients_are_left_alone(
-    rgb: Encoder, draw: Draw
-) -> None:
+def test_nothing_but_the_statistics_changes(rgb: Encoder, draw: Draw) -> None:
     rgb.eval()
     rgb.network.get_submodule("stages.stage2").train()
     modes = [part.training for part in rgb.modules()]
@@ -91,14 +87,14 @@ def test_mode_weights_momentum_counts_hooks_and_gradients_are_left_alone(
     assert all(p.grad is None for p in rgb.parameters())
 
 
-def test_dropout_is_off_meanwhile(draw: Draw) -> None:
+def test_dropout_is_off_during_the_update(draw: Draw) -> None:
     model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm1d(2))
     x = draw(50, 2)
     update_bn_statistics(model, [x])
     torch.testing.assert_close(model[1].running_var, x.var(dim=0, correction=0))
 
 
-def test_an_interrupted_pass_leaves_the_encoder_as_it_was(rgb: Encoder, draw: Draw) -> None:
+def test_an_interrupted_update_changes_nothing(rgb: Encoder, draw: Draw) -> None:
     def broken() -> Iterator[Tensor]:
         yield draw(2, 3, 8, 32, 32)
         raise OSError("the disk went away")
@@ -110,7 +106,7 @@ def test_an_interrupted_pass_leaves_the_encoder_as_it_was(rgb: Encoder, draw: Dr
     assert all(torch.equal(a, before[name]) for name, a in statistics(rgb).items())
 
 
-def test_a_last_batch_of_one_clip_is_left_out(draw: Draw) -> None:
+def test_a_batch_of_one_clip_is_left_out(draw: Draw) -> None:
     x = draw(5, 2)
     one, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     update_bn_statistics(one, [x[:4], x[4:]])
@@ -118,15 +114,13 @@ def test_a_last_batch_of_one_clip_is_left_out(draw: Draw) -> None:
     assert torch.equal(one.running_mean, other.running_mean)
 
 
-def test_no_batch_of_two_clips_is_refused(draw: Draw) -> None:
-    with pytest.raises(RunError, match="at least 2 clean clips"):
+def test_only_batches_of_one_clip_are_refused(draw: Draw) -> None:
+    with pytest.raises(RunError, match="at least one batch of 2 or more clean clips"):
         update_bn_statistics(nn.BatchNorm1d(2), [draw(1, 2)])
 
 
 @pytest.mark.parametrize(("layer", "num_drawn"), [(nn.LayerNorm(2), 0), (nn.BatchNorm1d(2), 3)])
-def test_a_network_without_batchnorm_draws_no_batch_and_is_left_as_it_was(
-    draw: Draw, layer: nn.Module, num_drawn: int
-) -> None:
+def test_without_batchnorm_no_batch_is_drawn(draw: Draw, layer: nn.Module, num_drawn: int) -> None:
     network = nn.Sequential(nn.Linear(2, 2), layer).train()
     before = copy.deepcopy(network.state_dict())
     batches = iter([draw(4, 2), draw(4, 2), draw(4, 2)])

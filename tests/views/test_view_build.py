@@ -1,15 +1,16 @@
-"""What `make` promises of all views together."""
+"""Properties of `build_views` that hold for every kind of view."""
 
 import pytest
 import torch
 
 from evossl.types import Stream
-from evossl.views import build as module
+from evossl.views import build as build_module
 from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.colour import luma
 from evossl.views.shapes import input_shape
 from evossl.views.spec import CLEAN, WEAK, Applied, Cells, Mask, Role, Space, Time, View, ViewInput
 from evossl.views.step_rng import StepRNG, generator
+from tests.helpers.view_clips import build_view, noise_clips, view_settings
 
 EVERYTHING = ("colour", "crop", "flip", "time", "speed", "noise")
 OUTER = View(Stream.RGB, draw=1)
@@ -25,7 +26,7 @@ VIEWS = [
     View(Stream.FLOW, time=Time(frames=6, offset=2, stride=(1, 2))),
     View(Stream.FLOW, time=Time(frames=6, hole=2)),
     View(Stream.RGB, channels="luma"),
-    View(Stream.RGB, channels="one", jitter_frames=True, cells=Cells(rows=2, columns=2)),
+    View(Stream.RGB, channels="random", jitter_frames=True, cells=Cells(rows=2, columns=2)),
     View(Stream.FLOW, space=WEAK, cells=Cells(2, 1, 2, orders=3)),
     View(Stream.AUDIO, cells=Cells(times=4)),
 ]
@@ -40,47 +41,45 @@ def same(a: ViewInput, b: ViewInput) -> bool:
     )
 
 
-def test_a_view_is_the_same_whatever_else_is_asked_for(noisy, settings) -> None:
-    clips, ignoring = noisy(), settings(*EVERYTHING)
+def test_a_view_does_not_depend_on_the_other_views() -> None:
+    clips, ignoring = noise_clips(), view_settings(*EVERYTHING)
     together = build_views(VIEWS, clips, ignoring, seed=1, step=2)
     backwards = build_views(reversed(VIEWS), clips, ignoring, seed=1, step=2)
     for view in VIEWS:
-        alone = build_views([view], clips, ignoring, seed=1, step=2)[view.input_key]
+        alone = build_view(view, clips, ignoring, seed=1, step=2)
         assert same(alone, together[view.input_key]), view
         assert same(alone, backwards[view.input_key]), view
 
 
-def test_keys_are_the_recipes_seen_by_nobody_each_once(noisy, settings) -> None:
-    made = build_views(VIEWS, noisy(), settings(), seed=0, step=0)
+def test_inputs_are_keyed_by_recipe_without_encoder() -> None:
+    made = build_views(VIEWS, noise_clips(), view_settings(), seed=0, step=0)
     assert list(made) == list(dict.fromkeys(view.input_key for view in VIEWS))
-    assert len(made) == len(VIEWS) - 1, "the momentum view is a student's view"
+    assert len(made) == len(VIEWS) - 1, "the momentum view shares the input of a student view"
     inner = View(Stream.RGB, within=View(Stream.RGB, encoder=Role.MOMENTUM))
     assert inner.input_key == View(Stream.RGB, within=View(Stream.RGB, encoder=Role.NONE)).input_key
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=range(len(VIEWS)))
-def test_input_shape_is_known_without_making_it(noisy, settings, view) -> None:
-    made = build_views([view], noisy(), settings(*EVERYTHING), seed=0, step=0)[view.input_key]
+def test_input_shape_predicts_the_built_shape(view) -> None:
+    made = build_view(view, noise_clips(), view_settings(*EVERYTHING))
     pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
-    assert made.pixels.shape == (6, *pieces, *input_shape(view, settings(), 12.0))
+    assert made.pixels.shape == (6, *pieces, *input_shape(view, view_settings(), 12.0))
     assert made.pixels.dtype == torch.float32
     assert made.pixels.is_contiguous()
     assert made.pixels.isfinite().all()
 
 
-def test_seed_step_and_draw_each_change_everything_and_repeat(noisy, settings) -> None:
-    clips, ignoring, view = noisy(), settings(*EVERYTHING), View(Stream.RGB)
-    first = build_views([view], clips, ignoring, seed=0, step=0)[view.input_key]
-    assert same(first, build_views([view], clips, ignoring, seed=0, step=0)[view.input_key])
+def test_views_change_with_seed_step_and_draw_and_repeat() -> None:
+    clips, ignoring, view = noise_clips(), view_settings(*EVERYTHING), View(Stream.RGB)
+    first = build_view(view, clips, ignoring)
+    assert same(first, build_view(view, clips, ignoring))
     for seed, step, draw in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         other_view = View(Stream.RGB, draw=draw)
-        other = build_views([other_view], clips, ignoring, seed=seed, step=step)[
-            other_view.input_key
-        ]
+        other = build_view(other_view, clips, ignoring, seed=seed, step=step)
         assert not torch.allclose(first.applied.crop_B4, other.applied.crop_B4)
 
 
-def test_numbers_of_different_purposes_and_draws_are_independent() -> None:
+def test_random_numbers_are_independent_across_arguments() -> None:
     arguments = [(s, t, d, p) for s in (0, 1) for t in (0, 1) for d in (0, 1) for p in ("a", "b")]
     rows = torch.stack([torch.rand(2000, generator=generator(*each)) for each in arguments])
     correlation = torch.corrcoef(rows) - torch.eye(len(rows))
@@ -90,37 +89,46 @@ def test_numbers_of_different_purposes_and_draws_are_independent() -> None:
     assert 2.98 < u.max() < 3
 
 
-def test_gray_and_rgb_of_equal_draws_are_one_crop(noisy, settings) -> None:
-    clips = noisy()
+def test_gray_and_rgb_of_equal_draws_share_a_crop() -> None:
+    clips = noise_clips()
     rgb, gray = (View(stream, draw=2) for stream in (Stream.RGB, Stream.GRAY))
-    made = build_views([rgb, gray], clips, settings("crop", "flip", "time"), seed=0, step=0)
+    made = build_views([rgb, gray], clips, view_settings("crop", "flip", "time"), seed=0, step=0)
     image = made[rgb.input_key].pixels.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
     expected = (luma(image).transpose(1, 2) - PIXEL_MEAN) / PIXEL_SD
     torch.testing.assert_close(made[gray.input_key].pixels, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_streams_and_masks_of_equal_draws_are_cropped_once(noisy, settings, monkeypatch) -> None:
+def test_streams_and_masks_of_equal_draws_are_cropped_once(monkeypatch) -> None:
     calls = []
-    crop = module.crop_frames
-    monkeypatch.setattr(module, "crop_frames", lambda *a: calls.append(a) or crop(*a))
+    crop = build_module.crop_frames
+    monkeypatch.setattr(build_module, "crop_frames", lambda *a: calls.append(a) or crop(*a))
     views = [View(stream) for stream in Stream] + [View(Stream.RGB, mask=Mask(0.5, 4))]
-    build_views(views, noisy(), settings(*EVERYTHING), seed=0, step=0)
+    build_views(views, noise_clips(), view_settings(*EVERYTHING), seed=0, step=0)
     assert len(calls) == 1
-    build_views([*views, View(Stream.RGB, draw=1)], noisy(), settings(*EVERYTHING), seed=0, step=0)
+    build_views(
+        [*views, View(Stream.RGB, draw=1)],
+        noise_clips(),
+        view_settings(*EVERYTHING),
+        seed=0,
+        step=0,
+    )
     assert len(calls) == 3
 
 
-def test_a_clean_view_has_no_randomness_in_space(noisy, settings) -> None:
-    clips, view = noisy(length=8), View(Stream.RGB, space=CLEAN)
+def test_a_clean_view_has_no_randomness_in_space() -> None:
+    clips, view = noise_clips(length=8), View(Stream.RGB, space=CLEAN)
     one, other = (
-        build_views([view], clips, settings(*EVERYTHING), seed=seed, step=seed)[view.input_key]
-        for seed in (0, 1)
+        build_view(view, clips, view_settings(*EVERYTHING), seed=seed, step=seed) for seed in (0, 1)
     )
     assert torch.equal(one.pixels, other.pixels)
 
 
-def test_autocast_around_it_changes_nothing(noisy, settings) -> None:
-    views, clips, ignoring = [View(Stream.RGB), View(Stream.FLOW)], noisy(), settings(*EVERYTHING)
+def test_autocast_does_not_change_views() -> None:
+    views, clips, ignoring = (
+        [View(Stream.RGB), View(Stream.FLOW)],
+        noise_clips(),
+        view_settings(*EVERYTHING),
+    )
     plain = build_views(views, clips, ignoring, seed=0, step=0)
     with torch.autocast("cpu", torch.bfloat16):
         inside = build_views(views, clips, ignoring, seed=0, step=0)
@@ -129,8 +137,8 @@ def test_autocast_around_it_changes_nothing(noisy, settings) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_makes_the_same_views(noisy, settings) -> None:
-    clips, ignoring = noisy(), settings(*EVERYTHING)
+def test_a_gpu_builds_the_same_views() -> None:
+    clips, ignoring = noise_clips(), view_settings(*EVERYTHING)
     here = build_views(VIEWS, clips, ignoring, seed=0, step=0)
     there = build_views(VIEWS, clips.to("cuda"), ignoring, seed=0, step=0)
     for view, made in here.items():

@@ -1,4 +1,4 @@
-"""Colour operations against torchvision's, sample by sample and frame by frame."""
+"""Colour operations compared with torchvision's, sample by sample and frame by frame."""
 
 from collections.abc import Callable
 
@@ -23,18 +23,19 @@ from evossl.views.colour import (
 )
 from evossl.views.spec import CLEAN, WEAK, View
 from evossl.views.step_rng import StepRNG
+from tests.helpers.view_clips import build_view, timed_clips, view_settings
 
 Operation = Callable[[Tensor, Tensor], Tensor]
 
 
 def images(seed: int = 0) -> Tensor:
     x = torch.rand(3, 4, 3, 10, 12, generator=torch.Generator().manual_seed(seed))
-    x[0, 0, :, 0] = x[0, 0, :1, 0]  # gray pixels have no hue
-    x[0, 1] = x[0, 1].round()  # pure colours: ties of the largest channel
+    x[0, 0, :, 0] = x[0, 0, :1, 0]  # gray pixels: no hue is defined
+    x[0, 1] = x[0, 1].round()  # pure colours: several channels are the largest
     return x
 
 
-def draws(seed: int = 0) -> StepRNG:
+def make_rng(seed: int = 0) -> StepRNG:
     return StepRNG(seed, 0, torch.device("cpu"))
 
 
@@ -48,7 +49,7 @@ def draws(seed: int = 0) -> StepRNG:
     ],
 )
 @pytest.mark.parametrize("frames", [1, 4])
-def test_operations_are_torchvisions_with_parameters_of_their_own(
+def test_operations_match_torchvision_per_sample(
     ours: Operation, theirs, low: float, high: float, frames: int
 ) -> None:
     x = images()
@@ -61,14 +62,14 @@ def test_operations_are_torchvisions_with_parameters_of_their_own(
             torch.testing.assert_close(out[b, t], expected, atol=2e-5, rtol=0)
 
 
-def test_luma_is_torchvisions_grayscale() -> None:
+def test_luma_matches_torchvision() -> None:
     x = images()
     expected = tv.rgb_to_grayscale(x, num_output_channels=1)
     torch.testing.assert_close(luma(x), expected, atol=1e-3, rtol=0)
 
 
-def test_a_jitter_is_its_parts_in_order_and_gray_where_drawn() -> None:
-    x, plan = images(), plan_colour(draws(), 0, 3, None, gray=True)
+def test_jitter_applies_its_operations_in_order() -> None:
+    x, plan = images(), plan_colour(make_rng(), 0, 3, None, gray=True)
     gray = torch.tensor([[True], [False], [False]])
     plan = ColourPlan(plan.brightness, plan.contrast, plan.saturation, plan.hue, gray)
     out = jitter(x, plan)
@@ -81,8 +82,8 @@ def test_a_jitter_is_its_parts_in_order_and_gray_where_drawn() -> None:
         torch.testing.assert_close(out[b], y, atol=1e-3, rtol=0)
 
 
-def test_gray_is_jittered_in_brightness_and_contrast_as_its_rgb_is() -> None:
-    x, plan = luma(images()), plan_colour(draws(), 0, 3, None, gray=True)
+def test_gray_gets_the_brightness_and_contrast_of_rgb() -> None:
+    x, plan = luma(images()), plan_colour(make_rng(), 0, 3, None, gray=True)
     out = jitter_luma(x, plan)
     for b in range(3):
         y = tv.adjust_brightness(x[b], float(plan.brightness[b]))
@@ -91,31 +92,31 @@ def test_gray_is_jittered_in_brightness_and_contrast_as_its_rgb_is() -> None:
     assert (plan.contrast != 1).any()
 
 
-def test_jitter_is_drawn_for_four_in_five_and_gray_for_one_in_five() -> None:
-    plan = plan_colour(draws(), 0, 4000, None, gray=True)
+def test_jitter_and_gray_have_their_probabilities() -> None:
+    plan = plan_colour(make_rng(), 0, 4000, None, gray=True)
     changed = (plan.brightness != 1).float().mean()
     assert abs(changed - 0.8) < 0.03
     assert abs(plan.gray.float().mean() - 0.2) < 0.03
-    assert ((plan.hue == 0) == (plan.brightness == 1)).all(), "all of a jitter or none"
+    assert ((plan.hue == 0) == (plan.brightness == 1)).all(), (
+        "either all operations of a jitter or none"
+    )
     assert -0.5 <= plan.hue.min() < -0.49
     assert 0.49 < plan.hue.max() <= 0.5
 
 
-def test_a_clip_keeps_its_jitter_over_its_frames_and_frames_have_their_own_if_asked(
-    timed, settings
-) -> None:
-    clips = timed(batch=20)
+def test_frames_share_a_jitter_unless_jitter_frames_is_set() -> None:
+    clips = timed_clips(batch=20)
     still = type(clips)(**{**vars(clips), "frames_BLHWC": torch.full_like(clips.frames_BLHWC, 90)})
     strong, each = View(Stream.RGB), View(Stream.RGB, space=CLEAN, jitter_frames=True)
-    made = build_views([strong, each], still, settings("colour", size=4), seed=0, step=0)
+    made = build_views([strong, each], still, view_settings("colour", size=4), seed=0, step=0)
     spread = [made[v.input_key].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
     assert spread[0].max() < 1e-5
     assert (spread[1] > 0.1).float().mean() > 0.9
 
 
-def test_noise_differs_between_samples_and_is_as_strong_as_drawn() -> None:
+def test_noise_differs_between_samples_in_value_and_strength() -> None:
     x = torch.full((40, 2, 3, 32, 32), 0.5)
-    noise = add_noise(x, draws(), 0) - 0.5
+    noise = add_noise(x, make_rng(), 0) - 0.5
     deviation = noise.flatten(1).std(dim=1)
     assert 0.3 < (deviation == 0).float().mean() < 0.7
     assert 0.03 < deviation.max() < 0.051
@@ -124,10 +125,8 @@ def test_noise_differs_between_samples_and_is_as_strong_as_drawn() -> None:
     assert correlation.abs().max() < 6 / noisy.shape[1] ** 0.5
 
 
-def test_weak_and_clean_views_and_views_of_spaces_that_see_colour_keep_their_colours(
-    timed, settings
-) -> None:
-    clips = timed(batch=4)
+def test_colours_change_only_in_strong_views_that_ignore_them() -> None:
+    clips = timed_clips(batch=4)
     tinted = clips.frames_BLHWC.clone()
     tinted[..., 0] = 200
     clips = type(clips)(**{**vars(clips), "frames_BLHWC": tinted})
@@ -136,6 +135,6 @@ def test_weak_and_clean_views_and_views_of_spaces_that_see_colour_keep_their_col
         (View(Stream.RGB, space=CLEAN), ("colour", "noise")),
         (View(Stream.RGB), ("crop", "flip", "time", "speed")),
     ):
-        made = build_views([view], clips, settings(*ignores), seed=0, step=0)[view.input_key]
+        made = build_view(view, clips, view_settings(*ignores))
         red = made.pixels[:, 0] * PIXEL_SD + PIXEL_MEAN
         torch.testing.assert_close(red, torch.full_like(red, 200 / 255))

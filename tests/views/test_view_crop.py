@@ -1,4 +1,4 @@
-"""Crops against torchvision and `interpolate`, sample by sample."""
+"""Crops compared with torchvision and `interpolate`, sample by sample."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from evossl.types import Stream
 from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.crop import SpacePlan, blur_matrix, crop_frames, resize_matrix
 from evossl.views.spec import CLEAN, WEAK, Space, View
+from tests.helpers.view_clips import build_view, noise_clips, view_settings
 
 
 def plan(boxes: list[tuple[int, int, int, int]], size: int, flipped: list[bool]) -> SpacePlan:
@@ -20,9 +21,9 @@ def plan(boxes: list[tuple[int, int, int, int]], size: int, flipped: list[bool])
     )
 
 
-def test_crop_flip_and_resize_are_those_of_torchvision(noisy) -> None:
-    """Larger and smaller than the view, the whole frame, single-pixel margins, padded batches."""
-    clips = noisy()
+def test_crop_flip_and_resize_match_torchvision() -> None:
+    """Boxes larger and smaller than the view, the whole frame, margins of one pixel, padding."""
+    clips = noise_clips()
     boxes = [
         (0, 0, 30, 40),
         (3, 5, 20, 11),
@@ -42,14 +43,14 @@ def test_crop_flip_and_resize_are_those_of_torchvision(noisy) -> None:
 
 
 @pytest.mark.parametrize(("length", "out"), [(80, 64), (107, 64), (30, 64), (64, 64), (65, 8)])
-def test_a_resize_matrix_is_that_of_antialiased_interpolation(length, out) -> None:
+def test_resize_matrix_matches_antialiased_interpolation(length, out) -> None:
     image = torch.rand(1, 1, length, 5, generator=torch.Generator().manual_seed(0))
     theirs = F.interpolate(image, (out, 5), mode="bilinear", antialias=True)[0, 0]
     matrix = resize_matrix(torch.zeros(1), torch.tensor([float(length)]), length, out)[0]
     torch.testing.assert_close(matrix @ image[0, 0], theirs, atol=1e-5, rtol=0)
 
 
-def test_fractional_boxes_take_pixels_inside_only_and_weigh_one(noisy) -> None:
+def test_fractional_boxes_use_only_pixels_inside() -> None:
     start = torch.tensor([0.0, 2.3, 10.51, 0.9])
     extent = torch.tensor([20.0, 2.0, 9.48, 13.05])
     matrix = resize_matrix(start, extent, 20, 7)
@@ -57,12 +58,12 @@ def test_fractional_boxes_take_pixels_inside_only_and_weigh_one(noisy) -> None:
     middle = torch.arange(20) + 0.5
     outside = (middle < start[:, None]) | (middle > (start + extent)[:, None])
     assert (matrix.transpose(1, 2)[outside] == 0).all()
-    # Enlarged, a ramp is resampled to the positions themselves.
+    # When a ramp is enlarged, its values are the sampling positions.
     ramp = resize_matrix(torch.tensor([2.3]), torch.tensor([10.0]), 20, 20)[0] @ middle
     torch.testing.assert_close(ramp[2:-2], (2.3 + (torch.arange(20) + 0.5) / 2)[2:-2])
 
 
-def test_blur_is_that_of_torchvision_away_from_the_border() -> None:
+def test_blur_matches_torchvision_inside_the_border() -> None:
     image = torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     sigma = torch.tensor([0.7, 0.0])
     matrix = blur_matrix(sigma, 24)
@@ -72,8 +73,8 @@ def test_blur_is_that_of_torchvision_away_from_the_border() -> None:
     torch.testing.assert_close(ours[1], image[1])
 
 
-def test_blurred_crops_are_the_crops_blurred_along_both_axes(noisy) -> None:
-    frames, index = noisy().frames_BLHWC[:1], torch.tensor([[0, 4]])
+def test_crops_are_blurred_along_both_axes() -> None:
+    frames, index = noise_clips().frames_BLHWC[:1], torch.tensor([[0, 4]])
     sharp = SpacePlan(torch.tensor([[1.0, 2, 24, 30]]), torch.tensor([True]), torch.zeros(1), 24)
     soft = SpacePlan(sharp.box_B4, sharp.flipped_B, torch.tensor([0.8]), 24)
     ours = crop_frames(frames, index, soft, None)[0]
@@ -83,23 +84,25 @@ def test_blurred_crops_are_the_crops_blurred_along_both_axes(noisy) -> None:
 
 
 @pytest.mark.parametrize("kind", ["strong", "weak", "clean"])
-def test_padding_is_never_seen(noisy, settings, kind) -> None:
+def test_padding_never_reaches_a_view(kind) -> None:
     views = [View(s, space=Space(kind)) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]
-    ignoring = settings("crop", "flip", "noise", "colour")
-    black, white = (build_views(views, noisy(pad=p), ignoring, seed=0, step=0) for p in (0, 255))
+    ignoring = view_settings("crop", "flip", "noise", "colour")
+    black, white = (
+        build_views(views, noise_clips(pad=p), ignoring, seed=0, step=0) for p in (0, 255)
+    )
     for view in views:
         assert torch.equal(black[view.input_key].pixels, white[view.input_key].pixels)
 
 
-def test_applied_boxes_tell_the_pixels(noisy, settings) -> None:
-    """A crop done by torchvision of an upscaled frame, from `Applied` alone."""
-    clips = noisy()
+def test_applied_boxes_locate_the_pixels() -> None:
+    """The crop is redone by `grid_sample` from `Applied` alone, on a smooth image."""
+    clips = noise_clips()
     coarse = torch.rand(6, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     smooth = F.interpolate(coarse, (40, 40), mode="bicubic").clamp(0, 1)
     frames = (smooth * 255).byte().permute(0, 2, 3, 1)[:, None].expand(-1, 20, -1, -1, -1)
     clips = type(clips)(**{**vars(clips), "frames_BLHWC": frames.contiguous()})
     view = View(Stream.RGB, space=Space("strong", size=24))
-    made = build_views([view], clips, settings("crop", "flip"), seed=1, step=0)[view.input_key]
+    made = build_view(view, clips, view_settings("crop", "flip"), seed=1, step=0)
     for b, (height, width) in enumerate(clips.size_B2.tolist()):
         top, left, tall, wide = made.applied.crop_B4[b].tolist()
         y = top * height + (torch.arange(24) + 0.5) * tall * height / 24
@@ -114,15 +117,15 @@ def test_applied_boxes_tell_the_pixels(noisy, settings) -> None:
     assert not made.applied.flipped_B.all()
 
 
-def test_kinds_of_space_crop_as_they_say(noisy, settings) -> None:
-    clips, ignoring = noisy(batch=600, length=1), settings("crop", frames=1, size=4)
+def test_each_kind_of_space_crops_as_documented() -> None:
+    clips, ignoring = noise_clips(batch=600, length=1), view_settings("crop", frames=1, size=4)
     kinds = {"strong": Space(), "weak": WEAK, "clean": CLEAN, "own": Space("weak", (0.05, 0.1))}
     size_B2 = clips.size_B2.float()
     box, area = {}, {}
     for name, space in kinds.items():
         view = View(Stream.RGB, space=space)
-        applied = build_views([view], clips, ignoring, seed=0, step=0)[view.input_key].applied
-        assert not applied.flipped_B.any(), "flip is not ignored"
+        applied = build_view(view, clips, ignoring).applied
+        assert not applied.flipped_B.any(), "`flip` is not in `ignores`"
         box[name] = applied.crop_B4 * size_B2.repeat(1, 2)
         area[name] = applied.crop_B4[:, 2] * applied.crop_B4[:, 3]
         ends = applied.crop_B4[:, :2] + applied.crop_B4[:, 2:]
@@ -144,8 +147,8 @@ def test_kinds_of_space_crop_as_they_say(noisy, settings) -> None:
     assert 0.095 < area["own"].max() < 0.101
 
 
-def test_an_inner_crop_lies_in_the_outer_crop(noisy, settings) -> None:
-    clips, ignoring = noisy(batch=200, length=8), settings("crop", "time", size=4)
+def test_an_inner_crop_lies_inside_the_outer_crop() -> None:
+    clips, ignoring = noise_clips(batch=200, length=8), view_settings("crop", "time", size=4)
     outer = View(Stream.RGB, draw=1)
     inner = View(Stream.RGB, space=Space("strong", (0.05, 0.6)), draw=2, within=outer)
     made = build_views([outer, inner], clips, ignoring, seed=0, step=0)
@@ -155,12 +158,12 @@ def test_an_inner_crop_lies_in_the_outer_crop(noisy, settings) -> None:
     assert (inn[:, 2:] < out[:, 2:] - 0.01).any(dim=1).float().mean() > 0.5
 
 
-def test_jittered_frames_move_by_a_pixel_each_on_their_own(noisy, settings) -> None:
-    clips = noisy(batch=6, length=8)
+def test_jittered_frames_shift_independently_by_one_pixel() -> None:
+    clips = noise_clips(batch=6, length=8)
     still = View(Stream.RGB, space=WEAK)
     moving = View(Stream.RGB, space=WEAK, jitter_frames=True)
     whole = View(Stream.FLOW, space=WEAK), View(Stream.FLOW, space=WEAK, jitter_frames=True)
-    made = build_views([still, moving, *whole], clips, settings(), seed=0, step=0)
+    made = build_views([still, moving, *whole], clips, view_settings(), seed=0, step=0)
     one, other = (
         made[v].pixels * PIXEL_SD + PIXEL_MEAN for v in (still.input_key, moving.input_key)
     )
@@ -178,6 +181,6 @@ def test_jittered_frames_move_by_a_pixel_each_on_their_own(noisy, settings) -> N
 
 
 def _likeness(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Correlation of two images' luma inside: colour jitter leaves it high."""
+    """Correlation of the luma of two images away from the border; colour jitter keeps it high."""
     inner = torch.stack([x.mean(0)[2:-2, 2:-2].flatten() for x in (a, b)])
     return float(torch.corrcoef(inner)[0, 1])

@@ -1,4 +1,4 @@
-"""Flow against known motion, OpenCV's DIS, and its own symmetries."""
+"""Flow compared with known motion and OpenCV's DIS, and its symmetries."""
 
 from collections.abc import Callable
 
@@ -14,6 +14,7 @@ from evossl.views.build import FLOW_PIXELS_PER_UNIT, build_views
 from evossl.views.flow import clip_flow
 from evossl.views.spec import CLEAN, STRONG, Space, Time, View
 from tests.helpers.moving_textures import Array, Motion, pair, rotation, translation, zoom
+from tests.helpers.view_clips import build_view, noise_clips, view_settings
 
 SIZE = 64
 ANGLES = np.arange(12) * 2.4
@@ -44,7 +45,7 @@ def error(flow: Array, truth: Array) -> float:
     return float(np.hypot(*np.moveaxis(flow - truth, 1, 0)).mean())
 
 
-@pytest.mark.parametrize("size", [SIZE, 80])  # the second is what `make bench` times
+@pytest.mark.parametrize("size", [SIZE, 80])  # 80 is the size that `make bench` times
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_end_point_error_is_at_most_1_3_times_that_of_dis(motion: str, size: int) -> None:
     first, second, truth = zip(
@@ -61,14 +62,14 @@ def test_end_point_error_is_at_most_1_3_times_that_of_dis(motion: str, size: int
     assert error(ours, truths) < 0.15, "pixels"
 
 
-def test_still_frames_have_no_flow_whatever_their_texture() -> None:
+def test_identical_frames_have_zero_flow() -> None:
     still = torch.rand(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     assert clip_flow(still.expand(2, 4, 1, 32, 32)).abs().max() == 0
     flat = torch.full((1, 3, 1, 32, 32), 0.3)
     assert clip_flow(flat).abs().max() == 0
 
 
-def test_a_still_background_stays_still_behind_what_moves() -> None:
+def test_a_static_background_has_almost_no_flow() -> None:
     still, _, _ = pair(1, translation(0, 0), SIZE)
     first, second, _ = pair(2, translation(3, 0), SIZE)
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -79,18 +80,18 @@ def test_a_still_background_stays_still_behind_what_moves() -> None:
     distance = np.hypot(y - 32, x - 31.5)
     speed = np.hypot(*flow)
     assert speed[distance > 22].mean() < 0.1
-    assert speed[(distance > 16) & (distance < 22)].mean() < 0.3, "a tenth of the motion"
+    assert speed[(distance > 16) & (distance < 22)].mean() < 0.3, "at most a tenth of the motion"
     assert abs(flow[0][np.hypot(y - 32, x - 30) < 7].mean() - 3) < 0.4
 
 
-def test_a_change_of_light_is_no_motion() -> None:
+def test_a_brightness_change_is_not_motion() -> None:
     first, second, truth = pair(5, translation(1.5, -1.0), SIZE)
     same, darker = (pair_flow(tensor_of([first]), tensor_of([b])) for b in (second, second * 0.95))
     assert error(darker.numpy(), truth[None]) < 0.15
     assert (same - darker).abs().mean() < 0.15
 
 
-def test_flow_of_the_mirrored_clip_is_the_mirrored_flow_with_dx_negated() -> None:
+def test_mirroring_a_clip_mirrors_its_flow() -> None:
     first, second, _ = pair(3, translation(1.3, 0.7), SIZE)
     clip = torch.stack([tensor_of([first])[0], tensor_of([second])[0]])[None]
     sign = torch.tensor([-1.0, 1.0])[:, None, None]
@@ -100,7 +101,7 @@ def test_flow_of_the_mirrored_clip_is_the_mirrored_flow_with_dx_negated() -> Non
     torch.testing.assert_close(upside_down, clip_flow(clip).flip(-2) * -sign, atol=2e-3, rtol=0)
 
 
-def test_there_is_a_field_for_each_frame_and_the_last_is_repeated() -> None:
+def test_the_last_flow_field_is_repeated() -> None:
     clip = torch.rand(2, 5, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     flow = clip_flow(clip)
     assert flow.shape == (2, 5, 2, 24, 24)
@@ -108,9 +109,9 @@ def test_there_is_a_field_for_each_frame_and_the_last_is_repeated() -> None:
     torch.testing.assert_close(flow[:, 1], pair_flow(clip[:, 1], clip[:, 2]), atol=1e-4, rtol=0)
 
 
-def moving_clips(noisy, velocity: tuple[float, float]):
-    """A batch of one texture in motion: `velocity` pixels (right, down) a frame."""
-    clips = noisy(batch=2, length=10)
+def moving_clips(velocity: tuple[float, float]):
+    """Two equal clips of a texture that moves by `velocity` pixels (right, down) per frame."""
+    clips = noise_clips(batch=2, length=10)
     frames = np.stack(
         [pair(0, translation(t * velocity[0], t * velocity[1]), 40)[1] for t in range(10)]
     )
@@ -119,24 +120,22 @@ def moving_clips(noisy, velocity: tuple[float, float]):
     return type(clips)(**{**vars(clips), "frames_BLHWC": video.contiguous(), "size_B2": size})
 
 
-def test_a_view_of_flow_is_in_pixels_of_the_view_right_and_down(noisy, settings) -> None:
+def test_flow_is_in_pixels_of_the_view_right_and_down() -> None:
     view = View(Stream.FLOW, space=Space("clean", size=60))
-    made = build_views([view], moving_clips(noisy, (1.0, -0.5)), settings(), seed=0, step=0)[
-        view.input_key
-    ]
+    made = build_view(view, moving_clips((1.0, -0.5)), view_settings())
     middle = made.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_PIXELS_PER_UNIT
     torch.testing.assert_close(middle, torch.tensor([1.5, -0.75]), atol=0.1, rtol=0)
 
 
-def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings) -> None:
-    clips = moving_clips(noisy, (0.5, 0.25))
+def test_flow_follows_stride_reversal_and_flip() -> None:
+    clips = moving_clips((0.5, 0.25))
     base = View(Stream.FLOW, space=Space("clean", size=40))
     views = {
         "slow": base,
         "fast": View(Stream.FLOW, space=base.space, time=Time(frames=4, stride=2)),
         "back": View(Stream.FLOW, space=base.space, time=Time(reverse=1.0)),
     }
-    made = build_views(views.values(), clips, settings(), seed=0, step=0)
+    made = build_views(views.values(), clips, view_settings(), seed=0, step=0)
     mean = {
         name: made[v.input_key].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4))
         * FLOW_PIXELS_PER_UNIT
@@ -147,38 +146,34 @@ def test_flow_of_a_view_agrees_with_its_stride_reversal_and_flip(noisy, settings
     torch.testing.assert_close(mean["back"], -mean["slow"], atol=0.06, rtol=0)
     strong = View(Stream.FLOW, space=STRONG)
     for step in range(4):
-        flipped = build_views([strong], clips, settings("flip", size=40), seed=0, step=step)[
-            strong.input_key
-        ]
+        flipped = build_view(strong, clips, view_settings("flip", size=40), seed=0, step=step)
         mean_B = flipped.pixels[:, 0, :, 8:-8, 8:-8].mean(dim=(1, 2, 3))
         assert torch.equal(mean_B < 0, flipped.applied.flipped_B)
 
 
-def test_flow_does_not_see_colour_jitter(noisy, settings) -> None:
+def test_flow_is_unaffected_by_colour_jitter() -> None:
     view = View(Stream.FLOW)
     plain, coloured = (
-        build_views([view], noisy(), settings("crop", *extra), seed=0, step=0)[
-            view.input_key
-        ].pixels
+        build_view(view, noise_clips(), view_settings("crop", *extra)).pixels
         for extra in ((), ("colour",))
     )
     assert torch.equal(plain, coloured)
 
 
-def test_flow_is_within_segments_together_or_apart(noisy, settings) -> None:
+def test_flow_does_not_cross_segments() -> None:
     time = Time(segments=2, shuffle=0.5)
     whole, apart = (
         View(Stream.FLOW, time=time, space=CLEAN),
         View(Stream.FLOW, time=time, space=CLEAN, pieces=2),
     )
-    made = build_views([whole, apart], noisy(), settings(), seed=0, step=0)
+    made = build_views([whole, apart], noise_clips(), view_settings(), seed=0, step=0)
     joined, pieces = made[whole.input_key].pixels, made[apart.input_key].pixels
     assert torch.equal(pieces.transpose(1, 2).flatten(2, 3), joined)
     assert torch.equal(pieces[:, :, :, 3], pieces[:, :, :, 2])
 
 
 @pytest.mark.parametrize("frames", [2, 3, 5, 7, 12])
-def test_the_portions_that_it_goes_in_change_nothing(
+def test_flow_does_not_depend_on_the_chunk_size(
     frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = torch.rand(3, 5, 1, 24, 24, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Puzzles, read back from stripes that tell the cell; and what must not tell the order.
+"""Puzzles: pieces identified by their stripes, and shortcuts that must not reveal the order.
 
 Shapes: B clip, N piece, L frame, C channel, H height, W width.
 """
@@ -12,18 +12,19 @@ from torch.nn import functional as F
 
 from evossl.errors import UserError
 from evossl.types import AUDIO_RATE, ClipBatch, Stream
-from evossl.views import build as module
+from evossl.views import build as build_module
 from evossl.views.build import PIXEL_MEAN, PIXEL_SD, build_views
 from evossl.views.colour import luma
 from evossl.views.crop import SpacePlan
-from evossl.views.puzzle import cut, distant_orders, standardise_pieces
+from evossl.views.puzzle import distant_orders, plan_pieces, standardise_pieces
 from evossl.views.settings import ViewSettings
 from evossl.views.shapes import check_fits
-from evossl.views.spec import CLEAN, WEAK, Cells, Time, View, ViewInput
+from evossl.views.spec import CLEAN, WEAK, Cells, Time, View
 from evossl.views.step_rng import StepRNG
 from evossl.views.temporal_sampling import min_window_steps, piece_and_cell_steps, plan_time
-from tests.helpers.shortcut_readers import most_by_chance, reads
+from tests.helpers.shortcut_readers import chance_limit, linear_accuracy
 from tests.helpers.view_batches_with_time import gliding_tone, pitch
+from tests.helpers.view_clips import build_view, timed_clips, view_settings
 
 CPU = torch.device("cpu")
 SQUARE = Cells(rows=2, columns=2)
@@ -31,10 +32,6 @@ SQUARE = Cells(rows=2, columns=2)
 
 def settings(*ignores: str, frames: int = 8, size: int = 32) -> ViewSettings:
     return ViewSettings(frames=frames, size=size, mel_bands=24, ignores=ignores)
-
-
-def one(view: View, clips: ClipBatch, of: ViewSettings, step: int = 0) -> ViewInput:
-    return build_views([view], clips, of, seed=0, step=step)[view.input_key]
 
 
 def clips_of(frames_BLHWC: Tensor) -> ClipBatch:
@@ -52,7 +49,11 @@ def clips_of(frames_BLHWC: Tensor) -> ClipBatch:
 
 
 def striped(num: int, length: int, side: int = 64) -> ClipBatch:
-    """Red stripes above, blue below; upright on the left, level on the right; later green too."""
+    """Clips whose 2 x 2 x 2 cells can be told apart.
+
+    Stripes are red above and blue below, vertical on the left and horizontal on the right; in the
+    second half of the frames, they are green as well.
+    """
     x = torch.arange(side)
     stripe = (x // 4 % 2).float()
     upright, level = stripe.expand(side, side), stripe[:, None].expand(side, side)
@@ -66,7 +67,7 @@ def striped(num: int, length: int, side: int = 64) -> ClipBatch:
 
 
 def cells_seen(x_BNCTHW: Tensor) -> Tensor:
-    """(B, N): the numbers, in a 2 x 2 x 2 grid, of the cells that the pieces are of."""
+    """(B, N): numbers of the cells, in a 2 x 2 x 2 grid, that the pieces show."""
     red, green, blue = x_BNCTHW.square().mean(dim=(3, 4, 5)).unbind(dim=2)
     across = x_BNCTHW.diff(dim=5).square().mean(dim=(2, 3, 4, 5))
     down = x_BNCTHW.diff(dim=4).square().mean(dim=(2, 3, 4, 5))
@@ -77,35 +78,39 @@ def plans(cells: Cells, batch: int, flipped: bool = False) -> tuple[Tensor, Tens
     """(B, N, 4) boxes of the pieces of a crop of 80 x 120 at (10, 20), and (B, N) first frames."""
     view = View(Stream.RGB, Time(frames=8), cells=cells)
     clips = clips_of(torch.zeros(1, 40, 2, 2, 3).expand(batch, -1, -1, -1, -1))
-    draws = StepRNG(0, 0, CPU)
+    rng = StepRNG(0, 0, CPU)
     space = SpacePlan(
         torch.tensor([[10.0, 20.0, 80.0, 120.0]]).repeat(batch, 1),
         torch.full((batch,), flipped),
         torch.zeros(batch),
         16,
     )
-    time = plan_time(view, clips, settings(), draws, None)
-    pieces = cut(cells, time, piece_and_cell_steps(view, cells, settings()), space, draws, 0)
+    time = plan_time(view, clips, view_settings(size=32), rng, None)
+    pieces = plan_pieces(
+        cells, time, piece_and_cell_steps(view, cells, view_settings(size=32)), space, rng, 0
+    )
     boxes = torch.stack([space.box_B4 for _, space in pieces], dim=1)
     return boxes, torch.stack([piece.start_B - time.start_B for piece, _ in pieces], dim=1)
 
 
 @pytest.mark.parametrize("cells", [Cells(2, 2, 2), Cells(2, 2, 2, gap=0.0), Cells(2, 2, 2, 0.5, 5)])
-def test_applied_tells_which_cell_each_piece_shows(cells: Cells) -> None:
+def test_applied_names_the_cell_of_each_piece(cells: Cells) -> None:
     view = View(Stream.RGB, Time(frames=4), CLEAN, cells=cells)
-    made = one(view, striped(40, min_window_steps(view, settings())), settings())
+    made = build_view(
+        view, striped(40, min_window_steps(view, view_settings(size=32))), view_settings(size=32)
+    )
     assert made.pixels.shape == (40, 8, 3, 2, 16, 16)
     assert torch.equal(cells_seen(made.pixels), made.applied.permutation_BN)
     assert len({tuple(order) for order in made.applied.permutation_BN.tolist()}) > 3
 
 
-def test_a_mirrored_clip_has_its_first_column_on_its_own_left() -> None:
+def test_a_mirrored_clip_mirrors_its_columns() -> None:
     boxes_BN4, _ = plans(Cells(columns=3), 1, flipped=True)
     lefts = boxes_BN4[0, :, 1].tolist()
     assert lefts == sorted(lefts, reverse=True)
 
 
-def test_pieces_lie_in_their_cells_and_half_a_gap_or_more_apart() -> None:
+def test_pieces_stay_half_a_gap_apart_in_space() -> None:
     boxes_BN4, _ = plans(Cells(rows=2, columns=3, gap=0.2), 500)
     assert torch.allclose(boxes_BN4[..., 2:], torch.tensor([0.8 * 40, 0.8 * 40]))
     top, left = boxes_BN4[..., 0].view(-1, 2, 3), boxes_BN4[..., 1].view(-1, 2, 3)
@@ -118,21 +123,21 @@ def test_pieces_lie_in_their_cells_and_half_a_gap_or_more_apart() -> None:
     assert (bottom[:, 1] <= 90).all()
 
 
-def test_pieces_of_time_lie_in_their_steps_and_half_a_gap_or_more_apart() -> None:
+def test_pieces_stay_half_a_gap_apart_in_time() -> None:
     _, start_BN = plans(Cells(times=2, gap=0.5), 500)  # 4 frames in cells of 8 steps
     late = start_BN - torch.tensor([0, 8])
     assert sorted(set(late.flatten().tolist())) == [0, 1, 2]
     assert (start_BN[:, 1] - (start_BN[:, 0] + 4)).min() == 2
     view = View(Stream.RGB, Time(frames=8), cells=Cells(times=2, gap=0.5))
-    assert min_window_steps(view, settings()) == 16
+    assert min_window_steps(view, view_settings(size=32)) == 16
 
 
 @pytest.mark.parametrize(("cells", "num_orders"), [(SQUARE, 24), (Cells(3, 1, 2, orders=10), 10)])
-def test_orders_are_drawn_equally_often_and_named_by_their_number(
-    cells: Cells, num_orders: int
-) -> None:
+def test_orders_are_uniform_and_identified_by_number(cells: Cells, num_orders: int) -> None:
     view = View(Stream.RGB, Time(frames=6), CLEAN, cells=cells)
-    applied = one(view, clips_of(torch.zeros(2000, 12, 4, 4, 3)), settings(size=2)).applied
+    applied = build_view(
+        view, clips_of(torch.zeros(2000, 12, 4, 4, 3)), view_settings(size=2)
+    ).applied
     assert cells.num_orders == num_orders
     counts = torch.bincount(applied.order_B, minlength=num_orders)
     mean = 2000 / num_orders
@@ -158,13 +163,13 @@ def test_distant_orders_differ_in_many_places(count: int, pieces: int, apart: in
         assert torch.equal(distant_orders(count - 1, pieces), orders[:-1])
 
 
-def test_orders_that_cannot_be_had_are_refused() -> None:
+def test_impossible_sets_of_orders_are_refused() -> None:
     for count, pieces in ((25, 4), (0, 4), (10, 10), (51_841, 9)):
-        with pytest.raises(UserError, match=f"{count} orders of {pieces} pieces"):
+        with pytest.raises(UserError, match=f"{pieces} pieces cannot have {count} orders"):
             distant_orders(count, pieces)
 
 
-def test_a_piece_has_mean_0_and_spread_1_but_a_flat_one_stays_flat() -> None:
+def test_pieces_are_standardised_unless_flat() -> None:
     x = 7 + 3 * torch.randn(2, 3, 4, 8, 8, generator=Generator().manual_seed(0))
     x[0, 0] = 2.0
     x[0, 1] = 1 + 0.01 * x[0, 2]
@@ -177,7 +182,7 @@ def test_a_piece_has_mean_0_and_spread_1_but_a_flat_one_stays_flat() -> None:
 
 
 def textures(num: int, side: int, grain: int, tint: float) -> ClipBatch:
-    """Noise in grains of some pixels, under a light that falls off from the upper left."""
+    """Noise with grains of several pixels, lit by a gradient of red and green across the image."""
     generator = Generator().manual_seed(0)
     coarse = torch.rand(num, 3, side // grain, side // grain, generator=generator)
     image = F.interpolate(coarse, size=(side, side)).permute(0, 2, 3, 1)
@@ -189,7 +194,7 @@ def textures(num: int, side: int, grain: int, tint: float) -> ClipBatch:
 
 
 def by_edges(x_BNCHW: Tensor) -> Tensor:
-    """(B,): the order, of all 24, under which the edges of a 2 x 2 puzzle meet best."""
+    """(B,): the order, of all 24, for which the edges of a 2 x 2 puzzle match best."""
     misfits = []
     for order in permutations(range(4)):
         place = {cell: piece for piece, cell in enumerate(order)}
@@ -201,49 +206,53 @@ def by_edges(x_BNCHW: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.25])
-def test_edges_tell_the_order_only_without_a_gap(gap: float) -> None:
+def test_edges_reveal_the_order_only_without_a_gap(gap: float) -> None:
     num = 200
     cells = Cells(rows=2, columns=2, gap=gap)
     view = View(Stream.RGB, Time(frames=1), WEAK, cells=cells)
-    made = one(view, textures(num, side=64, grain=4, tint=0.0), settings(size=64))
+    made = build_view(view, textures(num, side=64, grain=4, tint=0.0), view_settings(size=64))
     told = (by_edges(made.pixels[:, :, :, 0]) == made.applied.order_B).float().mean()
-    assert told > 0.4 if gap == 0 else told < most_by_chance(1 / 24, num)
+    assert told > 0.4 if gap == 0 else told < chance_limit(1 / 24, num)
 
 
 @pytest.mark.parametrize("level", [False, True])
-def test_shades_tell_the_order_only_where_pieces_are_not_levelled(
+def test_shades_reveal_the_order_unless_standardised(
     monkeypatch: pytest.MonkeyPatch, level: bool
 ) -> None:
     num = 400
     if not level:
-        monkeypatch.setattr(module, "standardise_pieces", lambda x: x)
+        monkeypatch.setattr(build_module, "standardise_pieces", lambda x: x)
     cells = Cells(rows=2, columns=2, orders=4)
     view = View(Stream.RGB, Time(frames=1), WEAK, cells=cells)
-    made = one(view, textures(num, side=32, grain=4, tint=0.3), settings(size=32))
+    made = build_view(view, textures(num, side=32, grain=4, tint=0.3), view_settings(size=32))
     moments = [made.pixels.mean(dim=(3, 4, 5)), made.pixels.square().mean(dim=(3, 4, 5))]
-    told = reads(torch.cat([m.flatten(1) for m in moments], dim=1), made.applied.order_B)
-    assert told < most_by_chance(1 / 4, num // 2) if level else told > 0.6
+    told = linear_accuracy(torch.cat([m.flatten(1) for m in moments], dim=1), made.applied.order_B)
+    assert told < chance_limit(1 / 4, num // 2) if level else told > 0.6
 
 
 @pytest.mark.parametrize("jitters", [False, True])
-def test_the_jitter_of_each_piece_is_its_own(jitters: bool) -> None:
-    """Four times the same image: without a jitter the pieces are equal."""
+def test_each_piece_has_its_own_jitter(jitters: bool) -> None:
+    """The clip is the same image four times, so without a jitter the pieces are equal."""
     cells = Cells(rows=2, columns=2, gap=0.0)
     view = View(Stream.RGB, Time(frames=1), CLEAN, cells=cells, jitter_frames=jitters)
     tile = textures(1, side=16, grain=2, tint=0.0).frames_BLHWC / 255
-    first, *others = one(view, clips_of(tile.repeat(1, 1, 2, 2, 1)), settings()).pixels[0]
+    first, *others = build_view(
+        view, clips_of(tile.repeat(1, 1, 2, 2, 1)), view_settings(size=32)
+    ).pixels[0]
     assert all(torch.allclose(first, other, atol=0.02) != jitters for other in others)
 
 
-@pytest.mark.parametrize("channels", ["luma", "one"])
-def test_rgb_can_show_one_channel_three_times(channels: str) -> None:
+@pytest.mark.parametrize("channels", ["luma", "random"])
+def test_rgb_can_repeat_one_channel(channels: str) -> None:
     clips = textures(60, side=16, grain=2, tint=0.3)
     time = Time(frames=2)
-    plain = one(View(Stream.RGB, time, WEAK), clips, settings(size=16)).pixels
-    shown = one(View(Stream.RGB, time, WEAK, channels=channels), clips, settings(size=16)).pixels
+    plain = build_view(View(Stream.RGB, time, WEAK), clips, view_settings(size=16)).pixels
+    shown = build_view(
+        View(Stream.RGB, time, WEAK, channels=channels), clips, view_settings(size=16)
+    ).pixels
     assert torch.equal(shown, shown[:, :1].expand_as(shown))
     if channels == "luma":
-        gray = one(View(Stream.GRAY, time, WEAK), clips, settings(size=16)).pixels
+        gray = build_view(View(Stream.GRAY, time, WEAK), clips, view_settings(size=16)).pixels
         assert torch.equal(shown[:, :1], gray)
         image = plain.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
         assert torch.allclose(luma(image).transpose(1, 2), gray * PIXEL_SD + PIXEL_MEAN, atol=1e-5)
@@ -253,26 +262,27 @@ def test_rgb_can_show_one_channel_three_times(channels: str) -> None:
         assert set(error_B3.argmin(dim=1).tolist()) == {0, 1, 2}
 
 
-def test_channels_leave_other_streams_as_they_are_and_crops_are_shared(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_channels_affect_only_rgb_and_crops_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
-    crop = module.crop_frames
-    monkeypatch.setattr(module, "crop_frames", lambda *a: calls.append(a) or crop(*a))
+    crop = build_module.crop_frames
+    monkeypatch.setattr(build_module, "crop_frames", lambda *a: calls.append(a) or crop(*a))
     time = Time(frames=2)
     views = [View(s, time, WEAK, cells=SQUARE) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]
-    views += [View(Stream.RGB, time, WEAK, cells=SQUARE, channels="one")]
-    build_views(views, textures(2, 32, 2, 0.0), settings(), seed=0, step=0)
-    assert len(calls) == 4, "one for each cell"
+    views += [View(Stream.RGB, time, WEAK, cells=SQUARE, channels="random")]
+    build_views(views, textures(2, 32, 2, 0.0), view_settings(size=32), seed=0, step=0)
+    assert len(calls) == 4, "one crop per cell, shared by all streams"
     gray = View(Stream.GRAY, time, WEAK)
-    other = View(Stream.GRAY, time, WEAK, channels="one")
+    other = View(Stream.GRAY, time, WEAK, channels="random")
     clips = textures(2, 32, 2, 0.2)
-    assert torch.equal(one(gray, clips, settings()).pixels, one(other, clips, settings()).pixels)
+    assert torch.equal(
+        build_view(gray, clips, view_settings(size=32)).pixels,
+        build_view(other, clips, view_settings(size=32)).pixels,
+    )
 
 
-def test_pieces_of_sound_are_its_seconds_in_the_order_that_applied_tells(timed) -> None:
+def test_sound_pieces_come_in_the_applied_order() -> None:
     view = View(Stream.AUDIO, Time(frames=8), WEAK, cells=Cells(times=4))
-    made = one(view, gliding_tone(timed(batch=40)), settings())
+    made = build_view(view, gliding_tone(timed_clips(batch=40)), view_settings(size=32))
     pitch_BN = pitch(made.pixels[:, :, 0, 0])
     assert torch.equal(pitch_BN.argsort(dim=1).argsort(dim=1), made.applied.permutation_BN)
     torch.testing.assert_close(made.pixels.mean(dim=(2, 3, 4, 5)), torch.zeros(40, 4))
@@ -281,13 +291,16 @@ def test_pieces_of_sound_are_its_seconds_in_the_order_that_applied_tells(timed) 
 @pytest.mark.parametrize(
     ("view", "message"),
     [
-        (View(Stream.RGB, cells=Cells(times=3)), "cuts 8 frames into 3 segments"),
-        (View(Stream.RGB, cells=Cells(rows=4, columns=3)), "cells of 4 pixels: raise .* to 32"),
+        (View(Stream.RGB, cells=Cells(times=3)), "splits 8 frames into 3 segments"),
+        (
+            View(Stream.RGB, cells=Cells(rows=4, columns=3)),
+            "cells of 4 pixels.*raise clip.size to 32",
+        ),
         (View(Stream.FLOW, cells=Cells(times=8)), "flow needs two"),
-        (View(Stream.RGB, Time(frames=32), cells=Cells(times=2)), "needs 44 frames"),
+        (View(Stream.RGB, Time(frames=32), cells=Cells(times=2)), "needs a stretch of 44 frames"),
         (View(Stream.RGB, Time(hole=3, window=10)), "takes 8 frames"),
     ],
 )
-def test_a_puzzle_that_can_never_be_made_is_refused_by_name(view: View, message: str) -> None:
+def test_an_impossible_puzzle_is_refused_by_name(view: View, message: str) -> None:
     with pytest.raises(UserError, match=f"^jigsaw.rgb: view 'clip' .*{message}"):
-        check_fits(view, settings(size=16), 32, 12.0, "jigsaw.rgb: view 'clip'")
+        check_fits(view, view_settings(size=16), 32, 12.0, "jigsaw.rgb: view 'clip'")
