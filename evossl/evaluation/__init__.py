@@ -1,1 +1,1 @@
-"""What features are worth, with labels: the only code that reads them."""
+"""How good an encoder is, measured with labels. No other package reads labels of videos."""

@@ -1,4 +1,4 @@
-"""Classifier folders: `encoder/`, `head.safetensors` and `classifier.json`."""
+"""Classifier folders, which hold `encoder/`, `head.safetensors` and `classifier.json`."""
 
 import json
 from pathlib import Path
@@ -14,34 +14,34 @@ from evossl.export.encoder_folder import export_encoder, load_encoder
 from evossl.io.files import write_atomically
 from evossl.io.validation import explain
 
-ENCODER, HEAD, CONFIG = "encoder", "head.safetensors", "classifier.json"
+ENCODER_FOLDER, HEAD_FILE, CONFIG_FILE = "encoder", "head.safetensors", "classifier.json"
 
 
 class ClassifierConfig(Model):
-    """`classifier.json`: the names of the classes, in the order of the logits."""
+    """The content of `classifier.json`: the class names in the order of the logits."""
 
     format: int = 1
     classes: tuple[str, ...]
 
 
 def save_classifier(model: Classifier, folder: Path) -> None:
-    """Write a classifier's folder; whatever happens, it is there whole or not at all.
+    """Write a classifier's folder atomically.
 
     Raises:
-        UserError: the folder holds something.
-        RunError: a weight that is not finite; a folder that cannot be written.
+        UserError: the folder is not empty.
+        RunError: a weight is not finite, or the folder cannot be written.
     """
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise UserError(f"--out {folder}: holds other files; name a new folder")
+        raise UserError(f"--out {folder}: is not empty; name a new folder")
     config = ClassifierConfig(classes=model.classes)
 
-    def write(beside: Path) -> None:
-        beside.mkdir()
-        export_encoder(model.encoder.encoder, beside / ENCODER, model.encoder.config)
+    def write(temporary: Path) -> None:
+        temporary.mkdir()
+        export_encoder(model.encoder.encoder, temporary / ENCODER_FOLDER, model.encoder.config)
         head = {name: t.detach().cpu().contiguous() for name, t in model.head.state_dict().items()}
-        save_file(head, beside / HEAD)
+        save_file(head, temporary / HEAD_FILE)
         text = json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
-        (beside / CONFIG).write_text(text, encoding="utf-8")
+        (temporary / CONFIG_FILE).write_text(text, encoding="utf-8")
 
     write_atomically(folder, write)
 
@@ -49,28 +49,32 @@ def save_classifier(model: Classifier, folder: Path) -> None:
 def load_classifier(path: str | Path) -> Classifier:
     """Return a classifier that `save_classifier` wrote, on the CPU, in eval mode.
 
-    Takes x as `encoder.preprocess` makes it, (B, 3, T, H, W), to logits (B, C) of `.classes`.
+    It maps clips (B, 3, T, H, W) as made by `encoder.preprocess` to logits (B, C) of `.classes`.
 
     Raises:
-        UserError: no classifier there, a damaged file, a head of other classes or another width.
+        UserError: there is no classifier, a file is damaged, or the head does not fit.
     """
     folder = Path(path)
     try:
-        raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        raw = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         config = ClassifierConfig.model_validate(raw)
     except OSError as error:
         raise UserError(
-            f"{folder / CONFIG}: cannot be read ({error.strerror}); a classifier is the folder "
-            "that `evossl finetune` writes"
+            f"{folder / CONFIG_FILE}: cannot be read ({error.strerror}); a classifier is the "
+            "folder that `evossl finetune` writes"
         ) from error
     except ValidationError as error:
         first, *_ = explain(error, ClassifierConfig)
-        raise UserError(f"{folder / CONFIG}: damaged: {first}; fine-tune again") from error
+        raise UserError(f"{folder / CONFIG_FILE}: is damaged: {first}; fine-tune again") from error
     except ValueError as error:
-        raise UserError(f"{folder / CONFIG}: damaged, not JSON; fine-tune again") from error
-    model = Classifier(load_encoder(folder / ENCODER), config.classes)
+        raise UserError(
+            f"{folder / CONFIG_FILE}: is damaged (not JSON); fine-tune again"
+        ) from error
+    model = Classifier(load_encoder(folder / ENCODER_FOLDER), config.classes)
     try:
-        model.head.load_state_dict(load_file(folder / HEAD))
+        model.head.load_state_dict(load_file(folder / HEAD_FILE))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder / HEAD}: not this classifier's head: {error}") from error
+        raise UserError(
+            f"{folder / HEAD_FILE}: is not this classifier's head: {error}; fine-tune again"
+        ) from error
     return model.eval()

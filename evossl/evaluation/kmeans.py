@@ -1,39 +1,30 @@
-"""Clustering accuracy: how far are k-means clusters classes?
+"""The k-means protocol: how well clusters coincide with classes.
 
-Shapes: N train clip, M test clip, C class and cluster.
+Shapes: N training clip, M test clip, C class.
 """
 
-import numpy as np
-from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans
-from sklearn.metrics import normalized_mutual_info_score
+import torch
 
-from evossl.evaluation.protocol import FoldData, Ints, Metric, classification
+from evossl.evaluation.fold_data import FoldData
+from evossl.evaluation.metrics import ClassPredictions
+from evossl.fitness import clusters
 
 
-def kmeans(sides: FoldData, seed: int) -> dict[str, Metric]:
-    """Return clustering accuracy and normalised mutual information of C = number of classes.
+def kmeans(data: FoldData, seed: int) -> ClassPredictions:
+    """Return the clusters of the test clips, and the classes that the clusters stand for.
 
-    Clusters are fitted on the train side without labels, named after classes one to one so that
-    most train clips agree (Hungarian matching), and read on the test side: naming them on the clips
-    that are scored would lift noise above chance.
+    As many clusters as classes are fitted on the training side without labels. They are matched
+    with the classes one to one so that most training clips agree (Hungarian algorithm); matching on
+    the test clips would lift noise above chance.
 
-    NMI (arithmetic mean) is not adjusted for chance: for few clips noise is well above 0; read it
-    beside random init.
+    NMI (arithmetic mean), which is computed from the clusters, is not adjusted for chance: with few
+    clips, noise scores well above 0. Compare it with random init.
     """
-    clusters = min(sides.num_classes, len(sides.train_N))
-    model = KMeans(clusters, n_init=10, random_state=seed).fit(sides.train_ND)
-    class_of = match(model.labels_, sides.train_N, sides.num_classes)
-    cluster_M = model.predict(sides.test_MD)
-
-    def nmi(rows: Ints) -> float:
-        return float(normalized_mutual_info_score(sides.test_M[rows], cluster_M[rows]))
-
-    return classification(sides.test_M, class_of[cluster_M]) | {"nmi": nmi}
-
-
-def match(cluster_N: Ints, class_N: Ints, num_classes: int) -> Ints:
-    """Return the class of each cluster, one to one, that most clips agree with (C,)."""
-    count_CC = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(count_CC, (cluster_N, class_N), 1)
-    return np.asarray(linear_sum_assignment(count_CC, maximize=True)[1], dtype=np.int64)
+    train_ND, test_MD = (torch.from_numpy(x).float() for x in (data.train_ND, data.test_MD))
+    num_clusters = min(data.num_classes, len(train_ND))
+    centroid_KD = clusters.kmeans(train_ND, num_clusters, seed)[0]
+    class_of_C = clusters.match_clusters(
+        clusters.assign(train_ND, centroid_KD), torch.from_numpy(data.train_N), data.num_classes
+    )
+    cluster_M = clusters.assign(test_MD, centroid_KD)
+    return ClassPredictions(data.test_M, class_of_C[cluster_M].numpy(), cluster_M.numpy())

@@ -1,13 +1,15 @@
-"""Nearest neighbours: does a clip lie among clips of its own class?
+"""The kNN protocol: the class of a clip's nearest neighbours.
 
-Shapes: N train clip, M test clip, B test clip of a block, K neighbour, C class.
+Shapes: N training clip, M test clip.
 """
 
 import math
 
 import numpy as np
 
-from evossl.evaluation.protocol import FoldData, Ints, Metric, classification, rankings
+from evossl.evaluation.fold_data import FoldData
+from evossl.evaluation.metrics import ClassPredictions
+from evossl.fitness.knn import cosine_knn
 
 TEMPERATURE = 0.07
 
@@ -17,24 +19,15 @@ def num_neighbours(num_train: int) -> int:
     return min(20, max(1, round(math.sqrt(num_train))))
 
 
-def knn(sides: FoldData, seed: int = 0) -> dict[str, Metric]:
-    """Return accuracy of a vote of the k nearest train clips by cosine, weighted exp(cos / 0.07).
+def knn(data: FoldData, seed: int = 0) -> ClassPredictions:
+    """Return the vote of the k nearest training clips by cosine, weighted by exp(cos / 0.07).
 
-    The weights matter where a class has fewer than k clips: a plain vote never says a rare class.
+    The weights matter for a class with fewer than k clips, which a plain vote would never predict.
 
     Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
     section 3.4.
     """
-    return classification(sides.test_M, predict(sides))
-
-
-def predict(sides: FoldData) -> Ints:
-    """Return the class that each test clip's neighbours vote for (M,)."""
-    k = num_neighbours(len(sides.train_N))
-    votes = []
-    for order_BN, cosine_BN in rankings(sides.test_MD, sides.train_ND):
-        class_BK, weight_BK = sides.train_N[order_BN[:, :k]], np.exp(cosine_BN[:, :k] / TEMPERATURE)
-        vote_BC = np.zeros((len(order_BN), sides.num_classes))
-        np.add.at(vote_BC, (np.arange(len(order_BN))[:, None], class_BK), weight_BK)
-        votes.append(vote_BC.argmax(axis=1))
-    return np.concatenate(votes).astype(np.int64)
+    k = num_neighbours(len(data.train_N))
+    classifier = cosine_knn(k, lambda cosine: np.exp(cosine / TEMPERATURE))
+    predicted_M = classifier.fit(data.train_ND, data.train_N).predict(data.test_MD)
+    return ClassPredictions(data.test_M, predicted_M)

@@ -11,7 +11,9 @@ of a feature, therefore permutes the result and changes nothing else, up to floa
 Shapes: N clip, D feature, K cluster, R restart, M sampled row.
 """
 
+import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 CHEAP_SIZE = 2**17  # N * K up to which more restarts and repeated clusterings cost little
@@ -77,6 +79,14 @@ def assign(x_ND: Tensor, centroid_KD: Tensor) -> Tensor:
     """Return the nearest centroid of each row: label_N, int64."""
     half_K = centroid_KD.square().sum(dim=1).mul_(0.5)
     return torch.addmm(half_K, x_ND, centroid_KD.T, alpha=-1).argmin(dim=1)
+
+
+def match_clusters(cluster_N: Tensor, class_N: Tensor, num_classes: int) -> Tensor:
+    """Return the class of each cluster, one to one, that most clips agree with: int64 (K,)."""
+    pair_N = cluster_N * num_classes + class_N
+    count_KK = torch.bincount(pair_N, minlength=num_classes**2).view(num_classes, num_classes)
+    matched_K = linear_sum_assignment(count_KK.numpy(), maximize=True)[1]
+    return torch.from_numpy(matched_K.astype(np.int64))
 
 
 def inertia(x_ND: Tensor, centroid_KD: Tensor) -> float:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from evossl.errors import MISTAKES, UserError, unknown
+from evossl.errors import USER_CODE_ERRORS, UserError, unknown
 from evossl.fitness.features import ScoringFeatures
-from evossl.io.user_file import load_file, mistake
+from evossl.io.user_file import describe_error, load_python_file
 
 FitnessFunction = Callable[[ScoringFeatures], float]
 
@@ -23,7 +23,7 @@ def load_function(name: str) -> FitnessFunction:
         UserError: the file does not exist or cannot be loaded, or it has no such function.
     """
     file, function = _parts(name)
-    module = load_file(file, f"evossl_fitness.{file.stem}")
+    module = load_python_file(file, f"evossl_fitness.{file.stem}")
     found = {key: value for key, value in vars(module).items() if callable(value)}
     if function not in found:
         raise UserError(f"fitness {file}: {unknown('function', function, found)}")
@@ -40,10 +40,10 @@ def evaluate_function(name: str, features: ScoringFeatures) -> float:
     function = load_function(name)
     try:
         return float(function(features))
-    except MISTAKES as error:
+    except USER_CODE_ERRORS as error:
         raise UserError(
-            f"fitness {name}: failed: {mistake(error, _parts(name)[0])}; the function must take "
-            "ScoringFeatures and return a number, where lower is better"
+            f"fitness {name}: failed: {describe_error(error, _parts(name)[0])}; the function "
+            "must take ScoringFeatures and return a number, where lower is better"
         ) from error
 
 

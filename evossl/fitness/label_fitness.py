@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from evossl.errors import UserError
-from evossl.fitness.clusters import assign, kmeans
+from evossl.fitness.clusters import assign, kmeans, match_clusters
 from evossl.fitness.knn import cosine_knn
 
 NUM_NEIGHBOURS = 5
@@ -36,13 +35,6 @@ def kmeans_accuracy(x_ND: Tensor, label_N: Tensor, seed: int) -> float:
     return float(
         (match_clusters(cluster_N, label_N, len(classes))[cluster_N] == label_N).double().mean()
     )
-
-
-def match_clusters(cluster_N: Tensor, label_N: Tensor, num_classes: int) -> Tensor:
-    """Return the class of each cluster, one to one, that most clips agree with: int64 (K,)."""
-    count = torch.bincount(cluster_N * num_classes + label_N, minlength=num_classes**2)
-    matched = linear_sum_assignment(count.view(num_classes, -1).numpy(), maximize=True)[1]
-    return torch.from_numpy(matched.astype(np.int64))
 
 
 def label_fitness(x_ND: Tensor, label_N: Tensor | None, metric: str, seed: int) -> float:

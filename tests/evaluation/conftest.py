@@ -1,4 +1,4 @@
-"""Painted videos of two motions, and a small encoder for them."""
+"""Fixtures: painted videos of two motions, and a small encoder for them."""
 
 import numpy as np
 import pytest
@@ -7,15 +7,15 @@ from evossl.config import Backbone, Cache, Clip, SearchSpace, TaskChoice
 from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
 from evossl.models.encoder import build_encoder
 from evossl.types import Stream
-from tests.helpers.painted_videos import FRAMES, SIZE, Painted, moving_bar
+from tests.helpers.painted_videos import FRAMES, SIZE, PaintedClips, moving_bar
 
 
 @pytest.fixture(scope="session")
-def bars() -> tuple[Painted, np.ndarray]:
+def bars() -> tuple[PaintedClips, np.ndarray]:
     rng = np.random.default_rng(0)
     class_N = np.arange(48) % 2
     videos = [moving_bar(bool(c), int(rng.integers(SIZE)), rng) for c in class_N]
-    return Painted(videos), class_N
+    return PaintedClips(videos), class_N
 
 
 @pytest.fixture

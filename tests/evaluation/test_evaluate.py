@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from evossl.errors import UserError
-from evossl.evaluation.evaluate import PROTOCOLS, evaluate, parse_protocols
+from evossl.evaluation.evaluate import (
+    PROTOCOLS,
+    EvaluationSettings,
+    evaluate,
+    parse_protocols,
+)
 from evossl.evaluation.features import open_clips
 from evossl.evaluation.finetune import FineTuning
-from evossl.evaluation.labels import labelled
-from evossl.evaluation.splits import Fold, folds
-from tests.helpers.painted_videos import SIZE, Painted
+from evossl.evaluation.labels import labelled_videos
+from evossl.evaluation.splits import Fold, make_folds
+from tests.helpers.painted_videos import SIZE, PaintedClips
 
 SHORT = FineTuning(epochs=1, batch_size=16)
 
@@ -21,23 +26,23 @@ SHORT = FineTuning(epochs=1, batch_size=16)
 def data(bars):
     labels = [("left", "right")[c] for c in bars[1][:24]]
     labels[3] = None
-    return labelled(labels, [f"video {i}" for i in range(24)])
+    return labelled_videos(labels, [f"video {i}" for i in range(24)])
 
 
-def made_folds(data, count=2) -> list[Fold]:
-    return folds(data.labels, data.groups, count, 0)
+def folds_of(data, count=2) -> list[Fold]:
+    return make_folds(data.labels, data.groups, count, 0)
 
 
-def test_every_protocol_stands_beside_random_init(bars, data, make_encoder) -> None:
+def test_every_protocol_is_compared_with_random_init(bars, data, make_encoder) -> None:
     seen = []
     result = evaluate(
         make_encoder(),
         bars[0],
         data,
-        made_folds(data),
-        protocols=PROTOCOLS,
-        finetuning=SHORT,
-        from_scratch=FineTuning(epochs=2, batch_size=16),
+        folds_of(data),
+        EvaluationSettings(
+            PROTOCOLS, finetuning=SHORT, from_scratch=FineTuning(epochs=2, batch_size=16)
+        ),
         progress=lambda done, total: seen.append((done, total)),
     )
     assert result["n_videos"] == 23
@@ -58,14 +63,14 @@ def test_every_protocol_stands_beside_random_init(bars, data, make_encoder) -> N
     assert seen[-1][0] == seen[-1][1]
 
 
-def test_the_bar_moves_with_each_fold_of_a_probe(bars, data, make_encoder) -> None:
+def test_progress_moves_with_each_fold(bars, data, make_encoder) -> None:
     seen = []
     evaluate(
         make_encoder(),
         bars[0],
         data,
-        made_folds(data),
-        protocols=["linear"],
+        folds_of(data),
+        EvaluationSettings(["linear"]),
         progress=lambda done, total: seen.append(done / total),
     )
     assert [share for share in seen if share > 0.5] == pytest.approx(
@@ -75,7 +80,9 @@ def test_the_bar_moves_with_each_fold_of_a_probe(bars, data, make_encoder) -> No
 
 def test_the_same_seed_gives_the_same_numbers(bars, data, make_encoder) -> None:
     first, again = (
-        evaluate(make_encoder(), bars[0], data, made_folds(data), protocols=["kmeans"], seed=2**40)
+        evaluate(
+            make_encoder(), bars[0], data, folds_of(data), EvaluationSettings(["kmeans"], 2**40)
+        )
         for _ in range(2)
     )
     assert first == again
@@ -83,33 +90,31 @@ def test_the_same_seed_gives_the_same_numbers(bars, data, make_encoder) -> None:
 
 def test_one_split_has_intervals_over_its_test_clips(bars, data, make_encoder) -> None:
     split = [Fold(np.arange(12), np.arange(12, 23))]
-    result = evaluate(make_encoder(), bars[0], data, split, protocols=["knn", "retrieval"])
+    result = evaluate(
+        make_encoder(), bars[0], data, split, EvaluationSettings(["knn", "retrieval"])
+    )
     low, high = result["encoder"]["knn"]["accuracy_interval"]
     assert 0 <= low < result["encoder"]["knn"]["accuracy"] < high <= 1
     assert result["n_folds"] == 1
 
 
-def test_an_encoder_that_is_random_init_differs_by_no_more_than_its_seeds(
-    bars, data, make_encoder
-) -> None:
-    result = evaluate(make_encoder(), bars[0], data, made_folds(data), protocols=["knn"])
+def test_a_random_encoder_is_no_better_than_random_init(bars, data, make_encoder) -> None:
+    result = evaluate(make_encoder(), bars[0], data, folds_of(data), EvaluationSettings(["knn"]))
     low, high = result["difference"]["knn"]["accuracy_interval"]
     assert -1 <= low <= 0 <= high <= 1
     assert low <= result["difference"]["knn"]["accuracy"] <= high
 
 
-def test_an_encoder_that_is_worse_than_random_init_has_a_difference_below_zero(
-    bars, data, make_encoder
-) -> None:
-    """Two shades, and an encoder whose features are constant: it says one class always."""
+def test_a_constant_encoder_is_worse_than_random_init(bars, data, make_encoder) -> None:
+    """The classes are two shades; constant features always predict the same class."""
     encoder = make_encoder()
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.zero_()
-    shades = Painted(
+    shades = PaintedClips(
         [np.full((6, SIZE, SIZE, 3), 20 + 100 * c + i, np.uint8) for i, c in enumerate(bars[1])]
     )
-    result = evaluate(encoder, shades, data, made_folds(data), protocols=["linear"])
+    result = evaluate(encoder, shades, data, folds_of(data), EvaluationSettings(["linear"]))
     assert result["encoder"]["linear"]["balanced_accuracy"] == 0.5
     assert result["random_init"]["linear"]["balanced_accuracy"] > 0.8
     low, high = result["difference"]["linear"]["balanced_accuracy_interval"]
@@ -123,34 +128,32 @@ def test_features_that_are_not_finite_are_refused(bars, data, make_encoder) -> N
     with torch.no_grad():
         next(encoder.parameters()).fill_(torch.nan)
     with pytest.raises(UserError, match="23 of 23 clips have features that are not finite"):
-        evaluate(encoder, bars[0], data, made_folds(data), protocols=["knn"])
+        evaluate(encoder, bars[0], data, folds_of(data), EvaluationSettings(["knn"]))
 
 
-def test_protocols_are_words_between_commas() -> None:
+def test_protocols_are_parsed_from_a_list() -> None:
     assert parse_protocols("knn, linear,knn,") == ("knn", "linear")
     with pytest.raises(UserError, match=r"unknown protocol 'lineer': did you mean 'linear'"):
         parse_protocols("knn,lineer")
-    with pytest.raises(UserError, match="none given"):
+    with pytest.raises(UserError, match="the list is empty"):
         parse_protocols(" , ")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("EVOSSL_REAL_VIDEOS" not in os.environ, reason="EVOSSL_REAL_VIDEOS is not set")
-def test_real_clips_go_all_the_way(make_encoder, tmp_path) -> None:
+def test_real_clips_pass_through_every_protocol(make_encoder, tmp_path) -> None:
     from evossl.data.index.index import build_index
 
     index = build_index(str(Path(os.environ["EVOSSL_REAL_VIDEOS"]) / "surveillance"))
     encoder = make_encoder()
     loader, report = open_clips(index.videos, encoder.config, tmp_path, seed=0)
-    data = labelled([v.label for v in report.readable], [v.group for v in report.readable])
+    data = labelled_videos([v.label for v in report.readable], [v.group for v in report.readable])
     result = evaluate(
         encoder,
         loader,
         data,
-        made_folds(data, 5),
-        protocols=PROTOCOLS,
-        finetuning=SHORT,
-        from_scratch=SHORT,
+        folds_of(data, 5),
+        EvaluationSettings(PROTOCOLS, finetuning=SHORT, from_scratch=SHORT),
     )
     assert result["classes"] == ["fight", "no_fight"]
     assert result["n_videos"] == len(report.readable) > 100

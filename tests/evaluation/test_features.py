@@ -2,41 +2,49 @@ import numpy as np
 import pytest
 import torch
 
-from evossl.evaluation.features import calibrate, clean_clips, extract_features, random_init, spread
+from evossl.evaluation.features import (
+    calibrate,
+    calibration_batches,
+    clean_clips,
+    extract_features,
+    untrained_copy,
+)
 from evossl.views.build import PIXEL_MEAN, PIXEL_SD
-from tests.helpers.painted_videos import FRAMES, SIZE, Painted
+from tests.helpers.painted_videos import FRAMES, SIZE, PaintedClips
 
 
 def counting(length: int) -> np.ndarray:
-    """Frame t has the value 10 t everywhere."""
+    """Return a video whose frame t has the value 10 t everywhere."""
     return (
         np.full((length, SIZE, SIZE, 3), 10, np.uint8)
         * np.arange(length, dtype=np.uint8)[:, None, None, None]
     )
 
 
-def shown(x: torch.Tensor) -> list[list[int]]:
-    """The frames' numbers in inputs of counting videos."""
+def frame_numbers(x: torch.Tensor) -> list[list[int]]:
+    """Return the numbers of the frames in inputs made from `counting` videos."""
     value = (x.mean(dim=(1, 3, 4)) * PIXEL_SD + PIXEL_MEAN) * 255 / 10
     return value.round().int().tolist()
 
 
-def test_clips_are_spread_over_the_video_in_order(make_encoder) -> None:
-    """16 frames, 4 a clip: 13 places, three clips start at 1/6, 3/6, 5/6 of the last (12)."""
-    clips = Painted([counting(16)]).clips([0], 0)
-    got = [shown(x)[0] for x in clean_clips(clips, make_encoder().config, 3)]
+def test_clips_are_evenly_spaced_in_order(make_encoder) -> None:
+    """16 frames, 4 per clip: three clips start at 1/6, 3/6 and 5/6 of the last start, 12."""
+    clips = PaintedClips([counting(16)]).clips([0], 0)
+    got = [frame_numbers(x)[0] for x in clean_clips(clips, make_encoder().config, 3)]
     assert got == [[2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13]]
-    assert [shown(x)[0] for x in clean_clips(clips, make_encoder().config, 1)] == [[6, 7, 8, 9]]
+    assert [frame_numbers(x)[0] for x in clean_clips(clips, make_encoder().config, 1)] == [
+        [6, 7, 8, 9]
+    ]
 
 
 def test_padding_is_never_shown(make_encoder) -> None:
-    clips = Painted([counting(3), counting(16), counting(6)]).clips([0, 1, 2], 0)
-    got = [shown(x) for x in clean_clips(clips, make_encoder().config, 2)]
+    clips = PaintedClips([counting(3), counting(16), counting(6)]).clips([0, 1, 2], 0)
+    got = [frame_numbers(x) for x in clean_clips(clips, make_encoder().config, 2)]
     assert [rows[0] for rows in got] == [[0, 1, 2, 2]] * 2
     assert [rows[2] for rows in got] == [[1, 2, 3, 4], [2, 3, 4, 5]]  # 2 x 1/4, 2 x 3/4, to even up
 
 
-def test_features_are_the_mean_of_what_preprocess_and_forward_give(bars, make_encoder) -> None:
+def test_features_are_the_mean_over_preprocessed_clips(bars, make_encoder) -> None:
     loader, _ = bars
     encoder = make_encoder()
     got_ND = extract_features(encoder, loader, [5, 2])
@@ -48,9 +56,7 @@ def test_features_are_the_mean_of_what_preprocess_and_forward_give(bars, make_en
         np.testing.assert_allclose(got_ND[row], given.mean(dim=0), rtol=1e-4, atol=1e-5)
 
 
-def test_features_do_not_depend_on_the_batch_and_modes_are_left_as_found(
-    bars, make_encoder
-) -> None:
+def test_features_do_not_depend_on_the_batch(bars, make_encoder) -> None:
     loader, _ = bars
     encoder = make_encoder().train()
     every_ND = extract_features(encoder, loader, range(20))
@@ -59,13 +65,12 @@ def test_features_do_not_depend_on_the_batch_and_modes_are_left_as_found(
     np.testing.assert_allclose(few_ND, every_ND[[19, 3]], rtol=1e-4, atol=1e-5)
 
 
-def test_random_init_is_a_function_of_the_seed_and_calibrated(bars, make_encoder) -> None:
+def test_an_untrained_copy_depends_on_its_seed_alone(bars, make_encoder) -> None:
     loader, _ = bars
-    config = make_encoder().config
+    encoder = make_encoder()
     before = torch.random.get_rng_state()
     first, again, other = (
-        random_init(config, loader, range(48), seed=seed, device=torch.device("cpu"))
-        for seed in (1, 1, 2)
+        untrained_copy(encoder, loader, range(48), seed=seed) for seed in (1, 1, 2)
     )
     assert torch.equal(torch.random.get_rng_state(), before)
     features = [extract_features(e, loader, range(8)) for e in (first, again, other)]
@@ -75,7 +80,7 @@ def test_random_init_is_a_function_of_the_seed_and_calibrated(bars, make_encoder
     assert norm.running_mean.abs().max() > 0
 
 
-def test_calibration_gives_the_moments_of_clean_clips(bars, make_encoder) -> None:
+def test_calibration_sets_the_moments_of_clean_clips(bars, make_encoder) -> None:
     loader, _ = bars
     encoder = make_encoder()
     calibrate(encoder, loader, range(20))
@@ -91,7 +96,11 @@ def test_calibration_gives_the_moments_of_clean_clips(bars, make_encoder) -> Non
 
 
 @pytest.mark.parametrize(
-    ("count", "most", "rows"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (1, 1, [0])]
+    ("count", "limit", "rows"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (1, 1, [0])]
 )
-def test_a_spread_covers_both_ends(count, most, rows) -> None:
-    assert spread(count, most) == rows
+def test_calibration_covers_both_ends(make_encoder, monkeypatch, count, limit, rows) -> None:
+    monkeypatch.setattr("evossl.evaluation.features.MAX_CALIBRATION_VIDEOS", limit)
+    videos = [np.full((FRAMES, SIZE, SIZE, 3), 10 * i, np.uint8) for i in range(count)]
+    config, device = make_encoder().config, torch.device("cpu")
+    batches = calibration_batches(config, PaintedClips(videos), range(count), device)
+    assert [number[0] for x in batches for number in frame_numbers(x)] == rows

@@ -9,46 +9,52 @@ from evossl.errors import RunError, UserError
 from evossl.evaluation.classifier import load_classifier, save_classifier
 from evossl.evaluation.features import calibrate, view_settings
 from evossl.evaluation.finetune import (
-    AUGMENTED,
+    TRAINING_VIEW,
     Classifier,
     FineTuning,
     _batches,
-    _groups,
+    _parameter_groups,
     finetune,
     predict,
 )
-from evossl.optim.schedule import share_of_rate
+from evossl.evaluation.labels import VideoSubset
+from evossl.optim.schedule import lr_factor
 from evossl.views.build import build_views
-from tests.helpers.painted_videos import SIZE, Painted
+from tests.helpers.painted_videos import SIZE, PaintedClips
 
 ONE_EPOCH = FineTuning(epochs=1, batch_size=8)
+
+
+def first_videos(count: int, class_N: np.ndarray) -> VideoSubset:
+    """Return the first `count` videos, with classes "a" and "b"."""
+    return VideoSubset(range(count), class_N[:count], "ab")
 
 
 def test_it_learns_a_motion_that_no_single_frame_shows(bars, make_encoder) -> None:
     loader, class_N = bars
     train, test = list(range(32)), list(range(32, 48))
-    options = FineTuning(epochs=25, batch_size=16, body_lr=1e-2, lr=1e-2)
+    options = FineTuning(epochs=25, batch_size=16, encoder_lr=1e-2, lr=1e-2)
     model = finetune(
-        make_encoder(), loader, train, class_N[:32], ["left", "right"], options, seed=0
+        make_encoder(), loader, VideoSubset(train, class_N[:32], ["left", "right"]), options, seed=0
     )
     assert (predict(model, loader, test) == class_N[32:]).mean() >= 0.9
 
 
-def test_the_encoder_and_torchs_random_state_are_left_as_they_were(bars, make_encoder) -> None:
+def test_encoder_and_global_random_state_are_unchanged(bars, make_encoder) -> None:
     loader, class_N = bars
     encoder = make_encoder()
     weights, state = copy.deepcopy(encoder.state_dict()), torch.random.get_rng_state()
-    model = finetune(encoder, loader, range(16), class_N[:16], "ab", ONE_EPOCH, seed=0)
+    model = finetune(encoder, loader, first_videos(16, class_N), ONE_EPOCH, seed=0)
     assert all(torch.equal(weights[name], t) for name, t in encoder.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), state)
     changed = model.encoder.state_dict()
     assert all(not torch.equal(weights[n], changed[n]) for n, p in encoder.named_parameters())
 
 
-def test_the_seed_decides_the_classifier(bars, make_encoder) -> None:
+def test_the_seed_determines_the_classifier(bars, make_encoder) -> None:
     loader, class_N = bars
     models = [
-        finetune(make_encoder(), loader, range(16), class_N[:16], "ab", ONE_EPOCH, seed=seed)
+        finetune(make_encoder(), loader, first_videos(16, class_N), ONE_EPOCH, seed=seed)
         for seed in (3, 3, 4)
     ]
     first, again, other = (model.head[1].weight for model in models)
@@ -56,13 +62,13 @@ def test_the_seed_decides_the_classifier(bars, make_encoder) -> None:
     assert not torch.equal(first, other)
 
 
-def test_two_epochs_equal_a_loop_written_out(bars, make_encoder) -> None:
-    """One AdamW a parameter, its rate set by hand, fresh gradients, BatchNorm by batch."""
+def test_two_epochs_equal_a_plain_loop(bars, make_encoder) -> None:
+    """The loop has one AdamW per parameter, and sets its learning rate by hand."""
     loader, class_N = bars
-    options = FineTuning(epochs=2, batch_size=8, lr=1e-2, body_lr=3e-3, label_smoothing=0.1)
-    got = finetune(make_encoder(), loader, range(16), class_N[:16], "ab", options, seed=0)
+    options = FineTuning(epochs=2, batch_size=8, lr=1e-2, encoder_lr=3e-3, label_smoothing=0.1)
+    got = finetune(make_encoder(), loader, first_videos(16, class_N), options, seed=0)
     untouched = FineTuning(epochs=0, batch_size=8)
-    model = finetune(make_encoder(), loader, range(16), class_N[:16], "ab", untouched, seed=0)
+    model = finetune(make_encoder(), loader, first_videos(16, class_N), untouched, seed=0)
     first = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
     model.train()
     optimisers = {
@@ -72,26 +78,26 @@ def test_two_epochs_equal_a_loop_written_out(bars, make_encoder) -> None:
     settings = view_settings(model.encoder.config, ("crop", "time"))
     for step, (epoch, rows) in enumerate(_batches(16, options, 0)):
         clips = loader.clips(rows.tolist(), draw=1 + epoch)
-        x = build_views([AUGMENTED], clips, settings, seed=0, step=step)[AUGMENTED.input_key].pixels
-        log_p = model(x).log_softmax(dim=1)
+        inputs = build_views([TRAINING_VIEW], clips, settings, seed=0, step=step)
+        log_p = model(inputs[TRAINING_VIEW.input_key].pixels).log_softmax(dim=1)
         target_BC = 0.9 * torch.eye(2)[class_N[rows]] + 0.1 / 2
         grads = torch.autograd.grad(
             -(target_BC * log_p).sum(dim=1).mean(), list(model.parameters())
         )
         norm = math.sqrt(sum(float(g.double().square().sum()) for g in grads))
-        share = share_of_rate(step, 4, options.warmup)
+        share = lr_factor(step, 4, options.warmup_fraction)
         for (name, p), grad in zip(model.named_parameters(), grads, strict=True):
             p.grad = grad * min(1.0, 1.0 / norm)
-            rate = options.lr if name.startswith("head") else options.body_lr
+            rate = options.lr if name.startswith("head") else options.encoder_lr
             optimisers[name].param_groups[0]["lr"] = rate * share
             optimisers[name].step()
     ours, theirs = (torch.nn.utils.parameters_to_vector(m.parameters()) for m in (got, model))
     assert (ours - theirs).norm() < 0.05 * (theirs - first).norm()  # AdamW magnifies rounding
 
 
-def test_batchnorm_is_that_of_clean_clips_at_the_end(bars, make_encoder) -> None:
+def test_batchnorm_is_calibrated_on_clean_clips_at_the_end(bars, make_encoder) -> None:
     loader, class_N = bars
-    model = finetune(make_encoder(), loader, range(16), class_N[:16], "ab", ONE_EPOCH, seed=0)
+    model = finetune(make_encoder(), loader, first_videos(16, class_N), ONE_EPOCH, seed=0)
     assert not model.training
     before = copy.deepcopy(dict(model.named_buffers()))
     calibrate(model.encoder, loader, range(16))
@@ -99,7 +105,7 @@ def test_batchnorm_is_that_of_clean_clips_at_the_end(bars, make_encoder) -> None
         torch.testing.assert_close(buffer, before[name], rtol=1e-5, atol=1e-6)
 
 
-def test_each_epoch_draws_other_stretches_and_calibration_the_centre(bars, make_encoder) -> None:
+def test_each_epoch_draws_new_clips(bars, make_encoder) -> None:
     loader, class_N = bars
     draws = []
 
@@ -109,7 +115,7 @@ def test_each_epoch_draws_other_stretches_and_calibration_the_centre(bars, make_
             return loader.clips(indices, draw)
 
     options = FineTuning(epochs=3, batch_size=8)
-    finetune(make_encoder(), Recording(), range(16), class_N[:16], "ab", options, seed=0)
+    finetune(make_encoder(), Recording(), first_videos(16, class_N), options, seed=0)
     assert draws == [1, 1, 2, 2, 3, 3, 0]
 
 
@@ -119,9 +125,7 @@ def test_progress_counts_every_step(bars, make_encoder) -> None:
     finetune(
         make_encoder(),
         loader,
-        range(20),
-        class_N[:20],
-        "ab",
+        first_videos(20, class_N),
         FineTuning(epochs=2, batch_size=8),
         seed=0,
         progress=lambda done, total: seen.append((done, total)),
@@ -129,18 +133,18 @@ def test_progress_counts_every_step(bars, make_encoder) -> None:
     assert seen == [(i, 6) for i in range(1, 7)]  # 2 epochs x ceil(20 / 8)
 
 
-def test_every_epoch_shows_every_video_once_in_batches_of_at_least_two() -> None:
+def test_every_epoch_shows_every_video_once() -> None:
     epochs: dict[int, list[int]] = {}
     for epoch, rows in _batches(17, FineTuning(epochs=3, batch_size=8), seed=0):
-        assert len(rows) >= 2  # 8 + 8 + 1 would leave one clip to BatchNorm
+        assert len(rows) >= 2  # 8 + 8 + 1 would give BatchNorm a single clip
         epochs.setdefault(epoch, []).extend(rows.tolist())
     assert [sorted(rows) for rows in epochs.values()] == [list(range(17))] * 3
     assert epochs[0] != epochs[1]
 
 
-def test_the_body_is_slower_and_biases_and_norms_do_not_decay(make_encoder) -> None:
+def test_learning_rate_and_decay_of_each_parameter_group(make_encoder) -> None:
     model = Classifier(make_encoder(), ["a", "b"])
-    groups = _groups(model, FineTuning(lr=1.0, body_lr=0.1, weight_decay=0.5))
+    groups = _parameter_groups(model, FineTuning(lr=1.0, encoder_lr=0.1, weight_decay=0.5))
     of = {id(p): group for group in groups for p in group["params"]}
     assert len(of) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
@@ -149,32 +153,32 @@ def test_the_body_is_slower_and_biases_and_norms_do_not_decay(make_encoder) -> N
 
 
 @pytest.mark.parametrize(("ignores", "mirrored"), [(("crop",), False), (("crop", "flip"), True)])
-def test_clips_are_mirrored_only_if_the_encoder_ignores_it(make_encoder, ignores, mirrored) -> None:
+def test_clips_are_mirrored_only_if_flip_is_ignored(make_encoder, ignores, mirrored) -> None:
     frames = np.zeros((6, SIZE, SIZE, 3), np.uint8)
     frames[:, :, SIZE // 2 :] = 255
-    loader, seen = Painted([frames] * 16), []
+    loader, seen = PaintedClips([frames] * 16), []
     encoder = make_encoder(ignores)
     encoder.encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    finetune(encoder, loader, range(16), np.arange(16) % 2, "ab", ONE_EPOCH, seed=0)
+    finetune(encoder, loader, first_videos(16, np.arange(16) % 2), ONE_EPOCH, seed=0)
     x = torch.cat(seen[:2])  # the training's two steps; then comes calibration
     half = SIZE // 2
     brighter_left = x[..., :half].mean(dim=(1, 2, 3, 4)) > x[..., half:].mean(dim=(1, 2, 3, 4))
     assert bool(brighter_left.any()) == mirrored
 
 
-def test_a_loss_that_is_not_finite_ends_it(bars, make_encoder) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(bars, make_encoder) -> None:
     loader, class_N = bars
     encoder = make_encoder()
     with torch.no_grad():
         next(encoder.parameters()).fill_(torch.nan)
     with pytest.raises(RunError, match="not finite at step 0"):
-        finetune(encoder, loader, range(8), class_N[:8], "ab", ONE_EPOCH, seed=0)
+        finetune(encoder, loader, first_videos(8, class_N), ONE_EPOCH, seed=0)
 
 
 def test_one_video_is_refused(bars, make_encoder) -> None:
     loader, class_N = bars
     with pytest.raises(RunError, match="at least 2"):
-        finetune(make_encoder(), loader, [0], class_N[:1], "ab", ONE_EPOCH, seed=0)
+        finetune(make_encoder(), loader, first_videos(1, class_N), ONE_EPOCH, seed=0)
 
 
 @pytest.fixture
@@ -185,7 +189,7 @@ def classifier(make_encoder) -> Classifier:
     return model.eval()
 
 
-def test_a_classifier_comes_back_as_it_was_saved(classifier, bars, tmp_path) -> None:
+def test_a_classifier_survives_saving_and_loading(classifier, bars, tmp_path) -> None:
     save_classifier(classifier, tmp_path / "out")
     loaded = load_classifier(tmp_path / "out")
     assert loaded.classes == ("jump", "run", "wave")
@@ -195,9 +199,9 @@ def test_a_classifier_comes_back_as_it_was_saved(classifier, bars, tmp_path) -> 
     assert loaded(x).shape == (1, 3)
 
 
-def test_a_folder_that_holds_something_is_not_overwritten(classifier, tmp_path) -> None:
+def test_a_folder_that_is_not_empty_is_not_overwritten(classifier, tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="is not empty"):
         save_classifier(classifier, tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -214,14 +218,22 @@ def test_a_failed_save_leaves_nothing(classifier, tmp_path) -> None:
     ("file", "content", "words"),
     [
         ("classifier.json", None, "the folder that `evossl finetune` writes"),
-        ("classifier.json", b"{", r"classifier\.json: damaged"),
-        ("classifier.json", b'{"classes": ["a"], "x": 1}', "damaged: classifier: unknown key 'x'"),
-        ("classifier.json", b'{"classes": 3}', r"classes: Input should be a valid list \(got 3\); fine-tune again"),
-        ("classifier.json", b'{"format": 1, "classes": ["a", "b"]}', "not this classifier's head"),
-        ("head.safetensors", b"torn", "not this classifier's head"),
+        ("classifier.json", b"{", r"classifier\.json: is damaged"),
+        ("classifier.json", b'{"classes": ["a"], "x": 1}', "damaged: unknown key 'x'"),
+        (
+            "classifier.json",
+            b'{"classes": 3}',
+            r"classes: Input should be a valid list \(got 3\); fine-tune again",
+        ),
+        (
+            "classifier.json",
+            b'{"format": 1, "classes": ["a", "b"]}',
+            "is not this classifier's head",
+        ),
+        ("head.safetensors", b"torn", "is not this classifier's head"),
     ],
 )
-def test_a_damaged_classifier_is_named(classifier, tmp_path, file, content, words) -> None:
+def test_a_damaged_classifier_file_is_named(classifier, tmp_path, file, content, words) -> None:
     save_classifier(classifier, tmp_path / "out")
     (tmp_path / "out" / file).unlink()
     if content is not None:

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evossl.errors import UserError
-from evossl.evaluation.splits import folds
+from evossl.evaluation.splits import make_folds
 
 
 @st.composite
 def data_sets(draw: st.DrawFn) -> tuple[list[str], list[str], int]:
-    """Groups of one class each, every class with at least as many groups as folds."""
+    """Draw groups of one class each, with at least as many groups per class as folds."""
     num_folds = draw(st.integers(2, 5))
     rows = []
     for c in range(draw(st.integers(2, 4))):
@@ -22,9 +22,9 @@ def data_sets(draw: st.DrawFn) -> tuple[list[str], list[str], int]:
 
 
 @given(data_sets(), st.integers(0, 3))
-def test_every_clip_is_tested_once_and_no_group_stands_on_both_sides(data, seed) -> None:
+def test_clips_are_tested_once_and_groups_stay_together(data, seed) -> None:
     labels, groups, num_folds = data
-    made = folds(labels, groups, num_folds, seed)
+    made = make_folds(labels, groups, num_folds, seed)
     assert len(made) == num_folds
     assert sorted(np.concatenate([fold.test_idx for fold in made])) == list(range(len(labels)))
     for fold in made:
@@ -35,51 +35,51 @@ def test_every_clip_is_tested_once_and_no_group_stands_on_both_sides(data, seed)
 
 
 @given(st.data())
-def test_groups_of_several_classes_stay_together_too(data) -> None:
+def test_groups_of_several_classes_stay_together(data) -> None:
     num_groups = data.draw(st.integers(3, 8))
     rows = [(label, g) for label in "ab" for g in range(num_groups)]
     rows += data.draw(st.lists(st.sampled_from(rows), max_size=20))
     labels, groups = [r[0] for r in rows], [str(r[1]) for r in rows]
-    made = folds(labels, groups, 3, 0)
+    made = make_folds(labels, groups, 3, 0)
     assert sorted(np.concatenate([fold.test_idx for fold in made])) == list(range(len(rows)))
     for fold in made:
         assert not {groups[i] for i in fold.train_idx} & {groups[i] for i in fold.test_idx}
 
 
 @given(st.lists(st.integers(6, 40), min_size=2, max_size=5), st.integers(2, 6))
-def test_clips_of_their_own_are_stratified_to_within_one(counts, num_folds) -> None:
+def test_ungrouped_clips_are_stratified_to_within_one(counts, num_folds) -> None:
     labels = [f"c{c}" for c, count in enumerate(counts) for _ in range(count)]
-    made = folds(labels, [str(i) for i in range(len(labels))], num_folds, 0)
+    made = make_folds(labels, [str(i) for i in range(len(labels))], num_folds, 0)
     for c, count in enumerate(counts):
         tested = [Counter(labels[i] for i in fold.test_idx)[f"c{c}"] for fold in made]
         assert set(tested) <= {count // num_folds, -(-count // num_folds)}
 
 
-def test_the_seed_decides_the_folds() -> None:
+def test_the_seed_determines_the_folds() -> None:
     labels, groups = ["a", "b"] * 20, [str(i) for i in range(40)]
-    first, again, other = (folds(labels, groups, 4, seed)[0].test_idx for seed in (0, 0, 1))
+    first, again, other = (make_folds(labels, groups, 4, seed)[0].test_idx for seed in (0, 0, 1))
     assert first.tolist() == again.tolist() != other.tolist()
 
 
-def test_a_class_smaller_than_the_folds_is_named_with_the_remedy() -> None:
+def test_a_class_smaller_than_the_folds_is_named() -> None:
     labels = ["jump"] * 9 + ["wave"] * 3
     with pytest.raises(UserError, match=r"--folds 5: class 'wave' has 3 clip.*--folds 3"):
-        folds(labels, [str(i) for i in range(12)], 5, 0)
+        make_folds(labels, [str(i) for i in range(12)], 5, 0)
 
 
-def test_groups_not_clips_are_counted() -> None:
+def test_groups_rather_than_clips_are_counted() -> None:
     labels = ["jump"] * 9 + ["wave"] * 9
     groups = [str(i) for i in range(9)] + ["one video"] * 9
     with pytest.raises(UserError, match=r"'wave' has 9 clip\(s\) in 1 group.*leave the class out"):
-        folds(labels, groups, 3, 0)
+        make_folds(labels, groups, 3, 0)
 
 
 @pytest.mark.parametrize(("labels", "words"), [(["a"] * 4, "all 4 clips are 'a'"), ([], "no clip")])
 def test_fewer_than_two_classes_are_refused(labels, words) -> None:
     with pytest.raises(UserError, match=words):
-        folds(labels, [str(i) for i in range(len(labels))], 2, 0)
+        make_folds(labels, [str(i) for i in range(len(labels))], 2, 0)
 
 
-def test_one_fold_is_refused_with_the_remedy() -> None:
+def test_a_single_fold_is_refused() -> None:
     with pytest.raises(UserError, match=r"--folds 1: at least 2.*--split FILE"):
-        folds(["a", "b"], ["0", "1"], 1, 0)
+        make_folds(["a", "b"], ["0", "1"], 1, 0)

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -34,3 +36,16 @@ def test_clusters_beyond_the_distinct_rows_stay_empty() -> None:
     x_ND = normal(0, 3, 4).repeat(5, 1)
     label_N = clusters.assign(x_ND, clusters.kmeans(x_ND, 6, 0)[0])
     assert sorted(torch.bincount(label_N, minlength=6).tolist()) == [0, 0, 0, 5, 5, 5]
+
+
+def test_matching_equals_the_best_of_all_permutations() -> None:
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(10):
+        cluster_N, class_N = torch.randint(5, (2, 40), generator=generator)
+        best = max(
+            float((torch.tensor(order)[cluster_N] == class_N).double().mean())
+            for order in itertools.permutations(range(5))
+        )
+        matched_K = clusters.match_clusters(cluster_N, class_N, 5)
+        assert sorted(matched_K.tolist()) == list(range(5))
+        assert float((matched_K[cluster_N] == class_N).double().mean()) == best

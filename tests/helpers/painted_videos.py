@@ -1,4 +1,4 @@
-"""Videos painted in memory, and a loader of them."""
+"""A loader of videos that are painted in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ SIZE, FRAMES = 16, 4
 
 
 @dataclass(frozen=True)
-class Painted:
-    """A loader of given frames (each video (L, H, W, 3)); shorter videos are padded with black."""
+class PaintedClips:
+    """A loader of given videos, each (L, H, W, 3); shorter ones are padded with black frames."""
 
     videos: Sequence[np.ndarray]
 
     def clips(self, indices: Sequence[int], draw: int) -> ClipBatch:
+        """Return whole videos, whatever the draw."""
         chosen = [self.videos[row] for row in indices]
         length = max(len(video) for video in chosen)
         frames = np.zeros((len(chosen), length, *chosen[0].shape[1:]), dtype=np.uint8)
@@ -36,7 +37,7 @@ class Painted:
 
 
 def moving_bar(rightwards: bool, phase: int, rng: np.random.Generator) -> np.ndarray:
-    """A bright bar that moves over noise: left and right are told apart by no single frame."""
+    """Return a bright bar that moves over noise; no single frame shows its direction."""
     frames = rng.integers(0, 60, size=(12, SIZE, SIZE, 3), dtype=np.uint8)
     for t in range(12):
         columns = (phase + 2 * (t if rightwards else -t) + np.arange(4)) % SIZE
