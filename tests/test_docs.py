@@ -1,29 +1,39 @@
-"""What the documents promise: their Python compiles, their commands parse, their links lead on."""
+"""What the documentation shows is real: Python, commands, make targets, links and names."""
 
 import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
 import pytest
+from ruamel.yaml import YAML
 
+from docs.generate import generated_pages, linked_files, relink
 from evossl.cli import VERBS, cli
-from evossl.io.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINE = re.compile(r"^(?: {4,}|\$ )(?:\.venv/bin/)?evossl +(\S.*)$", re.MULTILINE)
-INLINE = re.compile(r"`evossl ([a-z][^`\n]*)`")
+COMMAND = re.compile(r"^(?: {4,}|\$ )(?:\.venv/bin/)?evossl +(\S.*)$", re.MULTILINE)
+INLINE_COMMAND = re.compile(r"`evossl ([a-z][^`\n]*)`")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INLINE_CODE = re.compile(r"`([^`\n]+)`")
+IDENTIFIER = re.compile(r"\b(?:[a-z]\w*_\w+|[A-Z][a-z]+[A-Z]\w+)\b")
+OUR_FILE = re.compile(
+    r"(?<![\w/.])((?:benchmarks|evossl|examples|search_spaces|tasks|tests)/[\w./-]+\.\w+)"
+)
+MAX_WIDTH = 100
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def fault(words: list[str], *, strict: bool) -> str:
-    """What is wrong with a command, as a person would be told, or ""; nothing runs.
+def command_error(words: list[str], *, is_complete: bool) -> str:
+    """Return what is wrong with a command, or "". Nothing runs.
 
-    Not strict: it may be a part of a command, but what is there must exist.
+    A command that is not complete may lack arguments, but its verb and options must exist.
     """
     if words[0] not in VERBS:
         return f"no verb {words[0]}"
@@ -34,14 +44,13 @@ def fault(words: list[str], *, strict: bool) -> str:
     if unknown:
         return f"{words[0]}: no option {', '.join(unknown)}"
     try:
-        verb.make_context(words[0], words[1:], resilient_parsing=not strict)
+        verb.make_context(words[0], words[1:], resilient_parsing=not is_complete)
     except click.ClickException as error:
         return f"{' '.join(words)}: {error.format_message()}"
     return ""
 
 
 def compiles(block: str) -> bool:
-    """Whether Python can read it."""
     try:
         compile(block, "page", "exec")
     except SyntaxError:
@@ -50,18 +59,23 @@ def compiles(block: str) -> bool:
 
 
 def shown_commands(text: str) -> Iterator[list[str]]:
-    for line in LINE.findall(text):
+    for line in COMMAND.findall(text):
         yield shlex.split(line, comments=True)
 
 
-def test_the_pages_show_commands_and_python() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(list(shown_commands(readme))) >= 4
-    assert PYTHON.search(readme)
+@cache
+def words_of_the_repository() -> frozenset[str]:
+    """Return every word of the code, the tests, and the files that configure them."""
+    folders = ("evossl", "tasks", "search_spaces", "benchmarks", "tests", "examples")
+    files = [path for folder in folders for path in ROOT.joinpath(folder).rglob("*.*")]
+    texts = [p.read_text(encoding="utf-8") for p in files if p.suffix in (".py", ".yaml", ".j2")]
+    texts += [(ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "pyproject.toml")]
+    named = [path.stem for path in files]
+    return frozenset(re.findall(r"\w+", "\n".join([*texts, *named])))
 
 
 @every_page
-def test_every_python_block_compiles(page: Path) -> None:
+def test_python_blocks_compile(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     blocks = PYTHON.findall(text)
     assert len(blocks) == text.count("```python"), "a block that is not closed, or indented"
@@ -69,59 +83,90 @@ def test_every_python_block_compiles(page: Path) -> None:
 
 
 @every_page
-def test_every_command_shown_parses(page: Path) -> None:
+def test_shown_commands_parse(page: Path) -> None:
     commands = list(shown_commands(page.read_text(encoding="utf-8")))
-    assert [found for words in commands if (found := fault(words, strict=True))] == []
+    errors = [command_error(words, is_complete=True) for words in commands]
+    assert [error for error in errors if error] == []
 
 
 @every_page
-def test_every_command_named_in_a_sentence_has_a_verb_and_options_that_exist(page: Path) -> None:
-    mentions = [shlex.split(text) for text in INLINE.findall(page.read_text(encoding="utf-8"))]
-    named = [[word for word in words if word not in ("...", "|")] for words in mentions]
-    assert [found for words in named if (found := fault(words, strict=False))] == []
+def test_inline_commands_name_real_verbs_and_options(page: Path) -> None:
+    mentions = [shlex.split(c) for c in INLINE_COMMAND.findall(page.read_text(encoding="utf-8"))]
+    commands = [[word for word in words if word not in ("...", "|")] for words in mentions]
+    errors = [command_error(words, is_complete=False) for words in commands]
+    assert [error for error in errors if error] == []
 
 
-def test_these_checks_find_what_is_wrong() -> None:
+def test_command_check_finds_errors() -> None:
     (words,) = shown_commands("    evossl report run --wide\n")
-    assert "--wide" in fault(words, strict=True)
-    assert "--wide" in fault(words, strict=False)
-    assert "RUN" in fault(["report"], strict=True)
-    assert fault(["report"], strict=False) == ""
-    assert "repot" in fault(["repot", "run"], strict=True)
-    assert fault(["report", "run"], strict=True) == ""
+    assert "--wide" in command_error(words, is_complete=True)
+    assert "--wide" in command_error(words, is_complete=False)
+    assert "RUN" in command_error(["report"], is_complete=True)
+    assert command_error(["report"], is_complete=False) == ""
+    assert "repot" in command_error(["repot", "run"], is_complete=True)
+    assert command_error(["report", "run"], is_complete=True) == ""
     assert not compiles("encoder = (")
 
 
 @every_page
-def test_every_make_target_shown_exists(page: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+def test_make_targets_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
     shown = re.findall(r"(?:^ {4,}|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.M)
     assert set(shown) <= set(targets)
 
 
 @every_page
-def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+def test_links_to_files_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
     assert not [link for link in local if not (page.parent / link).exists()]
 
 
-def test_the_table_of_layers_names_every_module() -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_names_in_code_style_exist(page: Path) -> None:
+    """The changelog is left out, because it lists names that are gone; paths are checked below."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    spans = [span for span in INLINE_CODE.findall(text) if "/" not in span]
+    named = {name for span in spans for name in IDENTIFIER.findall(span)}
+    unknown = named - words_of_the_repository()
+    assert not [name for name in unknown if not name.startswith("test_")]
+
+
+@every_page
+def test_named_files_of_the_repository_exist(page: Path) -> None:
+    named = OUR_FILE.findall(page.read_text(encoding="utf-8"))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@every_page
+def test_lines_fit_100_columns(page: Path) -> None:
+    """A row of a table cannot be wrapped."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if len(line) > MAX_WIDTH and not line.startswith("|")]
+
+
+def test_architecture_lists_every_module_in_layer_order() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    _, table = page.split("| layer | modules | knows |")
+    _, table = page.split("| layer | modules | what it does |")
     rows = [row.split("|")[2] for row in table.split("\n\n")[0].splitlines()[2:]]
     named = re.findall(r"`(\w+)`", " ".join(rows))
     files = [path.stem for path in (ROOT / "evossl").glob("[!_]*.py")]
     folders = [path.parent.name for path in (ROOT / "evossl").glob("*/__init__.py")]
     assert sorted(named) == sorted(files + folders)
+    layers = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [")[1]
+    order = [name for name in re.findall(r"\b[a-z]\w+", layers.split("]")[0]) if name != "_version"]
+    assert named == order
 
 
-def test_the_readme_s_two_commands_are_the_makefile_s() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^ +make (\w+)", readme, re.MULTILINE)[:2] == ["demo", "test"]
+def test_readme_shows_demo_and_test_first() -> None:
+    assert re.findall(r"^ +make (\w+)", README, re.MULTILINE)[:2] == ["demo", "test"]
+    assert len(list(shown_commands(README))) >= 4
 
 
-def test_the_readme_s_python_runs_on_an_encoder_in_a_run_s_place(
+def test_readme_python_runs_on_an_exported_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -131,7 +176,7 @@ def test_the_readme_s_python_runs_on_an_encoder_in_a_run_s_place(
     from evossl.models.encoder import build_encoder
     from evossl.types import Stream
 
-    (block, *_) = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    (block, *_) = PYTHON.findall(README)
     space = load_space("tiny")
     encoder = build_encoder(Stream.RGB, space.backbone, 0)
     names = {"frames": torch.zeros(40, 48, 64, 3, dtype=torch.uint8)}
@@ -143,32 +188,53 @@ def test_the_readme_s_python_runs_on_an_encoder_in_a_run_s_place(
     assert names["maps"]["stage1"].shape[0] == 1
 
 
-def launcher() -> dict[str, object]:
-    found = parse_yaml((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"), "ray_cluster.yaml")
-    assert isinstance(found, dict)
-    return found
+def test_generated_pages_name_tasks_spaces_and_verbs() -> None:
+    """`make docs` builds the whole site; here, only what is generated from the code."""
+    pages = generated_pages()
+    tasks = {path.stem for path in ROOT.glob("tasks/[!_]*.py")}
+    assert set(re.findall(r"^## (\w+)", pages["reference/tasks.md"], re.MULTILINE)) == tasks
+    assert "| `temperature` |" in pages["reference/tasks.md"]
+    spaces = {path.stem for path in ROOT.glob("search_spaces/**/*.yaml")}
+    rows = re.findall(r"^\| `(?:\w+/)?(\w+)` \|", pages["reference/spaces.md"], re.MULTILINE)
+    assert set(rows) == spaces
+    assert re.findall(r"^## (\w+)", pages["reference/cli.md"], re.MULTILINE) == list(VERBS)
+    assert "--ignores WORDS" in pages["reference/cli.md"]
 
 
-def test_the_cluster_launcher_passes_ray_s_schema() -> None:
+def test_site_links_lead_inside_the_site() -> None:
+    assert {"README.md", "CHANGELOG.md", "examples/slow_and_steady.yaml"} <= linked_files()
+    assert relink("[a](docs/fitness.md#guards)", "README.md") == "[a](fitness.md#guards)"
+    assert relink("[a](../README.md)", "docs/fitness.md") == "[a](index.md)"
+    assert relink("[a](https://arxiv.org)", "README.md") == "[a](https://arxiv.org)"
+
+
+def cluster_launcher() -> dict[str, object]:
+    launcher = YAML(typ="safe").load((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"))
+    assert isinstance(launcher, dict)
+    return launcher
+
+
+def test_cluster_launcher_matches_the_schema_of_ray() -> None:
     import jsonschema
     import ray.autoscaler
 
     file = Path(ray.autoscaler.__file__).parent / "ray-schema.json"
     schema = json.loads(file.read_text(encoding="utf-8"))
-    jsonschema.validate(launcher(), schema)
+    jsonschema.validate(cluster_launcher(), schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(launcher() | {"max_worker": 3}, schema)
+        jsonschema.validate(cluster_launcher() | {"max_worker": 3}, schema)
 
 
-def test_the_cluster_launcher_passes_what_ray_up_checks() -> None:
+def test_cluster_launcher_passes_the_checks_of_ray_up() -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
-    prepared = prepare_config(launcher())
+    prepared = prepare_config(cluster_launcher())
     prepared["cluster_synced_files"] = prepared.get("cluster_synced_files", [])
     validate_config(prepared)
     assert prepared["head_node_type"] in prepared["available_node_types"]
 
 
-def test_the_cluster_launcher_keeps_the_dashboard_off_the_network() -> None:
-    start = [line for line in launcher()["head_start_ray_commands"] if "ray start" in line]
+def test_cluster_launcher_hides_the_dashboard() -> None:
+    commands = cluster_launcher()["head_start_ray_commands"]
+    start = [line for line in commands if "ray start" in line]
     assert all("--dashboard-host=127.0.0.1" in line for line in start)
