@@ -1,6 +1,7 @@
-"""The ways evossl fails and warns on purpose.
+"""Errors and warnings that evossl raises on purpose.
 
-`cli` makes exit codes of errors and lines of warnings, a trial a `Failure`.
+The command line turns errors into exit codes and warnings into lines; a trial turns them into a
+`Failure`.
 """
 
 import difflib
@@ -16,10 +17,10 @@ class RunError(RuntimeError):
 
 
 class EncoderWarning(UserWarning):
-    """An encoder that loads, and of which its folder says what must not be overlooked."""
+    """Issued when an encoder whose config carries a warning is loaded."""
 
 
-MISTAKES = (
+USER_CODE_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -32,17 +33,17 @@ MISTAKES = (
     TypeError,
     ValueError,
 )
-"""What a user's own file may raise while it is loaded or called."""
+"""What a user's own Python file may raise while it is imported or called."""
 
 
 def unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    """Return the message for a `word` that is not among the `known` ones.
+    """Return the error message for a `word` that is not among the `known` ones.
 
     >>> unknown("task", "simcrl", ["simclr", "order"])
     "unknown task 'simcrl': did you mean 'simclr'? Known: order, simclr"
     """
     names = sorted(known)
-    folded = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
-    hint = f": did you mean {folded[near[0]]!r}?" if near else "."
+    by_folded = {name.casefold(): name for name in names}
+    nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    hint = f": did you mean {by_folded[nearest[0]]!r}?" if nearest else "."
     return f"unknown {kind} {word!r}{hint} Known: {', '.join(names) or 'none'}"

@@ -14,7 +14,7 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from evossl.data.synth.dataset import synthesise  # noqa: E402
+from evossl.data.synth.dataset import VideoFormat, synthesise  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 27 synthetic videos, 32 x 32 pixels, one second each."""
     folder = tmp_path_factory.mktemp("tiny") / "videos"
-    synthesise(folder, 27, num_classes=3, seed=0, size=(32, 32), fps=12, seconds=1.0)
+    synthesise(folder, 27, num_classes=3, seed=0, video=VideoFormat((32, 32), seconds=1.0))
     return folder
 
 

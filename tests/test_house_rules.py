@@ -25,7 +25,7 @@ CATCH_ALL_FILES = {
     "evossl/cluster/actor.py",
     "evossl/cluster/job.py",
     "evossl/data/loader.py",
-    "evossl/data/workers/worker.py",
+    "evossl/data/workers/worker_main.py",
 }
 """Where a trial, a process or a thread ends. Any exception is caught there and passed on."""
 

@@ -1,6 +1,6 @@
 """Batches of clips: a pure function of (seed, step), so that a resumed run needs no loader state.
 
-Shapes: B clip, L frame of a stretch, H height, W width, C channel, S audio sample.
+Shapes: B clip, L frame of a clip, H height, W width, C channel, S audio sample.
 """
 
 import queue
@@ -18,28 +18,28 @@ from evossl.data.index.index import Video
 from evossl.errors import RunError
 from evossl.types import AUDIO_RATE, ClipBatch
 
-SILENCE = 1e-3  # peak (-60 dB) under which a stretch has no sound: tracks of zeros are common
-AHEAD = 2  # batches that wait, made, for the consumer
-_REPLACEMENTS = 8  # for one sample, when its video fails after all
+SILENCE_PEAK = 1e-3  # (-60 dB) below it a clip counts as silent: tracks of zeros are common
+PREFETCHED_BATCHES = 2  # ready batches that wait for the consumer
+MAX_REPLACEMENTS = 8  # for one sample whose video cannot be decoded
 Shape = tuple[int, int, int]
 """T, H, W of a cached video."""
-_EPOCH, _START, _DRAW, _REPLACE = range(4)  # streams of random numbers
+_EPOCH, _START, _DRAW, _REPLACE = range(4)  # parts of a seed: what the random number is for
 
 
 class ClipLoader:
-    """Stretches of cached videos, in batches.
+    """Batches of clips from cached videos.
 
     Args:
-        cache: where the pixels are.
-        videos: readable ones; `video_id_B` counts them.
-        stretch: L, frames at the cache's rate; shorter videos are padded by their last frame.
+        cache: the cache to read from.
+        videos: readable videos; `video_id_B` is an index into them.
+        stretch: L, frames at the cache's rate; shorter videos are padded with their last frame.
         batch_size: B.
-        seed: of the order and of where stretches start.
-        sound: somebody listens; else no clip has any.
+        seed: of the order of videos and of where clips start.
+        sound: read the sound; if False, every clip counts as silent.
 
     Attributes:
-        wait_seconds: time that consumers of `prefetch` have waited for data.
-        failed: {path: reason} of videos that failed when they were read; others took their place.
+        wait_seconds: total time that consumers of `prefetch` have waited for a batch.
+        failed: {path: reason} of videos that could not be decoded and were replaced by others.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class ClipLoader:
     def batch(self, step: int) -> ClipBatch:
         """Return the batch of a training step.
 
-        Videos come in a fresh random order each epoch, without replacement; an epoch's last,
-        incomplete batch is completed from the next epoch. A stretch starts anywhere in its video.
+        Each epoch has a new random order of all videos. An epoch's last, incomplete batch is
+        completed from the next epoch. A clip may start anywhere in its video.
 
         Raises:
             RunError: too many videos cannot be decoded, or the disk is full.
@@ -83,18 +83,18 @@ class ClipLoader:
         return self._gather(rows, shapes, starts)
 
     def rows(self, step: int) -> list[int]:
-        """Return which videos the batch of a step is of, if all of them can be decoded."""
+        """Return the videos in the batch of a step, before replacing any that cannot be decoded."""
         first = step * self._batch_size
         epochs = [divmod(i, len(self._videos)) for i in range(first, first + self._batch_size)]
         return [int(self._order(epoch)[place]) for epoch, place in epochs]
 
     def clips(self, indices: Sequence[int], draw: int) -> ClipBatch:
-        """Return stretches of given videos, for scoring.
+        """Return clips of given videos, for scoring.
 
         Args:
-            indices: rows of `videos`.
-            draw: 0 is the centre of each video; others are random starts, the same for a video
-                whatever the other indices.
+            indices: into `videos`.
+            draw: 0 takes the centre of each video; other numbers take random starts, which do not
+                depend on the other videos in `indices`.
 
         Raises:
             DecodeError: a video cannot be decoded.
@@ -109,18 +109,18 @@ class ClipLoader:
     def prefetch(
         self, start: int, stop: int, *, pinned: bool = False
     ) -> Generator[ClipBatch, None, None]:
-        """Yield `batch(start)` to `batch(stop - 1)`, made ahead by one background thread.
+        """Yield `batch(start)` to `batch(stop - 1)`, prepared in advance by a background thread.
 
-        `pinned` lays them in page-locked memory, from where a GPU copies while it computes. What
-        the thread raises is raised here. Closing the iterator ends the thread.
+        `pinned` puts them into page-locked memory, so that copying to a GPU overlaps with
+        computing. Exceptions of the thread are raised here. Closing the iterator ends the thread.
         """
-        made: queue.Queue[ClipBatch | BaseException] = queue.Queue(AHEAD)
+        ready: queue.Queue[ClipBatch | BaseException] = queue.Queue(PREFETCHED_BATCHES)
         closed = threading.Event()
 
         def hand_over(item: ClipBatch | BaseException) -> bool:
             while not closed.is_set():
                 try:
-                    made.put(item, timeout=0.1)
+                    ready.put(item, timeout=0.1)
                 except queue.Full:
                     continue
                 return True
@@ -132,7 +132,7 @@ class ClipLoader:
                     batch = self.batch(step)
                     if not hand_over(batch.pinned() if pinned else batch):
                         return
-            except BaseException as error:  # the thread's outermost frame: raised by the consumer
+            except BaseException as error:  # the outermost frame of the thread; raised again below
                 hand_over(error)
 
         thread = threading.Thread(target=work, name="evossl-prefetch", daemon=True)
@@ -140,7 +140,7 @@ class ClipLoader:
         try:
             for _ in range(start, stop):
                 since = time.perf_counter()
-                item = made.get()
+                item = ready.get()
                 self.wait_seconds += time.perf_counter() - since
                 if isinstance(item, BaseException):
                     raise item
@@ -156,58 +156,58 @@ class ClipLoader:
         return [self._cache.shape(self._videos[row]) for row in rows]
 
     def _last_start(self, shape: Shape) -> int:
-        """The last frame at which a whole stretch starts; 0 in a shorter video."""
+        """Return the last frame at which a full clip can start; 0 in a shorter video."""
         return max(shape[0] - self._stretch, 0)
 
     def _start(self, shape: Shape, rng: np.random.Generator) -> int:
         return int(rng.integers(self._last_start(shape) + 1))
 
     def _replace_failing(self, rows: list[int], step: int) -> list[int]:
-        """Put other videos, drawn by (seed, step, slot), in the place of those that fail."""
-        for attempt in range(_REPLACEMENTS):
+        """Replace videos that cannot be decoded by random ones, given (seed, step, slot)."""
+        for attempt in range(MAX_REPLACEMENTS):
             faults = self._cache.prepare([self._videos[row] for row in rows])
             if not faults:
                 return rows
             self.failed |= faults
             rows = [
-                self._other(step, slot, attempt) if self._videos[row].path in faults else row
+                self._replacement(step, slot, attempt) if self._videos[row].path in faults else row
                 for slot, row in enumerate(rows)
             ]
         path, reason = next(iter(faults.items()))
-        raise RunError(f"{_REPLACEMENTS} videos in a row cannot be decoded: {path}: {reason}")
+        raise RunError(f"{MAX_REPLACEMENTS} videos in a row cannot be decoded: {path}: {reason}")
 
-    def _other(self, step: int, slot: int, attempt: int) -> int:
+    def _replacement(self, step: int, slot: int, attempt: int) -> int:
         rng = np.random.default_rng([self._seed, _REPLACE, step, slot, attempt])
         return int(rng.integers(len(self._videos)))
 
     def _gather(
         self, rows: Sequence[int], shapes: Sequence[Shape], starts: Sequence[int]
     ) -> ClipBatch:
-        """Read the stretches, each into its place: short ones end in their last frame."""
+        """Read the clips into one array; a short one is padded with its last frame."""
         stretch, fps = self._stretch, self._cache.settings.fps
         size_B2 = np.array([size for _, *size in shapes], dtype=np.int64)
-        largest_2 = size_B2.max(axis=0)
-        frame_BLHWC = np.empty((len(rows), stretch, *largest_2, 3), np.uint8)
+        max_size_2 = size_B2.max(axis=0)
+        frame_BLHWC = np.empty((len(rows), stretch, *max_size_2, 3), np.uint8)
         waveform_BS = np.zeros((len(rows), round(stretch / fps * AUDIO_RATE)), np.float32)
-        lengths, heard = [], []
+        lengths, has_sound = [], []
         for slot, (row, start) in enumerate(zip(rows, starts, strict=True)):
             frame_LHWC = frame_BLHWC[slot]
-            if (size_B2[slot] != largest_2).any():
+            if (size_B2[slot] != max_size_2).any():
                 frame_LHWC[:] = 0
-            shown_LHWC, sound_S = self._cache.read(
+            read_LHWC, sound_S = self._cache.read(
                 self._videos[row], start, stretch, sound=self._sound, into=frame_LHWC
             )
-            frame_LHWC[len(shown_LHWC) :] = frame_LHWC[len(shown_LHWC) - 1]
-            lengths.append(len(shown_LHWC))
+            frame_LHWC[len(read_LHWC) :] = frame_LHWC[len(read_LHWC) - 1]
+            lengths.append(len(read_LHWC))
             if sound_S is not None:
                 waveform_BS[slot, : len(sound_S)] = sound_S
-            heard.append(sound_S is not None and np.abs(sound_S).max(initial=0) > SILENCE)
+            has_sound.append(sound_S is not None and np.abs(sound_S).max(initial=0) > SILENCE_PEAK)
         return ClipBatch(
             frames_BLHWC=torch.from_numpy(frame_BLHWC),
             num_frames_B=torch.tensor(lengths),
             size_B2=torch.from_numpy(size_B2),
             waveform_BS=torch.from_numpy(waveform_BS),
-            has_audio_B=torch.tensor(heard, dtype=torch.bool),
+            has_audio_B=torch.tensor(has_sound, dtype=torch.bool),
             video_id_B=torch.tensor(rows, dtype=torch.int64),
             fps=fps,
         )

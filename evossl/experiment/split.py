@@ -1,8 +1,7 @@
-"""The data of a run: which videos are trained on and which are only scored."""
+"""The videos of a run: which it trains on, and which it holds out for the fitness."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -13,110 +12,109 @@ from evossl.data.index.index import Index, Video, load_index
 from evossl.data.loader import ClipLoader
 from evossl.errors import UserError
 from evossl.rng import derive_seed
-from evossl.types import Stream
+from evossl.types import Progress, Stream
 
-SCORED_SHARE = 1 / 3
-PREPARED_AT_ONCE = 16
-MIN_VIDEOS = 24  # 16 to train on, 8 to score: below, no clustering means anything
+HELD_OUT_SHARE = 1 / 3
+DECODE_BATCH = 16  # videos decoded between two calls of a progress callback
+MIN_VIDEOS = 24  # 16 to train on and 8 held out; clusters of fewer mean nothing
+MIN_TRAIN_VIDEOS = 16
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the videos: trained on, and held out for the fitness."""
+    """Rows of the videos: those trained on, and those held out for the fitness."""
 
     train: tuple[int, ...]
-    scored: tuple[int, ...]
+    held_out: tuple[int, ...]
 
 
-def split_videos(videos: Sequence[Video], max_scored: int) -> Split:
-    """Hold out a third of the videos, at most `max_scored`; a group is never on both sides.
+def split_videos(videos: Sequence[Video], max_held_out: int) -> Split:
+    """Hold out a third of the videos, at most `max_held_out`; a group is never divided.
 
-    A function of the groups' names alone, so that every process and every resume splits alike.
+    The split depends on the groups' names only, so every process and every resume makes the same.
 
     Raises:
-        UserError: too few videos, or all in one group.
+        UserError: too few videos, or too few groups.
     """
     if len(videos) < MIN_VIDEOS:
-        raise UserError(f"{len(videos)} readable videos; a run needs at least {MIN_VIDEOS}")
+        raise UserError(
+            f"{len(videos)} readable videos; a run needs at least {MIN_VIDEOS}: add videos"
+        )
     groups: dict[str, list[int]] = {}
     for row, video in enumerate(videos):
         groups.setdefault(video.group, []).append(row)
-    wanted = min(max_scored, round(len(videos) * SCORED_SHARE))
+    wanted = min(max_held_out, round(len(videos) * HELD_OUT_SHARE))
     train: list[int] = []
-    scored: list[int] = []
+    held_out: list[int] = []
     for group in sorted(groups, key=lambda name: (derive_seed("split", name), name)):
-        (scored if len(scored) < wanted else train).extend(groups[group])
-    if len(train) < MIN_VIDEOS - MIN_VIDEOS // 3:
+        (held_out if len(held_out) < wanted else train).extend(groups[group])
+    if len(train) < MIN_TRAIN_VIDEOS:
         raise UserError(
             f"{len(groups)} groups of videos: too few to hold some out; give the manifest a finer "
             "`group` column"
         )
-    return Split(tuple(sorted(train)), tuple(sorted(scored)))
+    return Split(tuple(sorted(train)), tuple(sorted(held_out)))
 
 
-def set_aside_unscorable(
-    index: Index,
-    store: ClipCache,
-    max_scored: int,
-    progress: Callable[[int, int], None] | None = None,
+def quarantine_undecodable(
+    index: Index, cache: ClipCache, max_held_out: int, progress: Progress | None = None
 ) -> Index:
-    """Return the index without held-out videos that the probe believes and that cannot be decoded.
+    """Return the index with held-out videos quarantined that were probed but cannot be decoded.
 
-    A training batch takes another video in the place of one that fails; the fitness cannot: every
-    trial must be scored on the same clips. A cache that is filled makes this cheap.
+    A training batch replaces a video that fails; the fitness cannot, because every trial must be
+    scored on the same clips. With a filled cache this is fast.
 
     Args:
         index: of the run.
-        store: the clip cache.
-        max_scored: as for `split_videos`.
+        cache: the clip cache.
+        max_held_out: as in `split_videos`.
         progress: called with (videos decoded, held-out videos).
 
     Raises:
-        UserError: as `split_videos`, of what is left.
+        UserError: as `split_videos`, for the remaining videos.
         RunError: the disk is full.
     """
     while True:
         videos = index.videos
-        scored = [videos[row] for row in split_videos(videos, max_scored).scored]
+        held_out = [videos[row] for row in split_videos(videos, max_held_out).held_out]
         faults: dict[str, str] = {}
-        for start in range(0, len(scored), PREPARED_AT_ONCE):
-            faults |= store.prepare(scored[start : start + PREPARED_AT_ONCE])
+        for start in range(0, len(held_out), DECODE_BATCH):
+            faults |= cache.prepare(held_out[start : start + DECODE_BATCH])
             if progress:
-                progress(min(start + PREPARED_AT_ONCE, len(scored)), len(scored))
+                progress(min(start + DECODE_BATCH, len(held_out)), len(held_out))
         if not faults:
             return index
-        index = index.set_aside(faults)
+        index = index.quarantine(faults)
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What a process needs of the data: loaders over the trained and over the scored videos."""
+    """Loaders over the training videos and over the held-out ones, and the videos themselves."""
 
     train: ClipLoader
-    scored: ClipLoader
+    held_out: ClipLoader
     train_videos: tuple[Video, ...]
-    scored_videos: tuple[Video, ...]
+    held_out_videos: tuple[Video, ...]
 
 
-@lru_cache(maxsize=4)
-def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunData:
-    """Open a run's videos; kept open, so that a warm worker's next trial starts at once.
+def open_data(manifest: Path, cache: Path, space: SearchSpace, seed: int) -> RunData:
+    """Open a run's videos.
 
-    What is not in the cache is decoded by as many processes as there are threads that compute.
+    Videos that are missing from the cache are decoded by as many processes as torch has threads.
 
     Args:
-        manifest: of the index.
+        manifest: the index file.
         cache: folder of the clip cache.
-        space_json: the space as JSON (hashable, where the model is not).
+        space: of the run.
         seed: of the order of the training clips.
     """
-    space = SearchSpace.model_validate_json(space_json)
     videos = load_index(manifest).videos
     split = split_videos(videos, space.fitness.clips)
     store = ClipCache(cache, space.cache, workers=torch.get_num_threads())
-    train, scored = (tuple(videos[row] for row in rows) for rows in (split.train, split.scored))
-    loaders = [
-        ClipLoader(
+
+    def load(rows: tuple[int, ...]) -> tuple[ClipLoader, tuple[Video, ...]]:
+        part = tuple(videos[row] for row in rows)
+        loader = ClipLoader(
             store,
             part,
             stretch=space.clip.stretch,
@@ -124,6 +122,7 @@ def open_data(manifest: Path, cache: Path, space_json: str, seed: int) -> RunDat
             seed=seed,
             sound=Stream.AUDIO in space.streams,
         )
-        for part in (train, scored)
-    ]
-    return RunData(loaders[0], loaders[1], train, scored)
+        return loader, part
+
+    (train, train_videos), (held_out, held_out_videos) = load(split.train), load(split.held_out)
+    return RunData(train, held_out, train_videos, held_out_videos)

@@ -1,1 +1,1 @@
-"""Files: atomic writes, Parquet, YAML, a user's Python file, readable validation errors."""
+"""Input and output: atomic writes, Parquet, YAML, remote files, a user's Python file."""

@@ -1,4 +1,4 @@
-"""Parquet files, whole or not there."""
+"""Atomic writes of Parquet files, and the options to read them safely."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ import pyarrow.parquet
 
 from evossl.io.files import write_atomically
 
-IN_THIS_THREAD = {"use_threads": False, "pre_buffer": False}
-"""For `read_table`: pyarrow's pool now and then aborts a process that ends (apache/arrow#34314)."""
+SINGLE_THREADED = {"use_threads": False, "pre_buffer": False}
+"""Options for `read_table`: pyarrow's threads can abort a process at exit (apache/arrow#34314)."""
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Put `table` in place of what is at `path`, in one step: a reader sees the old or the new.
+    """Write `table` to `path`, atomically.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written; what was there before is whole.
+        RunError: the disk is full or the folder cannot be written; an old file is unchanged.
     """
 
-    def write(beside: Path) -> None:
-        with beside.open("wb") as file:  # a path of pyarrow's may be taken for a URL
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # pyarrow could take a path for a URL
             pyarrow.parquet.write_table(table, file)
 
     write_atomically(path, write)

@@ -1,4 +1,4 @@
-"""Local paths and fsspec URLs: what a file is, when it changed, and a local copy of it."""
+"""Local paths and fsspec URLs: size and time of change of a file, and a local copy of it."""
 
 import errno
 import hashlib
@@ -15,22 +15,23 @@ from typing import Any
 
 from evossl.errors import UserError
 
-FETCH_SECONDS = 600  # for one remote file to arrive
-_CHANGED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag")
+FETCH_SECONDS = 600  # time limit for fetching one remote file
+_CHANGE_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created", "ETag")
 
 
 class FetchError(OSError):
-    """A remote file did not arrive: perhaps it will another time."""
+    """A remote file could not be fetched; another attempt may succeed."""
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """What tells that a file has changed.
+class FileStatus:
+    """Size and time of change of a file; if either differs, the file has changed.
 
     Attributes:
         bytes: size.
-        mtime_ns: local: nanoseconds since 1970; remote: those, or a number made of its version.
-        fault: why it cannot be read at all, or None.
+        mtime_ns: time of change in nanoseconds since 1970. For a remote file without such a time,
+            a number derived from its version.
+        fault: why the file cannot be read at all, or None.
     """
 
     bytes: int = 0
@@ -39,58 +40,58 @@ class Stamp:
 
 
 def is_url(path: str) -> bool:
-    """Whether fsspec must open it."""
+    """Return whether fsspec must open the path."""
     return "://" in path or "::" in path
 
 
-def lives_in_this_process(path: str) -> bool:
-    """Whether no other process can see it (fsspec's memory file system)."""
+def is_process_local(path: str) -> bool:
+    """Return whether no other process can read the path (fsspec's memory file system)."""
     return path.startswith("memory:")
 
 
 def normal_path(path: str) -> str:
-    """Return an absolute local path, or the URL as it is; `file://` is local."""
+    """Return an absolute local path, or a URL unchanged; `file://` URLs become local paths."""
     if path.startswith(("file://", "local://")):
         path = path.split("://", 1)[1]
     if is_url(path):
         return path
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - links stay as they are named
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - keeps symbolic links
 
 
-def stamp_of(path: str) -> Stamp:
-    """Return size and time of the last change, or what is wrong with it; never raises."""
+def file_status(path: str) -> FileStatus:
+    """Return size and time of change of a file, or what is wrong with it; never raises."""
     if is_url(path):
-        return _remote_stamp(path)
+        return _remote_status(path)
     try:
         status = Path(path).stat()
     except OSError as error:
-        return Stamp(fault=f"missing: {error.strerror}")
+        return FileStatus(fault=f"missing: {error.strerror}")
     if not stat.S_ISREG(status.st_mode):
-        return Stamp(fault="not a regular file")
+        return FileStatus(fault="not a regular file")
     if not os.access(path, os.R_OK):
-        return Stamp(fault="cannot be read: permission denied")
-    return Stamp(status.st_size, status.st_mtime_ns, None if status.st_size else "empty")
+        return FileStatus(fault="cannot be read: permission denied")
+    return FileStatus(status.st_size, status.st_mtime_ns, None if status.st_size else "empty")
 
 
-def _remote_stamp(path: str) -> Stamp:
+def _remote_status(path: str) -> FileStatus:
     try:
         info: Mapping[str, Any] = file_system(path).info(path)
     except (OSError, ValueError) as error:
-        return Stamp(fault=f"missing: {type(error).__name__}")
-    return remote_stamp(info)
+        return FileStatus(fault=f"missing: {type(error).__name__}")
+    return status_from_info(info)
 
 
-def remote_stamp(info: Mapping[str, Any]) -> Stamp:
-    """Return the stamp in an fsspec `info`; its words for times differ between stores."""
+def status_from_info(info: Mapping[str, Any]) -> FileStatus:
+    """Return the status in an fsspec `info`, whose key for the time differs between stores."""
     size = int(info.get("size") or 0)
-    changed = next((info[key] for key in _CHANGED_KEYS if info.get(key) is not None), 0)
+    changed = next((info[key] for key in _CHANGE_KEYS if info.get(key) is not None), 0)
     if isinstance(changed, datetime):
         changed = changed.timestamp()
     if isinstance(changed, str):
         number = int.from_bytes(hashlib.sha256(changed.encode()).digest()[:7], "big")
     else:
         number = int(changed * 1_000_000_000)
-    return Stamp(size, number, None if size else "empty")
+    return FileStatus(size, number, None if size else "empty")
 
 
 def file_system(url: str) -> Any:
@@ -99,7 +100,7 @@ def file_system(url: str) -> Any:
     Raises:
         UserError: an unknown protocol, or one whose package is not installed.
     """
-    import fsspec  # here and below: only when asked for, so that a worker starts in a blink
+    import fsspec  # imported on use, here and below, so that worker processes start fast
 
     try:
         return fsspec.core.url_to_fs(url)[0]
@@ -109,10 +110,10 @@ def file_system(url: str) -> Any:
 
 @contextmanager
 def local_copy(path: str) -> Iterator[str]:
-    """Give a local file: the path itself, or a remote file's temporary copy.
+    """Yield a local path: `path` itself, or a temporary copy of a remote file.
 
     Raises:
-        FetchError: the file did not arrive.
+        FetchError: the remote file could not be fetched.
     """
     if not is_url(path):
         yield path
@@ -128,8 +129,8 @@ def fetch(path: str, copy: Path) -> None:
     """Copy a remote file to a local one.
 
     Raises:
-        FetchError: it did not arrive.
-        OSError: the disk is full.
+        FetchError: the remote file could not be fetched.
+        OSError: the local disk is full.
     """
     import fsspec
 

@@ -1,4 +1,4 @@
-"""Search spaces as files: the shipped ones by name, and a user's own by path."""
+"""Search spaces from YAML files: a shipped one by its name, or a user's own by its path."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,19 @@ from evossl.errors import UserError, unknown
 from evossl.io.validation import explain
 from evossl.io.yaml_file import parse_yaml
 
-PACKAGE = Path(__file__).parent.parent
+PACKAGE_FOLDER = Path(__file__).parent.parent
 
 
 def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> SearchSpace:
-    """Return the space of a shipped name ("elo") or a path to YAML.
+    """Return the validated space of a shipped name ("elo") or of a YAML file.
 
     Args:
-        source: a name of `evossl spaces`, or a file.
-        overrides: top-level keys that replace the file's.
+        source: a name that `evossl spaces` lists, or a path.
+        overrides: top-level keys that replace those of the file.
 
     Raises:
-        UserError: no such space, not YAML, an unknown key, a value out of range; with the remedy.
+        UserError: no such space, invalid YAML, an unknown key, or a value out of range; the
+            message names the remedy.
     """
     path = _space_path(source)
     try:
@@ -36,7 +37,7 @@ def load_space(source: str | Path, overrides: dict[str, Any] | None = None) -> S
 
 
 def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
-    """Return the validated space; `where` names it in errors."""
+    """Return the validated space; `where` names its file in error messages."""
     if raw.get("ignores") is None:
         raise UserError(f"{where}: {IGNORES_HELP}")
     try:
@@ -47,13 +48,13 @@ def parse_space(raw: dict[str, Any], where: str) -> SearchSpace:
 
 
 def spaces_folder() -> Path:
-    """Return the folder of the shipped spaces: in a wheel, or in the repository."""
-    packaged = PACKAGE / "catalogue" / "search_spaces"
-    return packaged if packaged.is_dir() else PACKAGE.parent / "search_spaces"
+    """Return the folder of the shipped spaces, in an installed wheel or in the repository."""
+    packaged = PACKAGE_FOLDER / "catalogue" / "search_spaces"
+    return packaged if packaged.is_dir() else PACKAGE_FOLDER.parent / "search_spaces"
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """Return the shipped spaces by name ("tiny", "methods/simclr")."""
+    """Return the files of the shipped spaces by name ("tiny", "methods/simclr")."""
     root = spaces_folder()
     files = sorted(root.rglob("*.yaml"))
     return {file.relative_to(root).with_suffix("").as_posix(): file for file in files}

@@ -1,6 +1,6 @@
-"""Options of tasks: types that say which values there are, held against a space by name.
+"""Types for the options of tasks, and the check of a space's options against them.
 
-A task's `__init__` takes its options with such types; nothing else need be said of a plain range.
+A task annotates the options in its `__init__` with these types. A plain range needs no other check.
 """
 
 import inspect
@@ -10,47 +10,48 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat, PydanticUserError, TypeAdapter, ValidationError
 
-from evossl.config import UnitInterval as Share
+from evossl.config import UnitInterval as UnitInterval
 from evossl.errors import UserError, unknown
 from evossl.io.validation import explain
 
-MOST = 1 << 20  # rows, clusters: four times the most that is published; more would fill a memory
+MAX_COUNT = 1 << 20  # rows or clusters: four times the largest published; protects the memory
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-"""A temperature, a margin."""
-NotNegative = Annotated[FiniteFloat, Field(ge=0)]
-"""The weight of a part of a loss: 0 leaves it out."""
-Part = Annotated[float, Field(gt=0, lt=1)]
-"""A share that is neither nothing nor all."""
-Count = Annotated[int, Field(ge=1, le=MOST)]
-CountOrNone = Annotated[int, Field(ge=0, le=MOST)]
-"""0 is none."""
-Classes = Annotated[int, Field(ge=2, le=MOST)]
-"""Clusters, prototypes: one alone tells nothing apart."""
+PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
+"""A temperature or a margin."""
+NonNegativeFloat = Annotated[FiniteFloat, Field(ge=0)]
+"""The weight of one part of a loss; 0 disables it."""
+OpenUnitInterval = Annotated[FiniteFloat, Field(gt=0, lt=1)]
+"""A fraction, neither 0 nor 1."""
+PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+"""A number of rows, frames or pixels."""
+OptionalCount = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""A number of rows; 0 disables the feature."""
+ClusterCount = Annotated[int, Field(ge=2, le=MAX_COUNT)]
+"""A number of clusters, prototypes or classes."""
 
 
 def check_options(where: str, options: Mapping[str, Any], task: Callable[..., object]) -> None:
-    """Refuse an option that the task does not have, of another type, or outside its range.
+    """Refuse options that the task does not have or whose values its annotations do not allow.
 
     Args:
-        where: for the messages: "tasks.moco.options".
-        options: as the space has them.
-        task: its class; an option whose type pydantic does not know is the task's own affair.
+        where: location for the error messages, such as "tasks.moco.options".
+        options: the options in the space.
+        task: the task's class. An option whose annotation pydantic does not know is not checked.
 
     Raises:
-        UserError: names the option, what it needs and what it got.
+        UserError: names the option, what it requires and what was given.
     """
-    wanted = {n: p.annotation for n, p in inspect.signature(task).parameters.items()}
-    wanted.pop("place", None)
+    annotations = {n: p.annotation for n, p in inspect.signature(task).parameters.items()}
+    annotations.pop("place", None)
     for name, value in options.items():
-        if name not in wanted:
-            raise UserError(f"{where}: {unknown('option', name, wanted)}")
-        if fault := _fault(f"{where}.{name}", value, wanted[name]):
-            raise UserError(fault)
+        if name not in annotations:
+            raise UserError(f"{where}: {unknown('option', name, annotations)}")
+        if problem := _find_problem(f"{where}.{name}", value, annotations[name]):
+            raise UserError(problem)
 
 
-def _fault(name: str, value: object, annotation: Any) -> str | None:
-    """Strict, as JSON: YAML has lists for tuples, and `true` is no number."""
+def _find_problem(name: str, value: object, annotation: Any) -> str | None:
+    """The error message, or None. Validation is strict JSON: lists for tuples, no bool as int."""
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""A user's own Python file (a task, a fitness): loaded by path, its mistakes said by line."""
+"""A user's own Python file (a task, a fitness): loaded by path, errors named by line."""
 
 import importlib.util
 import sys
@@ -6,44 +6,44 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from evossl.errors import MISTAKES, UserError
+from evossl.errors import USER_CODE_ERRORS, UserError
 
 
-def load_file(file: Path, name: str) -> ModuleType:
-    """Return the file as the module `name`.
+def load_python_file(file: Path, name: str) -> ModuleType:
+    """Return the file, imported as the module `name`.
 
     Raises:
-        UserError: it cannot be loaded; says in which line, and why.
+        UserError: the file cannot be imported; the message names the line and the reason.
     """
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look up their module
     try:
         spec.loader.exec_module(module)
-    except MISTAKES as error:
+    except USER_CODE_ERRORS as error:
         del sys.modules[name]
-        raise UserError(f"{file}: cannot be loaded: {mistake(error, file)}") from error
+        raise UserError(f"{file}: cannot be loaded: {describe_error(error, file)}") from error
     return module
 
 
-def mistake(error: BaseException, file: Path) -> str:
-    """Return what was raised and by which line of the file.
+def describe_error(error: BaseException, file: Path) -> str:
+    """Return the line of `file` that raised the error, and the error.
 
-    For example "line 3: ModuleNotFoundError: No module named 'nupmy'". An error without words of
-    its own (an `assert`) is given those of its line.
+    For example "line 3: ModuleNotFoundError: No module named 'nupmy'". For an error without a
+    message (an `assert`), the source line takes the message's place.
     """
     kind = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
-        inside = _same(error.filename, file)
+        inside = _same_file(error.filename, file)
         where = f"line {error.lineno}" if inside else f"{error.filename}, line {error.lineno}"
         return f"{where}: {kind}: {error.msg}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _same(f.filename, file)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _same_file(f.filename, file)]
     if not frames:
         return f"{kind}: {error}"
     return f"line {frames[-1].lineno}: {kind}: {str(error) or frames[-1].line}"
 
 
-def _same(name: str, file: Path) -> bool:
+def _same_file(name: str, file: Path) -> bool:
     return Path(name).resolve() == file.resolve()

@@ -1,4 +1,4 @@
-"""Wrong folders and files, verb by verb: exit code, what is named, no trace of Python."""
+"""Wrong folders and files: each verb exits with one message that names the path."""
 
 import re
 import shutil
@@ -7,21 +7,21 @@ from pathlib import Path
 import av
 import pytest
 
-from evossl.data.synth.dataset import synthesise
-from tests.helpers.cli_runner import SPACE, Run
+from evossl.data.synth.dataset import VideoFormat, synthesise
+from tests.helpers.cli_runner import SPACE, RunCli
 
 
-def refused(run_cli: Run, *argv: str | Path, code: int = 2) -> str:
-    """Run; assert the exit code and one message on stderr; return it."""
-    answer = run_cli(*argv)
-    assert answer.code == code, answer
-    assert answer.out == ""
-    return answer.err
+def refused(run_cli: RunCli, *argv: str | Path, code: int = 2) -> str:
+    """Run a verb that must fail with `code` and print nothing on stdout; return its message."""
+    output = run_cli(*argv)
+    assert output.code == code, output
+    assert output.out == ""
+    return output.err
 
 
 @pytest.fixture
-def junk(run_cli: Run) -> None:
-    """In the current folder: an empty folder, one without videos, one with unreadable ones."""
+def junk(run_cli: RunCli) -> None:
+    """Make an empty folder, one without videos, one with unreadable videos, and a file."""
     Path("empty").mkdir()
     Path("texts").mkdir()
     Path("texts/readme.txt").write_text("text")
@@ -34,70 +34,68 @@ def junk(run_cli: Run) -> None:
 @pytest.mark.parametrize("where", ["nowhere", "empty", "texts", "*.mp4", "nowhere.parquet"])
 @pytest.mark.parametrize("verb", ["index", "cache"])
 @pytest.mark.usefixtures("junk")
-def test_a_source_without_videos_is_refused_by_its_path(
-    run_cli: Run, verb: str, where: str
-) -> None:
+def test_a_source_without_videos_is_refused(run_cli: RunCli, verb: str, where: str) -> None:
     assert where in refused(run_cli, verb, where, "--out", "made")
     assert not Path("made").exists()
 
 
 @pytest.mark.usefixtures("junk")
-def test_unreadable_videos_are_counted_with_reasons_and_fail_when_none_is_left(
-    run_cli: Run,
+def test_index_fails_if_no_video_is_readable(
+    run_cli: RunCli,
 ) -> None:
-    said = refused(run_cli, "index", "broken", code=1)
-    assert "failed: broken: no video can be read" in said
-    assert "2 set aside" in said
+    message = refused(run_cli, "index", "broken", code=1)
+    assert "failed: broken: no video can be read" in message
+    assert "2 set aside" in message
 
 
-def test_a_table_without_paths_is_refused_with_its_columns(run_cli: Run) -> None:
+def test_a_table_without_paths_is_refused(run_cli: RunCli) -> None:
     Path("table.csv").write_text("a,b\n1,2\n")
     assert "no column 'path'; it has a, b" in refused(run_cli, "index", "table.csv")
 
 
 @pytest.mark.parametrize(
-    ("out", "said"),
+    ("out", "message"),
     [
         ("empty", "--out empty: is a folder; name a file in it, empty/manifest.parquet"),
         ("file/x.parquet", "is a file, not a folder"),
     ],
 )
 @pytest.mark.usefixtures("junk")
-def test_a_manifest_that_cannot_be_written_is_refused_before_probing(
-    run_cli: Run, videos: Path, out: str, said: str
+def test_an_unwritable_manifest_is_refused_before_probing(
+    run_cli: RunCli, videos: Path, out: str, message: str
 ) -> None:
     message = refused(run_cli, "index", videos, "--out", out)
-    assert said in message
+    assert message in message
     assert "indexing" not in message
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
 @pytest.mark.usefixtures("junk")
-def test_an_out_that_is_a_file_is_refused_by_every_verb(
-    run_cli: Run, videos: Path, trained: Path, out: str
+def test_an_out_that_is_a_file_is_refused(
+    run_cli: RunCli, videos: Path, trained: Path, out: str
 ) -> None:
     Path("space.yaml").write_text(SPACE)
     space = ("--space", "space.yaml")
-    for words in (
+    for argv in (
         ("search", "--data", videos, *space),
         ("train", "--data", videos, *space),
         ("cache", videos),
         ("finetune", trained, "--data", videos),
         ("export", trained),
     ):
-        assert f"--out {out}: " in refused(run_cli, *words, "--out", out)
+        assert f"--out {out}: " in refused(run_cli, *argv, "--out", out)
     assert Path("file").read_text() == "text"
 
 
-def test_a_folder_that_holds_other_things_is_not_taken(run_cli: Run, videos: Path) -> None:
+def test_a_folder_with_other_files_is_refused(run_cli: RunCli, videos: Path) -> None:
     Path("space.yaml").write_text(SPACE)
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("text")
     for verb in ("search", "train"):
-        words = ("--data", videos, "--space", "space.yaml", "--out", "mine")
-        assert "--out mine: holds other files" in refused(run_cli, verb, *words)
+        argv = ("--data", videos, "--space", "space.yaml", "--out", "mine")
+        assert "--out mine: holds other files" in refused(run_cli, verb, *argv)
     assert "demo" not in [path.name for path in Path().iterdir()]
-    assert "--out mine: holds something" in refused(run_cli, "demo", "--out", "mine")
+    assert "--out mine: is not empty" in refused(run_cli, "demo", "--out", "mine")
     assert "mine is not empty" in refused(run_cli, "synth", "mine", "--videos", "3")
     assert [path.name for path in Path("mine").iterdir()] == ["thesis.txt"]
 
@@ -105,25 +103,25 @@ def test_a_folder_that_holds_other_things_is_not_taken(run_cli: Run, videos: Pat
 @pytest.mark.parametrize("verb", ["evaluate", "finetune", "export", "audit", "report"])
 @pytest.mark.parametrize("where", ["nowhere", "empty", "texts", "file"])
 @pytest.mark.usefixtures("junk")
-def test_what_is_no_run_and_no_encoder_is_refused_by_its_path(
-    run_cli: Run, videos: Path, verb: str, where: str
+def test_a_path_without_run_or_encoder_is_refused(
+    run_cli: RunCli, videos: Path, verb: str, where: str
 ) -> None:
-    words: dict[str, tuple[str | Path, ...]] = {
+    argv: dict[str, tuple[str | Path, ...]] = {
         "evaluate": ("--data", videos),
         "finetune": ("--data", videos, "--out", "made"),
         "export": ("--out", "made"),
         "audit": ("--data", videos),
         "report": (),
     }
-    assert f"error: {where}: " in refused(run_cli, verb, where, *words[verb])
+    assert f"error: {where}: " in refused(run_cli, verb, where, *argv[verb])
     assert not Path("made").exists()
 
 
-WHOLE = "space: {}\nseed: 0\ndata: videos\ncommand: evossl\ncache: cache\n"
+VALID_RUN = "space: {}\nseed: 0\ndata: videos\ncommand: evossl\ncache: cache\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"{", "not YAML"),
         (bytes(range(256)), "not YAML"),
@@ -131,19 +129,20 @@ WHOLE = "space: {}\nseed: 0\ndata: videos\ncommand: evossl\ncache: cache\n"
         (b"[1]", "it holds no keys"),
         (b"sed: 1", "unknown key 'sed': did you mean 'seed'?"),
         (b"seed: 1", "space is missing; data is missing; command is missing; cache is missing"),
-        (WHOLE.replace("seed: 0", "seed: zero").encode(), "seed is of the wrong kind"),
-        (WHOLE.replace("space: {}", "space: 3").encode(), "space is of the wrong kind"),
-        ((WHOLE + "scales: {simclr.rgb: [1]}").encode(), "scales.simclr.rgb is of the wrong kind"),
+        (VALID_RUN.replace("seed: 0", "seed: zero").encode(), "seed is of the wrong kind"),
+        (VALID_RUN.replace("space: {}", "space: 3").encode(), "space is of the wrong kind"),
+        (
+            (VALID_RUN + "scales: {simclr.rgb: [1]}").encode(),
+            "scales.simclr.rgb is of the wrong kind",
+        ),
     ],
 )
-def test_a_damaged_run_is_refused_by_its_file_in_plain_words(
-    run_cli: Run, text: bytes, said: str
-) -> None:
+def test_a_damaged_run_yaml_is_refused(run_cli: RunCli, text: bytes, message: str) -> None:
     Path("run").mkdir()
     Path("run/run.yaml").write_bytes(text)
     message = refused(run_cli, "report", "run")
     assert message.startswith("error: run/run.yaml: is damaged")
-    assert said in message
+    assert message in message
     assert "Bring the file back from a copy" in message
     assert not any(word in message for word in ("RunInfo", "__init__", "codec", "NoneType"))
 
@@ -159,8 +158,8 @@ def test_a_damaged_run_is_refused_by_its_file_in_plain_words(
         ("model.safetensors", b"xx"),
     ],
 )
-def test_a_damaged_encoder_is_refused_by_its_file(
-    run_cli: Run, videos: Path, trained: Path, file: str, content: bytes | None
+def test_a_damaged_encoder_is_refused(
+    run_cli: RunCli, videos: Path, trained: Path, file: str, content: bytes | None
 ) -> None:
     shutil.copytree(trained / "encoder", "encoder")
     Path("encoder", file).unlink() if content is None else Path("encoder", file).write_bytes(
@@ -170,7 +169,7 @@ def test_a_damaged_encoder_is_refused_by_its_file(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("argv", "message"),
     [
         (("--folds", "1"), "'--folds': 1 is not in the range"),
         (("--folds", "9"), "fewer than folds: pass --folds"),
@@ -181,38 +180,38 @@ def test_a_damaged_encoder_is_refused_by_its_file(
         (("--split", "."), ".: is a folder; name a .csv or .parquet file"),
     ],
 )
-def test_wrong_evaluations_are_refused_before_a_video_is_decoded(
-    run_cli: Run, videos: Path, trained: Path, words: tuple[str, ...], said: str
+def test_wrong_evaluations_are_refused_before_decoding(
+    run_cli: RunCli, videos: Path, trained: Path, argv: tuple[str, ...], message: str
 ) -> None:
     cache = trained.parent / "cache"
-    message = refused(run_cli, "evaluate", trained, "--data", videos, "--cache", cache, *words)
-    assert said in message
+    message = refused(run_cli, "evaluate", trained, "--data", videos, "--cache", cache, *argv)
+    assert message in message
     assert "decoding" not in message
 
 
-def test_a_class_with_too_few_clips_is_named(run_cli: Run, videos: Path, trained: Path) -> None:
-    rare = min(videos.glob("*/"), key=lambda folder: len(list(folder.glob("*.mp4"))))
-    said = refused(run_cli, "evaluate", trained, "--data", videos, "--folds", "9")
-    assert f"class {rare.name!r} has" in said
-
-
-def test_labels_that_could_not_score_the_winner_are_refused_before_the_search(
-    run_cli: Run, videos: Path
+def test_a_class_with_too_few_clips_is_named_in_the_error(
+    run_cli: RunCli, videos: Path, trained: Path
 ) -> None:
+    rare = min(videos.glob("*/"), key=lambda folder: len(list(folder.glob("*.mp4"))))
+    message = refused(run_cli, "evaluate", trained, "--data", videos, "--folds", "9")
+    assert f"class {rare.name!r} has" in message
+
+
+def test_unusable_labels_are_refused_before_a_search(run_cli: RunCli, videos: Path) -> None:
     one_class = next(folder for folder in sorted(videos.iterdir()) if folder.is_dir())
     Path("space.yaml").write_text(SPACE)
-    words = ("--data", videos, "--space", "space.yaml", "--out", "run")
-    for labels, said in (
+    argv = ("--data", videos, "--space", "space.yaml", "--out", "run")
+    for labels, message in (
         (one_class, "class"),
         (videos, "fewer than folds"),
         ("nowhere", "nowhere"),
     ):
-        assert said in refused(run_cli, "search", *words, "--evaluate", labels)
+        assert message in refused(run_cli, "search", *argv, "--evaluate", labels)
     assert not Path("run").exists()
 
 
 def without_sound(videos: Path, folder: Path) -> Path:
-    """The same pictures, not decoded, in files that have no sound track."""
+    """Copy the videos without their sound tracks into a folder."""
     folder.mkdir()
     for path in videos.rglob("*.mp4"):
         copy = str(folder / f"{path.parent.name}-{path.name}")
@@ -225,40 +224,36 @@ def without_sound(videos: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_task_of_sound_on_silent_videos_is_refused_by_its_name_and_the_folder_stays_free(
-    run_cli: Run, videos: Path
-) -> None:
-    """It shows when its gradient is measured; then the same --out can be used again."""
-    words = ["train", "--data", without_sound(videos, Path("silent")), "--steps", "2"]
-    words += ["--space", "space.yaml", "--cache", "cache", "--out", "run"]
+def test_a_sound_task_on_silent_videos_leaves_no_run(run_cli: RunCli, videos: Path) -> None:
+    """It fails when gradients are measured; the same --out can then be used again."""
+    argv = ["train", "--data", without_sound(videos, Path("silent")), "--steps", "2"]
+    argv += ["--space", "space.yaml", "--cache", "cache", "--out", "run"]
     heard = "  multimodal_contrast: {places: [rgb+audio]}\nstreams: [rgb, audio]"
     Path("space.yaml").write_text(SPACE.replace("  simclr: {places: [rgb]}", heard))
-    said = refused(run_cli, *words)
-    assert "error: multimodal_contrast.rgb+audio: no batch had two clips with sound" in said
+    message = refused(run_cli, *argv)
+    assert "error: multimodal_contrast.rgb+audio: no batch had two clips with sound" in message
     assert not Path("run").exists()
     Path("space.yaml").write_text(SPACE)
-    assert run_cli(*words).code == 0
+    assert run_cli(*argv).code == 0
 
 
-def test_a_training_that_is_there_is_not_overwritten_nor_resumed_as_another(
-    run_cli: Run, videos: Path, trained: Path
-) -> None:
+def test_an_existing_training_is_not_changed(run_cli: RunCli, videos: Path, trained: Path) -> None:
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
-    words = ["train", "--data", videos, "--space", trained.parent / "space.yaml"]
-    words += ["--cache", trained.parent / "cache", "--out", trained]
-    assert "add --resume to go on" in refused(run_cli, *words, "--steps", "2")
-    said = refused(run_cli, *words, "--steps", "2", "--seed", "3", "--resume")
-    assert "seed: 0 there, 3 given" in said
+    argv = ["train", "--data", videos, "--space", trained.parent / "space.yaml"]
+    argv += ["--cache", trained.parent / "cache", "--out", trained]
+    assert "add --resume to go on" in refused(run_cli, *argv, "--steps", "2")
+    message = refused(run_cli, *argv, "--steps", "2", "--seed", "3", "--resume")
+    assert "seed: 0 there, 3 given" in message
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
 
 
-def test_a_term_whose_clips_are_mostly_too_short_is_named_at_the_end(run_cli: Run) -> None:
-    synthesise(Path("videos/short"), 20, 3, 1, seconds=1.0)
+def test_a_term_that_skipped_batches_is_reported(run_cli: RunCli) -> None:
+    synthesise(Path("videos/short"), 20, 3, 1, video=VideoFormat(seconds=1.0))
     synthesise(Path("videos/long"), 8, 3, 2)
     brave = "tasks:\n  brave: {places: [rgb], options: {reach: 4}}\n"  # 16 frames, of 12 or 24
     Path("space.yaml").write_text(SPACE.replace("tasks:\n", brave))
-    words = ("--data", "videos", "--space", "space.yaml", "--steps", "4", "--out", "run")
-    answer = run_cli("train", *words)
-    assert answer.code == 0, answer.err
-    assert re.search(r"brave\.rgb: nothing to learn from in [1-4] batches of 4: ", answer.err)
-    assert "simclr.rgb: nothing" not in answer.err
+    argv = ("--data", "videos", "--space", "space.yaml", "--steps", "4", "--out", "run")
+    output = run_cli("train", *argv)
+    assert output.code == 0, output.err
+    assert re.search(r"brave\.rgb: was skipped in [1-4] of 4 batches", answer.err)
+    assert "simclr.rgb: was skipped" not in output.err

@@ -13,7 +13,7 @@ from evossl.data.cache.clip_cache import ClipCache
 from evossl.data.index.index import Index, Video, build_index, load_index
 from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext
-from evossl.experiment.split import MIN_VIDEOS, set_aside_unscorable, split_videos
+from evossl.experiment.split import MIN_VIDEOS, quarantine_undecodable, split_videos
 from evossl.experiment.trial import TrialSpec, run_trial
 from tests.helpers.tiny_runs import WEIGHTS, make_info, make_run
 
@@ -28,28 +28,28 @@ def names(videos: list[Video], rows: tuple[int, ...]) -> set[str]:
 
 def test_a_third_is_held_out_and_every_video_is_on_one_side() -> None:
     videos = [video(f"v{i}") for i in range(90)]
-    split = split_videos(videos, max_scored=512)
-    assert len(split.scored) == 30
-    assert sorted(split.train + split.scored) == list(range(90))
-    assert len(split_videos(videos, max_scored=12).scored) == 12
+    split = split_videos(videos, max_held_out=512)
+    assert len(split.held_out) == 30
+    assert sorted(split.train + split.held_out) == list(range(90))
+    assert len(split_videos(videos, max_held_out=12).held_out) == 12
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_a_group_is_never_on_both_sides(size: int) -> None:
     videos = [video(f"v{i}", group=f"g{i // size}") for i in range(60)]
-    split = split_videos(videos, max_scored=512)
-    groups = [{videos[row].group for row in rows} for rows in (split.train, split.scored)]
+    split = split_videos(videos, max_held_out=512)
+    groups = [{videos[row].group for row in rows} for rows in (split.train, split.held_out)]
     assert not groups[0] & groups[1]
-    assert abs(len(split.scored) - 20) < size
+    assert abs(len(split.held_out) - 20) < size
 
 
 def test_the_split_is_a_function_of_the_names_alone() -> None:
     videos = [video(f"v{i}", group=f"g{i // 2}") for i in range(60)]
-    split = split_videos(videos, max_scored=512)
+    split = split_videos(videos, max_held_out=512)
     shuffled = random.Random(0).sample(videos, len(videos))
     moved = [replace(v, seconds=9.0, label="x", mtime_ns=7) for v in shuffled]
-    again = split_videos(moved, max_scored=512)
-    assert names(moved, again.scored) == names(videos, split.scored)
+    again = split_videos(moved, max_held_out=512)
+    assert names(moved, again.held_out) == names(videos, split.held_out)
 
 
 def test_too_few_videos_or_groups_are_refused_with_the_remedy() -> None:
@@ -63,12 +63,12 @@ def test_too_few_videos_or_groups_are_refused_with_the_remedy() -> None:
 def test_setting_aside_keeps_the_row_its_columns_and_its_reason(tiny_videos: Path) -> None:
     index = build_index(str(tiny_videos), None, workers=1)
     first, second = index.videos[:2]
-    after = index.set_aside({first.path: "not one frame", "/not/there": "x"})
+    after = index.quarantine({first.path: "not one frame", "/not/there": "x"})
     assert after.quarantined == [(first.path, "not one frame")]
     assert after.videos == index.videos[1:]
     assert after.table.schema == index.table.schema
     assert after.table.num_rows == index.table.num_rows
-    again = after.set_aside({first.path: "another reason", second.path: "truncated"})
+    again = after.quarantine({first.path: "another reason", second.path: "truncated"})
     assert again.quarantined == [(first.path, "not one frame"), (second.path, "truncated")]
 
 
@@ -82,7 +82,7 @@ def treacherous(tiny_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def break_two(source: str, out: Path | None, workers: int) -> Index:
         index = plain(source, out, workers)
         split = split_videos(index.videos, 512)
-        for row in (split.scored[0], split.train[0]):
+        for row in (split.held_out[0], split.train[0]):
             Path(index.videos[row].path).write_bytes(b"\x00" * 4000)
         return index
 
@@ -98,11 +98,11 @@ def test_what_the_probe_believed_and_decoding_did_not_is_set_aside_and_the_trial
     index = load_index(run.manifest)
     assert len(index.quarantined) == 2
     assert len(index.videos) == 25
-    bench = RunContext.open(run)
-    assert len(bench.data.train_videos) + len(bench.data.scored_videos) == 25
-    result = run_trial(TrialSpec(0, WEIGHTS, run, 1))
+    context = RunContext.open(run)
+    assert len(context.data.train_videos) + len(context.data.held_out_videos) == 25
+    result = run_trial(TrialSpec(0, WEIGHTS, run, 1), context)
     assert result.reason is None
-    assert bench.data.train.failed == {}
+    assert context.data.train.failed == {}
 
 
 def test_a_cache_too_small_for_all_still_finds_what_cannot_be_scored(
@@ -110,9 +110,9 @@ def test_a_cache_too_small_for_all_still_finds_what_cannot_be_scored(
 ) -> None:
     keys = {"cache": {"fps": 12, "short_side": 32, "max_seconds": 2, "limit_gb": 0.0004}}
     run = make_run(tmp_path / "run", treacherous, tmp_path / "cache", **keys)
-    bench = RunContext.open(run)
-    scored = bench.data.scored.clips(range(len(bench.data.scored_videos)), 0)
-    assert len(scored) == len(bench.data.scored_videos)
+    context = RunContext.open(run)
+    scored = context.data.held_out.clips(range(len(context.data.held_out_videos)), 0)
+    assert len(scored) == len(context.data.held_out_videos)
     assert load_index(run.manifest).quarantined
 
 
@@ -124,14 +124,14 @@ def test_a_run_that_has_begun_keeps_its_videos(tiny_videos: Path, tmp_path: Path
     before = Path(run.manifest).read_bytes()
     source = next(folder.rglob("*.mp4"))
     shutil.copy(source, source.with_name("new.mp4"))
-    space = make_info(folder, cache).parsed_space()
+    space = make_info(folder, cache).parsed_space
     arguments = (str(folder), Path(run.manifest), cache, space, 1)
-    prepare_videos(*arguments, begun=True)
+    prepare_videos(*arguments, has_begun=True)
     assert Path(run.manifest).read_bytes() == before
     shutil.rmtree(cache)
     source.unlink()
     with pytest.raises(RunError, match=f"{source.name}: .*this run has begun with it"):
-        prepare_videos(*arguments, begun=True)
+        prepare_videos(*arguments, has_begun=True)
     assert Path(run.manifest).read_bytes() == before
 
 
@@ -139,15 +139,15 @@ def test_the_search_for_the_unscorable_ends_when_too_few_are_left(
     tiny_videos: Path, tmp_path: Path
 ) -> None:
     index = build_index(str(tiny_videos), None, workers=1)
-    gone = index.set_aside({v.path: "x" for v in index.videos[: len(index.videos) - MIN_VIDEOS]})
-    scored = split_videos(gone.videos, 512).scored[0]
+    gone = index.quarantine({v.path: "x" for v in index.videos[: len(index.videos) - MIN_VIDEOS]})
+    scored = split_videos(gone.videos, 512).held_out[0]
     lost = replace(gone.videos[scored])
     shutil.copytree(tiny_videos, tmp_path / "videos")
-    store = ClipCache(tmp_path / "cache", make_info(tiny_videos, tmp_path).parsed_space().cache)
+    store = ClipCache(tmp_path / "cache", make_info(tiny_videos, tmp_path).parsed_space.cache)
 
     def prepare(videos: list[Video]) -> dict[str, str]:
         return {v.path: "not one frame" for v in videos if v.path == lost.path}
 
     store.prepare = prepare  # type: ignore[method-assign, assignment]
     with pytest.raises(UserError, match="readable videos; a run needs at least"):
-        set_aside_unscorable(gone, store, 512)
+        quarantine_undecodable(gone, store, 512)

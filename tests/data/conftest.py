@@ -1,4 +1,4 @@
-"""Small videos written for tests, whole and broken; every frame carries its number."""
+"""Small test videos, intact and broken; every frame shows its number."""
 
 import os
 import struct
@@ -18,7 +18,7 @@ MakeVideo = Callable[..., Path]
 
 
 def numbered_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture whose lowest third spells `number` in binary, in eight bars; white is 1."""
+    """Return an image whose lowest third shows `number` in binary, in eight bars; white is 1."""
     width, height = size
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     red, green = 60 + 100 * x + 40 * np.sin(7 * y), 70 + 110 * y
@@ -30,7 +30,7 @@ def numbered_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def number_of(frame: NDArray[np.uint8]) -> int:
-    """The number that an upright `numbered_frame` spells, whatever its size."""
+    """Return the number that an upright `numbered_frame` of any size shows."""
     height, width = frame.shape[:2]
     middle = [(2 * bit + 1) * width // (2 * NUM_BITS) for bit in range(NUM_BITS)]
     return sum((frame[height - height // 6, x].mean() > 125) << bit for bit, x in enumerate(middle))
@@ -58,7 +58,7 @@ def write_video(
 ) -> Path:
     """Write a video; the container follows the suffix. `sound` is (channels, samples).
 
-    Packets of sound that begin in `sound_hole` (seconds) are left out.
+    Audio packets that begin within `sound_hole` (seconds) are left out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"movflags": "faststart"} if faststart else {}
@@ -118,7 +118,7 @@ def write_encrypted(path: Path, source: Path) -> Path:
 
 
 def shift_edit_list(path: Path, frames: float, fps: int) -> Path:
-    """Make the MP4's (video-only) edit list begin `frames` later, as a cut without re-encoding."""
+    """Let the MP4's edit list begin `frames` later, as a cut without re-encoding does."""
     data = bytearray(path.read_bytes())
     at = data.index(b"elst") + 12
     duration, start = struct.unpack(">Ii", data[at : at + 8])
@@ -130,7 +130,7 @@ def shift_edit_list(path: Path, frames: float, fps: int) -> Path:
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> MakeVideo:
-    """`make_video("a/b.mp4", num_frames=24, ...)`: see `write_video`; returns the path."""
+    """`make_video("a/b.mp4", num_frames=24, ...)` writes a video and returns its path."""
 
     def make(name: str = "video.mp4", *args: object, **options: object) -> Path:
         return write_video(tmp_path / name, *args, **options)  # type: ignore[arg-type]
@@ -140,13 +140,13 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 @pytest.fixture
 def read_number() -> Callable[[NDArray[np.uint8]], int]:
-    """The number that a frame of `make_video` carries."""
+    """Return the number that a frame of `make_video` shows."""
     return number_of
 
 
 @pytest.fixture
 def broken_files(tmp_path: Path) -> dict[str, Path]:
-    """Files that no video can be read from, by what is wrong with them."""
+    """Files without a readable video, by what is wrong with them."""
     folder = tmp_path / "broken"
     whole = write_video(folder / "whole.mp4", 24, faststart=True).read_bytes()
     late = write_video(folder / "late.mp4", 24).read_bytes()  # index at the end
@@ -180,7 +180,7 @@ def broken_files(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def cut_video(tmp_path: Path) -> Path:
-    """4 seconds at 24 fps with the index in front, of which the last 40 % of the bytes are gone."""
+    """4 seconds at 24 fps, index at the start; the last 40 % of the bytes are missing."""
     path = write_video(tmp_path / "cut.mp4", 96, faststart=True, bframes=0)
     os.truncate(path, int(path.stat().st_size * 0.6))
     return path
@@ -202,13 +202,13 @@ def holed_video(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def encrypt(tmp_path: Path) -> Callable[[Path, str], Path]:
-    """`encrypt(source, name)`: a copy that needs a key; each has its own random start."""
+    """`encrypt(source, name)` writes an encrypted copy; each has its own random start."""
     return lambda source, name: write_encrypted(tmp_path / name, source)
 
 
 @pytest.fixture
 def real_videos() -> Path:
-    """The folder of real clips; the test is skipped where there is none."""
+    """The folder of real clips; the test is skipped if there is none."""
     folder = os.environ.get("EVOSSL_REAL_VIDEOS")
     if not folder:
         pytest.skip("EVOSSL_REAL_VIDEOS is unset: no real clips here")
@@ -217,5 +217,5 @@ def real_videos() -> Path:
 
 @pytest.fixture
 def cut_in_front() -> Callable[[Path, float, int], Path]:
-    """`cut_in_front(path, frames, fps)`: see `shift_edit_list`."""
+    """`cut_in_front(path, frames, fps)` shifts the start of the edit list."""
     return shift_edit_list

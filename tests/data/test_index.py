@@ -1,4 +1,4 @@
-"""The index: a row for every file, whatever is wrong with it, and nothing probed twice."""
+"""The index: one row for every file, whatever is wrong with it; no file is probed twice."""
 
 import errno
 import os
@@ -31,11 +31,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that lists what was probed; the probe does what a file's name says."""
+    """A file that lists the probed videos; the probe does what the name of a video says."""
     path = tmp_path / "notes"
     path.touch()
     monkeypatch.setenv("EVOSSL_TEST_NOTES", str(path))
-    monkeypatch.setattr(index_module, "PROBE", "tests.helpers.misbehaving_jobs:note_and_probe")
+    monkeypatch.setattr(index_module, "PROBE_JOB", "tests.helpers.misbehaving_jobs:note_and_probe")
     return path
 
 
@@ -55,7 +55,7 @@ def reasons(index: Index) -> dict[str, str]:
     return {Path(path).name: reason for path, reason in index.quarantined}
 
 
-def test_a_readable_file_gives_what_the_file_was_written_with(clips: list[Path]) -> None:
+def test_the_index_has_the_properties_of_the_file(clips: list[Path]) -> None:
     long, mute, _, _ = clips
     index = build_index(str(long.parent), workers=1)
     videos = {Path(video.path).name: video for video in index.videos}
@@ -70,7 +70,9 @@ def test_a_readable_file_gives_what_the_file_was_written_with(clips: list[Path])
     assert (row["codec"], row["audio_codec"], row["audio_rate"]) == ("h264", "aac", 16_000)
 
 
-def test_every_bad_file_is_set_aside_with_its_reason(tmp_path: Path, clips: list[Path]) -> None:
+def test_every_unreadable_file_is_quarantined_with_its_reason(
+    tmp_path: Path, clips: list[Path]
+) -> None:
     whole = clips[0].read_bytes()
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video at all\n", encoding="utf-8")
@@ -109,9 +111,7 @@ def test_hangs_and_crashes_do_not_stop_the_index(tmp_path: Path, notes: Path) ->
     assert index.summary().startswith("2 videos, 4 set aside: 2 broken, 1 ")
 
 
-def test_a_second_run_probes_what_changed_and_what_may_have_passed(
-    tmp_path: Path, notes: Path
-) -> None:
+def test_a_second_run_probes_changed_and_retryable_files(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4", "b.mp4", "bad_1.mp4", "exit_1.mp4", "leaves.mp4")
     first = build_index(str(videos), out, workers=1)
@@ -131,7 +131,7 @@ def test_a_second_run_probes_what_changed_and_what_may_have_passed(
     assert load_index(out).table.equals(third.table)
 
 
-def test_an_index_as_the_source_is_believed(tmp_path: Path, notes: Path) -> None:
+def test_an_index_as_the_source_is_not_probed_again(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4", "b.mp4", "bad_1.mp4")
     first = build_index(str(videos), out, workers=1)
@@ -140,16 +140,20 @@ def test_an_index_as_the_source_is_believed(tmp_path: Path, notes: Path) -> None
     assert probed(notes) == []
 
 
-def test_an_index_of_another_version_probes_anew(tmp_path: Path, notes: Path) -> None:
+def test_an_index_of_another_format_is_refused_and_not_reused(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "a.mp4")
     table = build_index(str(videos), out, workers=1).table
-    probed(notes)
-    pa.parquet.write_table(table.replace_schema_metadata({"evossl.index": "0"}), out)
-    with pytest.raises(UserError, match="not an index of this version"):
-        load_index(out)
-    build_index(str(videos), out, workers=1)
-    assert probed(notes) == ["a.mp4"]
+    for metadata, message in (
+        ({"evossl.index": "1"}, "an index of format 1, .* create it again with `evossl index"),
+        ({}, "not an index; create one with `evossl index"),
+    ):
+        probed(notes)
+        pa.parquet.write_table(table.replace_schema_metadata(metadata), out)
+        with pytest.raises(UserError, match=message):
+            load_index(out)
+        build_index(str(videos), out, workers=1)
+        assert probed(notes) == ["a.mp4"]
 
 
 def test_labels_come_from_any_column_of_the_manifest(tmp_path: Path, notes: Path) -> None:
@@ -159,13 +163,13 @@ def test_labels_come_from_any_column_of_the_manifest(tmp_path: Path, notes: Path
     index = build_index(str(tmp_path / "labels.parquet"), tmp_path / "out.parquet", workers=1)
     assert index.labels("motion") == ["up", "down"]
     assert load_index(tmp_path / "out.parquet").labels("motion") == ["up", "down"]
-    assert index.videos[0].seconds == 1.0  # the probe's, not the manifest's
+    assert index.videos[0].seconds == 1.0  # from the probe, not from the manifest
     for missing in ("appearance", "label", "codec"):
         with pytest.raises(UserError, match=f"unknown label column '{missing}'.*group, motion"):
             index.labels(missing)
 
 
-def test_when_nothing_can_be_read_the_run_fails_and_says_why(tmp_path: Path, notes: Path) -> None:
+def test_an_index_without_readable_videos_is_an_error(tmp_path: Path, notes: Path) -> None:
     videos, out = tmp_path / "v", tmp_path / "manifest.parquet"
     touch(videos, "bad_1.mp4", "bad_2.mp4")
     with pytest.raises(RunError, match="no video can be read: 0 videos, 2 set aside: 2 broken"):
@@ -203,7 +207,7 @@ def test_a_full_disk_leaves_the_old_manifest_whole(
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, notes: Path) -> None:
+def test_an_out_folder_that_cannot_be_created_is_named(tmp_path: Path, notes: Path) -> None:
     videos = tmp_path / "v"
     touch(videos, "a.mp4")
     with pytest.raises(RunError, match=r"a.mp4/m.parquet: cannot be written"):
@@ -227,7 +231,7 @@ def test_remote_files_are_fetched_and_probed(clips: list[Path]) -> None:
     assert newer.mtime_ns > index.videos[1].mtime_ns
 
 
-def test_workers_fetch_what_they_can_reach_themselves(tmp_path: Path, clips: list[Path]) -> None:
+def test_workers_fetch_remote_files_themselves(tmp_path: Path, clips: list[Path]) -> None:
     (tmp_path / "m.csv").write_text(
         f"path\ndir::file://{clips[0]}\nsimplecache::file://{clips[1]}\n", encoding="utf-8"
     )
@@ -236,7 +240,7 @@ def test_workers_fetch_what_they_can_reach_themselves(tmp_path: Path, clips: lis
     assert len(index.quarantined) == 1
 
 
-def test_a_file_that_breaks_halfway_keeps_its_good_part(tmp_path: Path) -> None:
+def test_a_truncated_file_is_indexed_up_to_its_good_part(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.mkv", frames=48)
     cut = tmp_path / "b.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -248,7 +252,7 @@ def test_a_file_that_breaks_halfway_keeps_its_good_part(tmp_path: Path) -> None:
 
 
 def mutate(data: bytes, number: int) -> bytes:
-    """One of: flipped bits, a cut, a header overwritten, a hole of zeros, a piece twice."""
+    """Flip bits, truncate, overwrite the header, zero a part, or overwrite a part of the tail."""
     rng = np.random.default_rng(number)
     changed = bytearray(data)
     size = len(changed)
@@ -266,7 +270,7 @@ def mutate(data: bytes, number: int) -> bytes:
             length = min(size - start, size // 4)
             changed[start : start + length] = bytes(length)
         case 4:
-            tail = int(rng.integers(max(0, size - 2000), size))  # MP4's index stands at the end
+            tail = int(rng.integers(max(0, size - 2000), size))  # MP4 has its index at the end
             changed[tail : tail + 8] = rng.bytes(8)
     return bytes(changed)
 

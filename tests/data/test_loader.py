@@ -1,6 +1,7 @@
-"""The loader: a pure function of (seed, step); true pixels, true sound, honest padding.
+"""The loader: a pure function of (seed, step), with the right pixels, sound and padding.
 
-Cached videos are written by hand: frame t of video v is all 10 * v + t, sample s of its sound is s.
+The cached videos are hand-made: all pixels of frame t of video v are 10 * v + t, and sample s of
+its sound is s.
 """
 
 import threading
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from evossl.config import Cache
 from evossl.data import loader as loader_module
+from evossl.data.cache.budget import CacheBudget
 from evossl.data.cache.clip_cache import ClipCache
-from evossl.data.cache.entry import CacheBudget, entry_path, pack
+from evossl.data.cache.clip_file import clip_bytes, clip_path
 from evossl.data.decode.decoder import DecodeError
 from evossl.data.index.index import Video
 from evossl.data.loader import ClipLoader
@@ -38,8 +40,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
         values = (10 * v + np.arange(LENGTHS[v])).astype(np.uint8)
         frames = np.tile(values[:, None, None, None], (1, *SIZES[v], 3))
         sound = (np.arange(2000 * LENGTHS[v]) / 32767).astype(np.float32) if SOUND[v] else None
-        path = entry_path(folder, cache.key(video))
-        CacheBudget(folder, None).store(path, pack(frames, sound), evict=False)
+        path = clip_path(folder, cache.key(video))
+        CacheBudget(folder, None).store(path, clip_bytes(frames, sound), evict=False)
     return cache
 
 
@@ -59,7 +61,7 @@ def equal(a: ClipBatch, b: ClipBatch) -> bool:
 
 
 def starts(batch: ClipBatch) -> list[int]:
-    """The first frame of each sample's stretch, read off its pixels."""
+    """Return the first frame of each clip, computed from its pixels."""
     first = batch.frames_BLHWC[:, 0, 0, 0, 0].long() - 10 * batch.video_id_B
     return first.tolist()
 
@@ -91,7 +93,7 @@ def test_epochs_differ_in_their_order(cache: ClipCache) -> None:
     assert len(orders) >= 6  # 120 orders: 8 draws with more than 2 repeats have odds of 1 in 10^4
 
 
-def test_stretches_start_anywhere_and_nowhere_else(cache: ClipCache) -> None:
+def test_every_possible_start_is_equally_likely(cache: ClipCache) -> None:
     loader = make(cache, batch_size=5)
     seen: dict[int, Counter[int]] = {v: Counter() for v in range(5)}
     for step in range(400):
@@ -106,12 +108,12 @@ def test_stretches_start_anywhere_and_nowhere_else(cache: ClipCache) -> None:
     assert chi2 < 37.7  # the 0.999 quantile of chi-squared with 15 degrees of freedom
 
 
-def test_a_video_that_stands_twice_in_a_batch_has_two_starts(cache: ClipCache) -> None:
+def test_a_video_twice_in_a_batch_has_two_starts(cache: ClipCache) -> None:
     loader = ClipLoader(cache, VIDEOS[:1], stretch=2, batch_size=40, seed=0)
     assert len(set(starts(loader.batch(0)))) > 10
 
 
-def test_frames_are_the_videos_and_padding_repeats_the_last_one(cache: ClipCache) -> None:
+def test_padding_repeats_the_last_frame(cache: ClipCache) -> None:
     batch = make(cache).clips([0, 1, 3], draw=1)
     assert batch.frames_BLHWC.dtype == torch.uint8
     assert batch.num_frames_B.tolist() == [5, 3, 1]
@@ -120,7 +122,7 @@ def test_frames_are_the_videos_and_padding_repeats_the_last_one(cache: ClipCache
     assert batch.frames_BLHWC[:, :, 0, 0, 0].tolist() == want
 
 
-def test_images_are_padded_to_the_largest_by_zeros(cache: ClipCache) -> None:
+def test_images_are_padded_with_zeros_to_the_largest(cache: ClipCache) -> None:
     batch = make(cache).clips([2, 3, 1], draw=0)
     assert batch.frames_BLHWC.shape == (3, 5, 6, 8, 3)
     assert batch.size_B2.tolist() == [[6, 4], [4, 8], [4, 4]]
@@ -145,22 +147,24 @@ def test_sound_is_of_the_frames_seconds_and_zero_beyond(cache: ClipCache) -> Non
         torch.testing.assert_close(batch.waveform_BS[b], want, rtol=0, atol=1e-6)
 
 
-def test_where_nobody_listens_no_clip_has_sound_and_the_frames_are_the_same(
+def test_without_sound_the_frames_are_the_same(
     cache: ClipCache,
 ) -> None:
-    deaf = ClipLoader(cache, VIDEOS, stretch=5, batch_size=3, seed=0, sound=False).batch(2)
+    silent = ClipLoader(cache, VIDEOS, stretch=5, batch_size=3, seed=0, sound=False).batch(2)
     heard = make(cache).batch(2)
     assert heard.has_audio_B.any()
-    assert not deaf.has_audio_B.any()
-    assert not deaf.waveform_BS.any()
-    assert torch.equal(deaf.frames_BLHWC, heard.frames_BLHWC)
+    assert not silent.has_audio_B.any()
+    assert not silent.waveform_BS.any()
+    assert torch.equal(silent.frames_BLHWC, heard.frames_BLHWC)
 
 
 def test_length_of_the_waveform_is_rounded_once(tmp_path: Path) -> None:
     cache = ClipCache(tmp_path, Cache(fps=12, short_side=4))
-    path = entry_path(tmp_path, cache.key(VIDEOS[0]))
+    path = clip_path(tmp_path, cache.key(VIDEOS[0]))
     frames = np.zeros((9, 4, 4, 3), np.uint8)
-    CacheBudget(tmp_path, None).store(path, pack(frames, np.ones(12_000, np.float32)), evict=False)
+    CacheBudget(tmp_path, None).store(
+        path, clip_bytes(frames, np.ones(12_000, np.float32)), evict=False
+    )
     loader = ClipLoader(cache, VIDEOS[:1], stretch=7, batch_size=1, seed=0)
     for step in range(4):
         waveform = loader.batch(step).waveform_BS
@@ -168,7 +172,7 @@ def test_length_of_the_waveform_is_rounded_once(tmp_path: Path) -> None:
         assert (waveform == 1).all()
 
 
-def test_types_are_those_of_the_contract(cache: ClipCache) -> None:
+def test_tensors_have_the_documented_types(cache: ClipCache) -> None:
     batch = make(cache).batch(0)
     assert len(batch) == 3
     assert batch.fps == FPS
@@ -184,7 +188,7 @@ def test_draw_zero_is_the_centre(cache: ClipCache) -> None:
     assert batch.video_id_B.tolist() == [0, 2, 4, 1]
 
 
-def test_a_draw_of_a_video_is_the_same_in_any_company(cache: ClipCache) -> None:
+def test_a_draw_does_not_depend_on_the_other_videos(cache: ClipCache) -> None:
     loader = make(cache)
     for draw in (1, 2, 3):
         together, alone = loader.clips([2, 0, 4], draw), loader.clips([0], draw)
@@ -228,7 +232,7 @@ def test_the_thread_stays_only_a_few_batches_ahead(
 
     def batch(step: int) -> ClipBatch:
         made.append(step)
-        if step == loader_module.AHEAD + 1:
+        if step == loader_module.PREFETCHED_BATCHES + 1:
             third.set()
         return real_batch(step)
 
@@ -237,7 +241,9 @@ def test_the_thread_stays_only_a_few_batches_ahead(
     next(batches)
     assert third.wait(timeout=60)
     batches.close()
-    assert made == list(range(loader_module.AHEAD + 2))  # one taken, some queued, one in hand
+    assert made == list(
+        range(loader_module.PREFETCHED_BATCHES + 2)
+    )  # one consumed, some queued, one ready
 
 
 def test_what_the_thread_raises_is_raised_by_the_consumer(
@@ -258,16 +264,16 @@ def test_what_the_thread_raises_is_raised_by_the_consumer(
     assert prefetchers() == []
 
 
-def test_waiting_is_added_up(cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_times_are_added_up(cache: ClipCache, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(100))
     monkeypatch.setattr(loader_module.time, "perf_counter", lambda: next(ticks))
     loader = make(cache)
     for _ in loader.prefetch(0, 4):
         pass
-    assert loader.wait_seconds == 4  # a tick passes between the two looks at the clock of each wait
+    assert loader.wait_seconds == 4  # each wait reads the clock twice, one tick apart
 
 
-def test_another_video_takes_the_place_of_one_that_fails(cache: ClipCache, tmp_path: Path) -> None:
+def test_a_video_that_fails_is_replaced_by_another(cache: ClipCache, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"\x00\x00")
     videos = [as_video(bad), *VIDEOS[1:]]
@@ -292,12 +298,12 @@ def test_when_every_video_fails_the_run_ends(cache: ClipCache, tmp_path: Path) -
         loader.batch(0)
 
 
-def test_a_track_of_digital_silence_is_no_sound(tmp_path: Path) -> None:
+def test_digital_silence_counts_as_no_sound(tmp_path: Path) -> None:
     cache = ClipCache(tmp_path, Cache(fps=8, short_side=4))
     frames = np.ones((8, 4, 4, 3), np.uint8)
     for video, loudness in zip(VIDEOS[:2], (0.0, 0.01), strict=True):
         sound = np.full(16_000, loudness, np.float32)
-        path = entry_path(tmp_path, cache.key(video))
-        CacheBudget(tmp_path, None).store(path, pack(frames, sound), evict=False)
+        path = clip_path(tmp_path, cache.key(video))
+        CacheBudget(tmp_path, None).store(path, clip_bytes(frames, sound), evict=False)
     loader = ClipLoader(cache, VIDEOS[:2], stretch=8, batch_size=2, seed=0)
     assert loader.clips([0, 1], draw=0).has_audio_B.tolist() == [False, True]

@@ -1,4 +1,4 @@
-"""Synthetic videos: what is written, from what, in which shares, and twice the same."""
+"""Synthetic videos: their files, factors and class frequencies; equal seeds give equal bytes."""
 
 import inspect
 import resource
@@ -11,14 +11,14 @@ from scipy import stats
 
 from evossl.data.decode.decoder import find_decoder, probe
 from evossl.data.decode.sound import decode_sound
-from evossl.data.synth.dataset import synthesise
-from evossl.data.synth.render import render
-from evossl.data.synth.scene import Scene, draw_scene, motions
-from evossl.data.synth.sound import beat_times, sing
+from evossl.data.synth.dataset import VideoFormat, synthesise
+from evossl.data.synth.render import render_frames
+from evossl.data.synth.scene import Scene, motion_names, sample_scene
+from evossl.data.synth.soundtrack import beat_times, render_sound
 from evossl.errors import RunError, UserError
 from evossl.types import AUDIO_RATE
 
-SCENES = [draw_scene(0, number, 8) for number in range(2000)]
+SCENES = [sample_scene(0, number, 8) for number in range(2000)]
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def test_files_are_h264_and_aac_in_mp4(written: Path) -> None:
         assert len(waveform) == pytest.approx(2 * AUDIO_RATE, abs=1024)  # an AAC frame
 
 
-def test_labels_hold_every_factor_of_every_file(written: Path) -> None:
+def test_labels_contain_every_factor_of_every_file(written: Path) -> None:
     rows = pq.read_table(written / "labels.parquet").to_pylist()
     assert {row["path"] for row in rows} == {
         path.relative_to(written).as_posix() for path in written.rglob("*.mp4")
     }
     for number, row in enumerate(rows):
-        scene = draw_scene(3, number, 4)
+        scene = sample_scene(3, number, 4)
         assert row == {
             "path": f"{scene.motion}/{number:06d}.mp4",
             "label": scene.motion,
@@ -56,7 +56,7 @@ def test_labels_hold_every_factor_of_every_file(written: Path) -> None:
         }
 
 
-def test_the_same_seed_gives_the_same_bytes_and_fewer_videos_the_first_of_more(
+def test_a_seed_fixes_every_byte_whatever_the_number_of_videos(
     written: Path, tmp_path: Path
 ) -> None:
     synthesise(tmp_path / "again", 5, num_classes=4, seed=3)
@@ -68,30 +68,33 @@ def test_the_same_seed_gives_the_same_bytes_and_fewer_videos_the_first_of_more(
 
 
 def test_another_seed_gives_other_videos() -> None:
-    assert draw_scene(0, 0, 8) != draw_scene(1, 0, 8)
-    one, two = (render(draw_scene(seed, 0, 8), 2, 12, (32, 32)) for seed in (0, 1))
+    assert sample_scene(0, 0, 8) != sample_scene(1, 0, 8)
+    one, two = (render_frames(sample_scene(seed, 0, 8), 2, 12, (32, 32)) for seed in (0, 1))
     assert np.abs(one.astype(int) - two).mean() > 5
 
 
-def test_what_is_decoded_is_what_was_drawn_and_sung(written: Path) -> None:
-    scene = draw_scene(3, 0, 4)
+def test_decoded_frames_and_sound_are_those_rendered(written: Path) -> None:
+    scene = sample_scene(3, 0, 4)
     path = str(written / scene.motion / "000000.mp4")
     frames = find_decoder("pyav").frames(path, 12.0, 64, 30.0)
-    assert np.abs(frames.astype(int) - render(scene, 24, 12, (64, 64))).mean() < 10
-    heard, sung = decode_sound(path, 2.0), sing(scene, 2.0)
-    assert heard is not None
+    assert np.abs(frames.astype(int) - render_frames(scene, 24, 12, (64, 64))).mean() < 10
+    decoded, rendered = decode_sound(path, 2.0), render_sound(scene, 2.0)
+    assert decoded is not None
     lags = range(-40, 41)  # samples
     middle = slice(400, 31_000)
-    fit = [float(np.dot(np.roll(heard[: len(sung)], lag)[middle], sung[middle])) for lag in lags]
+    fit = [
+        float(np.dot(np.roll(decoded[: len(rendered)], lag)[middle], rendered[middle]))
+        for lag in lags
+    ]
     assert lags[int(np.argmax(fit))] == 0
-    assert np.corrcoef(heard[middle], sung[middle])[0, 1] > 0.9
+    assert np.corrcoef(decoded[middle], rendered[middle])[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("num_videos", [100, 300, 2000])
 def test_motions_follow_zipf_in_every_prefix(num_videos: int) -> None:
     harmonic = sum(1 / rank for rank in range(1, 9))
     drawn = [scene.motion for scene in SCENES[:num_videos]]
-    for rank, motion in enumerate(motions(8), start=1):
+    for rank, motion in enumerate(motion_names(8), start=1):
         assert drawn.count(motion) == pytest.approx(num_videos / rank / harmonic, abs=3)
 
 
@@ -116,18 +119,18 @@ def test_factors_are_independent(one: str, other: str) -> None:
 
 
 def poses_at(motion: str, seconds: float) -> np.ndarray:
-    """(scene, (x, y, angle in turns, growth)), all in [0, 1), at one moment of many scenes."""
+    """Return (scene, (x, y, turns, log-size)), all in [0, 1), at one moment of many scenes."""
     rows = []
     for scene in SCENES[:300]:
-        moved = Scene(motion, 0, 0, scene.start, scene.cycle_seconds, scene.rest, (0, 0, 0))
+        moved = Scene(motion, 0, 0, scene.start, scene.cycle_seconds, scene.base_pose, (0, 0, 0))
         pose = moved.poses(np.array([seconds]))
         turns = pose.angle_T[0] / (2 * np.pi) % 1
-        rows.append([pose.x_T[0], pose.y_T[0], turns, pose.growth_T[0]])
+        rows.append([pose.x_T[0], pose.y_T[0], turns, pose.log_size_T[0]])
     return np.array(rows)
 
 
-@pytest.mark.parametrize("motion", [*motions(12), "right_fast", "shrink_fast"])
-def test_poses_are_uniform_and_independent_at_every_moment_of_every_motion(motion: str) -> None:
+@pytest.mark.parametrize("motion", [*motion_names(12), "right_fast", "shrink_fast"])
+def test_poses_are_uniform_and_independent_in_every_frame(motion: str) -> None:
     for seconds in (0.0, 0.55, 1.9):
         poses = poses_at(motion, seconds)
         for column in poses.T:
@@ -136,11 +139,11 @@ def test_poses_are_uniform_and_independent_at_every_moment_of_every_motion(motio
         assert np.abs(correlation).max() < 4.0 / np.sqrt(len(poses))
 
 
-@pytest.mark.parametrize("motion", motions(24))
+@pytest.mark.parametrize("motion", motion_names(24))
 def test_motions_move_what_their_names_say(motion: str) -> None:
     scene = Scene(motion, 0, 0, 0.3, 1.6, (0.5, 0.5, 0.2, 0.4), (0, 0, 0))
     pose = scene.poses(np.array([0.0, 0.05, 0.4]))
-    steps = [np.diff(v) for v in (pose.x_T, pose.y_T, pose.angle_T, pose.growth_T)]
+    steps = [np.diff(v) for v in (pose.x_T, pose.y_T, pose.angle_T, pose.log_size_T)]
     moved = [bool(np.abs(step).max() > 1e-9) for step in steps]
     name = motion.removesuffix("_fast")
     signs = [float(np.sign(step[0])) for step in steps]
@@ -164,7 +167,7 @@ def test_motions_move_what_their_names_say(motion: str) -> None:
 
 
 def test_fast_motions_take_half_the_time() -> None:
-    scenes = [draw_scene(0, number, 24) for number in range(600)]
+    scenes = [sample_scene(0, number, 24) for number in range(600)]
     slow = [s.cycle_seconds for s in scenes if not s.motion.endswith("_fast")]
     fast = [s.cycle_seconds for s in scenes if s.motion.endswith("_fast")]
     assert max(fast) < min(slow)
@@ -172,10 +175,10 @@ def test_fast_motions_take_half_the_time() -> None:
 
 
 @pytest.mark.parametrize("appearance", range(8))
-def test_a_shape_is_seen_turning_and_appearances_differ(appearance: int) -> None:
+def test_rotations_and_appearances_are_visible(appearance: int) -> None:
     def still(look: int, angle: float) -> np.ndarray:
         scene = Scene("right", look, 0, 0.5, 1.6, (0.5, 0.5, angle, 0.5), (0, 0, 0))
-        return render(scene, 1, 12, (48, 48))[0].astype(int)
+        return render_frames(scene, 1, 12, (48, 48))[0].astype(int)
 
     shown = still(appearance, 0.0)
     for quarter in (0.25, 0.5, 0.75):
@@ -184,17 +187,17 @@ def test_a_shape_is_seen_turning_and_appearances_differ(appearance: int) -> None
         assert np.abs(shown - still(other, 0.0)).mean() > 2
 
 
-def test_a_shape_that_leaves_comes_back_on_the_other_side() -> None:
-    """A quarter of a cycle is half a period of two copies: shapes stand where gaps were."""
+def test_a_shape_that_leaves_returns_on_the_other_side() -> None:
+    """A quarter of a cycle is half the distance of two copies: shapes move into the gaps."""
     at_border, between = (
-        render(
+        render_frames(
             Scene("right", 1, 0, phase, 1.6, (0, 0.5, 0, 0.5), (0, 0, 5)), 1, 12, (64, 64)
         ).astype(int)[0]
         for phase in (0.0, 0.25)
     )
     moved = np.abs(at_border - between).sum(-1)
     shapes = [slice(0, 5), slice(14, 18), slice(30, 34), slice(46, 50), slice(59, 64)]
-    for columns in shapes:  # two of them at the border: one shape, in two halves
+    for columns in shapes:  # two at the border are halves of one shape
         assert moved[30:34, columns].mean() > 60
     assert moved[10:20].max() == 0  # the ground behind is the same
 
@@ -210,7 +213,7 @@ def test_beats_sound_at_quarters_of_the_cycle(number: int) -> None:
         if 0.02 < (quarter / 4 - scene.start) * scene.cycle_seconds < 1.95
     ]
     assert np.allclose(inside, by_hand, atol=1e-9)
-    loud = sing(scene, 2.0) ** 2
+    loud = render_sound(scene, 2.0) ** 2
     for time in inside:
         at = round(time * AUDIO_RATE)
         assert loud[at : at + 250].mean() > 3 * loud[at - 300 : at].mean()
@@ -218,7 +221,7 @@ def test_beats_sound_at_quarters_of_the_cycle(number: int) -> None:
 
 def test_the_first_beat_of_a_cycle_is_an_octave_higher() -> None:
     scene = Scene("right", 0, 0, 0.5, 1.6, (0.5, 0.5, 0.0, 0.5), (0, 0, 0))
-    waveform = sing(scene, 2.0)  # quarters at 0, 0.4, 0.8 (the border), 1.2, 1.6 s
+    waveform = render_sound(scene, 2.0)  # quarters at 0, 0.4, 0.8 (the border), 1.2, 1.6 s
 
     def pitch(time: float) -> float:
         at = round(time * AUDIO_RATE)
@@ -230,17 +233,17 @@ def test_the_first_beat_of_a_cycle_is_an_octave_higher() -> None:
 
 
 def test_short_videos_may_have_no_beat() -> None:
-    assert all(len(sing(scene, 1 / 12)) == round(AUDIO_RATE / 12) for scene in SCENES[:50])
+    assert all(len(render_sound(scene, 1 / 12)) == round(AUDIO_RATE / 12) for scene in SCENES[:50])
 
 
 def test_progress_counts_every_video(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    synthesise(tmp_path / "v", 3, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    calls: list[tuple[int, int]] = []
+    synthesise(tmp_path / "v", 3, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_sizes_rates_and_lengths_are_as_asked(tmp_path: Path) -> None:
-    labels = synthesise(tmp_path / "v", 1, size=(96, 48), fps=15, seconds=1.0)
+def test_size_rate_and_length_are_as_requested(tmp_path: Path) -> None:
+    labels = synthesise(tmp_path / "v", 1, video=VideoFormat((96, 48), 15, 1.0))
     row = pq.read_table(labels).to_pylist()[0]
     found = probe(str(tmp_path / "v" / row["path"]))
     assert (found.width, found.height, found.fps, found.num_frames) == (96, 48, 15, 15)
@@ -252,31 +255,31 @@ def test_sizes_rates_and_lengths_are_as_asked(tmp_path: Path) -> None:
         ({"num_videos": 0}, "--videos"),
         ({"num_classes": 0}, "--classes"),
         ({"num_classes": 25}, "1 to 24"),
-        ({"size": (63, 64)}, "even"),
-        ({"fps": 0}, "no frame"),
-        ({"seconds": 0.0}, "no frame"),
+        ({"video": VideoFormat(size=(63, 64))}, "even"),
+        ({"video": VideoFormat(fps=0)}, "no frame"),
+        ({"video": VideoFormat(seconds=0.0)}, "no frame"),
     ],
 )
-def test_wrong_usage_is_named(tmp_path: Path, wrong: dict[str, object], word: str) -> None:
+def test_invalid_arguments_are_named(tmp_path: Path, wrong: dict[str, object], word: str) -> None:
     options = {"num_videos": 1} | wrong
     with pytest.raises(UserError, match=word):
         synthesise(tmp_path / "v", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "v").exists()
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="not empty"):
         synthesise(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_seed_and_number_alone_make_a_scene() -> None:
-    assert list(inspect.signature(draw_scene).parameters) == ["seed", "number", "num_classes"]
-    assert draw_scene(5, 17, 8) == draw_scene(5, 17, 8)
+def test_a_scene_depends_only_on_its_arguments() -> None:
+    assert list(inspect.signature(sample_scene).parameters) == ["seed", "number", "num_classes"]
+    assert sample_scene(5, 17, 8) == sample_scene(5, 17, 8)
 
 
-def test_a_video_that_cannot_be_written_is_named_and_leaves_no_litter(tmp_path: Path) -> None:
+def test_a_failed_write_names_the_video_and_leaves_no_files(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
     try:

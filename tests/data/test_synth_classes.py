@@ -1,6 +1,6 @@
-"""The two checks of synthetic videos: single frames do not tell motions apart, videos do.
+"""Synthetic classes can be told apart from videos, but not from single frames.
 
-Both on frames as decoded from the files, so that nothing hides in the compression.
+Frames are decoded from the files, so that artefacts of the compression are included.
 
 Shapes: N video, P pair of neighbouring frames, T frame, H height, W width.
 """
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evossl.data.decode.decoder import find_decoder
-from evossl.data.synth.render import render
-from evossl.data.synth.scene import draw_scene, motions
-from evossl.data.synth.sound import sing
-from evossl.data.synth.writer import write_mp4
+from evossl.data.synth.mp4_writer import write_mp4
+from evossl.data.synth.render import render_frames
+from evossl.data.synth.scene import motion_names, sample_scene
+from evossl.data.synth.soundtrack import render_sound
 
 NUM_CLASSES = 8
 CHANCE = 1 / NUM_CLASSES
@@ -31,26 +31,28 @@ CHANCE = 1 / NUM_CLASSES
 def balanced_set(
     folder: Path, num_videos: int, side: int, num_classes: int = NUM_CLASSES
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Write, then decode, videos of all classes in turn: (frame_NTHWC, label_N)."""
+    """Write and decode videos of all classes in turn; return (frame_NTHWC, label_N)."""
     clips, labels = [], []
     decoder = find_decoder("pyav")
     for number in range(num_videos):
         label = number % num_classes
-        scene = replace(draw_scene(7, number, num_classes), motion=motions(num_classes)[label])
+        scene = replace(
+            sample_scene(7, number, num_classes), motion=motion_names(num_classes)[label]
+        )
         path = folder / f"{number}.mp4"
-        write_mp4(path, render(scene, 24, 12, (64, 64)), 12, sing(scene, 0.1))
+        write_mp4(path, render_frames(scene, 24, 12, (64, 64)), 12, render_sound(scene, 0.1))
         clips.append(decoder.frames(str(path), 12, side, 2.0))
         labels.append(label)
     return np.stack(clips), np.array(labels)
 
 
 def upper_bound_of_chance(num_tested: int) -> float:
-    """What a guesser stays below with 99.9 % probability (normal approximation)."""
+    """Return the accuracy that guessing stays below with 99.9 % probability (normal approx.)."""
     return CHANCE + 3.1 * math.sqrt(CHANCE * (1 - CHANCE) / num_tested)
 
 
 def affine_flow(gray_THW: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Median over pairs of (dx, dy, curl, divergence) that least squares fits to what moves."""
+    """Return the median over frame pairs of (dx, dy, curl, divergence), by least squares."""
     dt_PHW = np.diff(gray_THW, axis=0)
     mean_PHW = (gray_THW[1:] + gray_THW[:-1]) / 2
     dx_PHW = (np.roll(mean_PHW, -1, 2) - np.roll(mean_PHW, 1, 2)) / 2
@@ -70,12 +72,12 @@ def affine_flow(gray_THW: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _from_centre(weight: NDArray[np.float32], turn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Coordinates from the weighted centre on a circle, in pixels."""
+    """Return coordinates relative to the weighted centre on a circle, in pixels."""
     centre = np.angle((weight * np.exp(1j * turn)).sum())
     return np.angle(np.exp(1j * (turn - centre))) * len(turn) / (2 * np.pi)
 
 
-def test_single_frames_stay_at_chance_and_motion_features_do_not(tmp_path: Path) -> None:
+def test_single_frames_stay_at_chance_but_flow_does_not(tmp_path: Path) -> None:
     frame_NTHWC, label_N = balanced_set(tmp_path, 200, 32)
     train, test = slice(0, 120), slice(120, 200)
     one = frame_NTHWC[:, 12].astype(np.float32)
@@ -92,7 +94,7 @@ def test_single_frames_stay_at_chance_and_motion_features_do_not(tmp_path: Path)
 
 
 def network(time_kernel: int) -> nn.Sequential:
-    """The same small network for frames (kernel 1 in time) and for videos (3)."""
+    """Return the same small network for frames (kernel 1 in time) or for videos (3)."""
     layers: list[nn.Module] = []
     for width_in, width in [(3, 12), (12, 24), (24, 48)]:
         kernel, pad = (time_kernel, 3, 3), (time_kernel // 2, 1, 1)
@@ -104,7 +106,7 @@ def network(time_kernel: int) -> nn.Sequential:
 def accuracy_of_trained(
     x_NCTHW: Tensor, label_N: Tensor, num_train: int, time_kernel: int
 ) -> float:
-    """Accuracy on the rest, after training on random stretches as long as the network sees."""
+    """Return the accuracy on the rest after training on random clips of the network's length."""
     torch.manual_seed(0)
     model, rng = network(time_kernel), np.random.default_rng(0)
     num_seen = 1 if time_kernel == 1 else 8
@@ -127,7 +129,7 @@ def accuracy_of_trained(
 
 
 @pytest.mark.slow
-def test_a_network_learns_motions_from_videos_and_not_from_frames(tmp_path: Path) -> None:
+def test_a_network_learns_motions_only_from_videos(tmp_path: Path) -> None:
     frame_NTHWC, labels = balanced_set(tmp_path, 1000, 24)
     x_NCTHW = torch.from_numpy(frame_NTHWC).permute(0, 4, 1, 2, 3).float() / 128 - 1
     label_N = torch.from_numpy(labels)

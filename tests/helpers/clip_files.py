@@ -1,4 +1,4 @@
-"""Small real video files, for the tests of index, cache and loader."""
+"""Small video files and index rows, for the tests of index, cache and loader."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ import av
 import numpy as np
 
 from evossl.data.index.index import Video
-from evossl.io.remote import stamp_of
+from evossl.io.remote import file_status
 
 
 def write_video(
     path: Path, *, frames: int = 12, fps: int = 12, seed: int = 0, sound: float | None = None
 ) -> Path:
-    """Write H.264 of 64 x 48, grey level rising with time, and `sound` seconds of an AAC tone."""
+    """Write H.264 video of 64 x 48 that grows brighter, and `sound` seconds of an AAC tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     texture = rng.integers(0, 60, (48, 64, 3), dtype=np.uint8)
@@ -38,8 +38,8 @@ def write_video(
 
 
 def as_video(path: Path | str, **changes: Any) -> Video:
-    """The row that an index would have for the file."""
-    stamp = stamp_of(str(path))
+    """Return the row that an index would have for the file."""
+    status = file_status(str(path))
     fields: dict[str, Any] = {
         "path": str(path),
         "label": None,
@@ -50,7 +50,7 @@ def as_video(path: Path | str, **changes: Any) -> Video:
         "width": 64,
         "height": 48,
         "has_audio": False,
-        "bytes": stamp.bytes,
-        "mtime_ns": stamp.mtime_ns,
+        "bytes": status.bytes,
+        "mtime_ns": status.mtime_ns,
     }
     return Video(**(fields | changes))

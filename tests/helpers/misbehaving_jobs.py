@@ -1,4 +1,4 @@
-"""Jobs that misbehave, for the tests of the worker pool; they run in worker processes."""
+"""Jobs that hang, crash or raise, for the tests of the worker pool; run in worker processes."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ PROBED: dict[str, Any] = {
 
 
 def misbehave(path: str, **_: Any) -> dict[str, Any]:
-    """A probe that does what the file's name says."""
+    """Probe a file; do what its name says."""
     match Path(path).stem.split("_")[0]:
         case "hang":
             time.sleep(3600)
@@ -49,14 +49,14 @@ def misbehave(path: str, **_: Any) -> dict[str, Any]:
 
 
 def note_and_probe(path: str, **_: Any) -> dict[str, Any]:
-    """A probe that leaves a line in $EVOSSL_TEST_NOTES for every file it is asked about."""
+    """Probe a file and append its name to $EVOSSL_TEST_NOTES."""
     with Path(os.environ["EVOSSL_TEST_NOTES"]).open("a", encoding="utf-8") as notes:
         notes.write(Path(path).name + "\n")
     return misbehave(path)
 
 
 def loaded_modules(path: str) -> dict[str, Any]:
-    """What a worker has imported, after a probe and a decode."""
+    """Return the modules that a worker has imported after probing and decoding."""
     from evossl.data.decode.decoder import default_decoder, probe
     from evossl.data.decode.sound import decode_sound
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, on disks that are full, monkeypatched and really."""
+"""Atomic writes, also on full disks (both simulated and real)."""
 
 import errno
 import json
@@ -21,22 +21,22 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def write_folder(value: float, size: int = 4) -> Callable[[Path], None]:
-    def write(beside: Path) -> None:
-        beside.mkdir()
-        save_file({"x": torch.full((size,), value)}, beside / "model.safetensors")
-        (beside / "state.json").write_text(json.dumps(value), encoding="utf-8")
+    def write(temporary: Path) -> None:
+        temporary.mkdir()
+        save_file({"x": torch.full((size,), value)}, temporary / "model.safetensors")
+        (temporary / "state.json").write_text(json.dumps(value), encoding="utf-8")
 
     return write
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB; where one cannot be mounted, the test is skipped."""
+    """A disk of 256 kB; the test is skipped if none can be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    asked = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
     try:
-        subprocess.run(asked, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no tmpfs can be mounted here")
     yield folder
@@ -54,14 +54,12 @@ def test_a_file_or_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_said_in_words_and_leaves_the_old_file_and_no_litter(
-    tmp_path: Path, number: int
-) -> None:
+def test_a_full_disk_is_reported_and_keeps_the_old_file(tmp_path: Path, number: int) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"x": 1})
 
-    def halfway(beside: Path) -> None:
-        beside.write_text("{", encoding="utf-8")
+    def halfway(temporary: Path) -> None:
+        temporary.write_text("{", encoding="utf-8")
         raise OSError(number, os.strerror(number))
 
     before = everything(tmp_path)
@@ -70,7 +68,7 @@ def test_a_full_disk_is_said_in_words_and_leaves_the_old_file_and_no_litter(
     assert everything(tmp_path) == before
 
 
-def test_every_file_is_on_the_disk_before_it_takes_its_name(
+def test_files_are_synced_before_they_are_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: set[int] = set()
@@ -83,38 +81,38 @@ def test_every_file_is_on_the_disk_before_it_takes_its_name(
 
 
 @pytest.mark.parametrize(("folder", "file"), [(0o755, 0o644), (0o750, 0o640), (0o700, 0o600)])
-def test_who_may_read_the_folder_may_read_the_weights(
+def test_files_are_readable_to_all_readers_of_the_folder(
     tmp_path: Path, folder: int, file: int
 ) -> None:
-    """safetensors writes for the owner alone; an encoder is for others too."""
+    """safetensors makes files readable only to their owner."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run").chmod(folder)
 
-    def write(beside: Path) -> None:
-        beside.mkdir()
-        save_file({"x": torch.zeros(1)}, beside / "model.safetensors")
+    def write(temporary: Path) -> None:
+        temporary.mkdir()
+        save_file({"x": torch.zeros(1)}, temporary / "model.safetensors")
 
     write_atomically(tmp_path / "run" / "encoder", write)
     mode = (tmp_path / "run" / "encoder" / "model.safetensors").stat().st_mode
     assert mode & 0o777 == file
 
 
-def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
-    def slowly(beside: Path) -> None:
-        beside.write_text("outer", encoding="utf-8")
+def test_concurrent_writes_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    def slowly(temporary: Path) -> None:
+        temporary.write_text("outer", encoding="utf-8")
         write_json(tmp_path / "a.json", "inner")
 
     write_atomically(tmp_path / "a.json", slowly)
     assert everything(tmp_path) == {"a.json": b"outer"}
 
 
-def test_any_interruption_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> None:
+def test_an_interruption_leaves_only_the_old_folder(tmp_path: Path) -> None:
     write_atomically(tmp_path / "c", write_folder(1.0))
     before = everything(tmp_path)
 
-    def stopped(beside: Path) -> None:
-        beside.mkdir()
-        (beside / "x").write_text("half", encoding="utf-8")
+    def stopped(temporary: Path) -> None:
+        temporary.mkdir()
+        (temporary / "x").write_text("half", encoding="utf-8")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -129,7 +127,7 @@ def test_any_interruption_leaves_the_old_folder_and_no_litter(tmp_path: Path) ->
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(
+def test_a_failed_replacement_restores_the_old_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     fault: BaseException,
@@ -150,14 +148,14 @@ def test_a_folder_comes_back_when_the_new_one_cannot_take_its_place(
     assert everything(tmp_path) == before
 
 
-def test_a_path_under_a_file_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(RunError, match="cannot be written"):
         write_json(tmp_path / "file" / "a.json", 1)
 
 
-def test_on_a_disk_that_is_really_full_the_old_checkpoint_is_whole(small_disk: Path) -> None:
-    """Safetensors reports a full disk as an error of its own, not as an OSError."""
+def test_on_a_really_full_disk_the_old_checkpoint_is_whole(small_disk: Path) -> None:
+    """safetensors reports a full disk as an error of its own, not as an OSError."""
     folder = small_disk / "checkpoint"
     write_atomically(folder, write_folder(1.0))
     before = everything(small_disk)
@@ -167,7 +165,7 @@ def test_on_a_disk_that_is_really_full_the_old_checkpoint_is_whole(small_disk: P
     write_atomically(folder, write_folder(3.0))
 
 
-def test_on_a_disk_that_is_really_full_the_old_json_is_whole(small_disk: Path) -> None:
+def test_on_a_really_full_disk_the_old_json_is_whole(small_disk: Path) -> None:
     write_json(small_disk / "a.json", {"x": 1})
     before = everything(small_disk)
     with pytest.raises(RunError, match=r"a\.json: the disk is full"):
@@ -175,7 +173,7 @@ def test_on_a_disk_that_is_really_full_the_old_json_is_whole(small_disk: Path) -
     assert everything(small_disk) == before
 
 
-def test_a_file_over_the_systems_limit_leaves_the_old_one_whole(tmp_path: Path) -> None:
+def test_a_file_above_the_size_limit_keeps_the_old_one(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"x": 1})
     before = everything(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,11 +1,11 @@
-"""A user's own file is loaded once, and its mistakes are said without Python's traceback."""
+"""A user's own file is loaded once, and its errors are reported without a traceback."""
 
 from pathlib import Path
 
 import pytest
 
 from evossl.errors import UserError
-from evossl.io.user_file import load_file
+from evossl.io.user_file import load_python_file
 from evossl.task_loader import load_catalogue
 
 TASK = """\
@@ -18,7 +18,7 @@ class Mine(Task):
 """
 
 
-def test_the_catalogue_has_the_same_classes_however_it_is_asked_for(
+def test_the_catalogue_has_the_same_classes_for_any_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine").mkdir()
@@ -32,8 +32,8 @@ def test_the_catalogue_has_the_same_classes_however_it_is_asked_for(
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"x = '\0'"])
-def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path, text: bytes) -> None:
+def test_a_binary_python_file_is_refused_by_its_name(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "binary.py"
     file.write_bytes(text)
     with pytest.raises(UserError, match=r"binary\.py: cannot be loaded: "):
-        load_file(file, "evossl_tasks.binary")
+        load_python_file(file, "evossl_tasks.binary")

@@ -1,1 +1,1 @@
-"""Decoders behind one protocol: frames and sound of a video file."""
+"""Decoders of video files: their frames, behind one protocol, and their sound."""

@@ -1,6 +1,7 @@
-"""Opening video files with PyAV: what is refused and why, and the frames that can be read.
+"""Open video files with PyAV: refuse what is no video, with the reason; iterate readable frames.
 
-FFmpeg is shown local regular files only: a text file could be a playlist that makes it open others.
+FFmpeg only opens local regular files that are not text: a text file could be a playlist that makes
+it open other files.
 """
 
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from av.video.stream import VideoStream
 
 from evossl.errors import RunError
 
-MAX_BAD_PACKETS = 100  # in a row; after so many nothing good is expected
+MAX_BAD_PACKETS = 100  # in a row, after which the rest of the file is given up
 NOT_VIDEO_FORMATS = {"hls", "concat", "dash", "sdp", "tty", "image2"}
-SNIFFED_BYTES = 4096
+HEADER_BYTES = 4096  # read to recognise text
 
 
 class DecodeError(RunError):
@@ -30,13 +31,13 @@ class DecodeError(RunError):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How frames are to be shown.
+class DisplayLayout:
+    """The size and rotation at which frames are displayed.
 
     Attributes:
-        width: pixels as displayed: pixel aspect applied, then rotation.
+        width: displayed pixels, after applying the pixel aspect ratio and the rotation.
         height: likewise.
-        quarter_turns: counter-clockwise, 0 to 3.
+        quarter_turns: rotation counter-clockwise, 0 to 3.
     """
 
     width: int
@@ -45,33 +46,33 @@ class Layout:
 
     @property
     def is_sideways(self) -> bool:
-        """Width and height change places when shown."""
+        """Whether the rotation swaps width and height."""
         return self.quarter_turns % 2 == 1
 
 
 @contextmanager
 def open_video(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a local file and its first video stream (cover pictures do not count).
+    """Open a local file and its first video stream; cover pictures are skipped.
 
     Raises:
-        DecodeError: nothing to decode, with the reason.
+        DecodeError: there is no video in the file; the message is the reason.
     """
-    sniff(path)
+    refuse_non_video(path)
     options = {"protocol_whitelist": "file"}
     try:
         with av.open(f"file:{path}", metadata_errors="replace", options=options) as container:
             if not container.streams:
-                raise DecodeError(why_unreadable(path))
+                raise DecodeError(unreadable_reason(path))
             yield container, _video_stream(container)
     except FFmpegError as error:
-        raise DecodeError(why_unreadable(path)) from error
+        raise DecodeError(unreadable_reason(path)) from error
 
 
-def sniff(path: str) -> None:
-    """Refuse what is no regular file, empty or text, before FFmpeg sees it.
+def refuse_non_video(path: str) -> None:
+    """Refuse a file that FFmpeg must not open: not a regular file, empty, or text.
 
     Raises:
-        DecodeError: with the reason.
+        DecodeError: the message is the reason.
     """
     file = Path(path)
     try:
@@ -80,7 +81,7 @@ def sniff(path: str) -> None:
         if not file.is_file():
             raise DecodeError("not a regular file")
         with file.open("rb") as opened:
-            head = opened.read(SNIFFED_BYTES)
+            head = opened.read(HEADER_BYTES)
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror}") from error
     if not head:
@@ -93,22 +94,22 @@ def _is_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # else the last character may be cut
+        if error.start < len(head) - 3:  # otherwise the last character is cut in two
             return False
         text = head[: error.start].decode("utf-8")
     return all(char.isprintable() or char in "\t\n\r\f" for char in text)
 
 
-def why_unreadable(path: str) -> str:
-    """Return the reason why no frame of a file could be read."""
+def unreadable_reason(path: str) -> str:
+    """Return why no frame of a file could be read."""
     file = Path(path)
     with file.open("rb") as opened:
         head = opened.read(1 << 20)
         opened.seek(max(0, file.stat().st_size - (1 << 22)))
-        ends = head + opened.read()
-    if b"encv" in ends or b"pssh" in ends:
+        head_and_tail = head + opened.read()
+    if b"encv" in head_and_tail or b"pssh" in head_and_tail:
         return "encrypted"
-    if head[4:8] == b"ftyp" and b"moov" not in ends:
+    if head[4:8] == b"ftyp" and b"moov" not in head_and_tail:
         return "truncated: no index (moov)"
     if head[4:8] == b"ftyp":
         return "truncated: no readable frame"
@@ -124,18 +125,18 @@ def _video_stream(container: InputContainer) -> VideoStream:
         raise DecodeError("no video stream")
     if streams[0].codec_context is None:
         raise DecodeError("no decoder for its codec")
-    streams[0].thread_count = 1  # parallel over files, not within one
+    streams[0].thread_count = 1  # files are decoded in parallel instead
     return streams[0]
 
 
 @overload
-def good_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]: ...
+def decodable_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]: ...
 @overload
-def good_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]: ...
-def good_frames(container: InputContainer, stream: Any) -> Iterator[Any]:
-    """Yield the frames that can be decoded, in presentation order; what is broken is passed over.
+def decodable_frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]: ...
+def decodable_frames(container: InputContainer, stream: Any) -> Iterator[Any]:
+    """Yield the frames that can be decoded, in presentation order; broken packets are skipped.
 
-    A file that breaks halfway keeps its good part.
+    Of a file that is damaged from some point on, the part before it is decoded.
     """
     num_bad = 0
     try:
@@ -152,19 +153,19 @@ def good_frames(container: InputContainer, stream: Any) -> Iterator[Any]:
             num_bad = 0
             yield from (frame for frame in frames if not frame.is_corrupt)
     except FFmpegError:
-        return  # the container breaks here
+        return  # the container is damaged from here on
 
 
 def timed_frames(
     container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """Yield (seconds on the container's clock, frame), strictly ascending in time.
+    """Yield (time in the container in seconds, frame), strictly ascending in time.
 
-    Where a file gives no time, or one that goes back, frames follow at the stream's rate.
+    A frame without a time, or with one that goes back, follows the last one at the stream's rate.
     """
-    step = 1.0 / rate_of(stream)
+    step = 1.0 / frame_rate(stream)
     last = None
-    for frame in good_frames(container, stream):
+    for frame in decodable_frames(container, stream):
         time = frame.time
         if time is None or (last is not None and time <= last):
             time = 0.0 if last is None else last + step
@@ -172,18 +173,21 @@ def timed_frames(
         yield last, frame
 
 
-def rate_of(stream: VideoStream) -> float:
-    """Return the stream's frames a second; 25 where the file says nothing that makes sense."""
+def frame_rate(stream: VideoStream) -> float:
+    """Return the stream's frames per second; 25 if the file gives no plausible rate."""
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate is not None and rate.denominator and 0.01 <= float(rate) <= 1000:
             return float(rate)
     return 25.0
 
 
-def layout_of(frame: VideoFrame, stream: VideoStream) -> Layout:
-    """Return how the frame is to be shown: its pixel aspect (1/4 to 4) and rotation (in 90s)."""
+def display_layout(frame: VideoFrame, stream: VideoStream) -> DisplayLayout:
+    """Return how the frame is displayed.
+
+    A pixel aspect ratio outside 1/4 to 4 is ignored; the rotation is rounded to quarter turns.
+    """
     aspect = stream.sample_aspect_ratio
     sar = float(aspect) if aspect is not None and 0.25 <= float(aspect) <= 4 else 1.0
     width, height = max(1, round(frame.width * sar)), frame.height
     turns = round(frame.rotation / 90) % 4
-    return Layout(height, width, turns) if turns % 2 else Layout(width, height, turns)
+    return DisplayLayout(*((height, width) if turns % 2 else (width, height)), turns)

@@ -1,6 +1,6 @@
-"""Decoders behind one protocol, tested to agree; and the probe that knows a readable file.
+"""The decoder protocol and its implementations by name; the probe that checks a file.
 
-Shapes: T frame kept, H height, W width, C channel.
+Shapes: T selected frame, H height, W width, C channel.
 """
 
 import importlib.util
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from evossl.data.decode.container import (
     DecodeError,
-    good_frames,
-    layout_of,
+    decodable_frames,
+    display_layout,
+    frame_rate,
     open_video,
-    rate_of,
-    why_unreadable,
+    unreadable_reason,
 )
 from evossl.errors import UserError, unknown
 
@@ -34,17 +34,17 @@ DECODERS = ("decord", "pyav")
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file says of itself.
+    """The properties of a video file.
 
     Attributes:
-        seconds: of the video stream; of a cut MP4, the part that is there.
-        fps: average frames a second.
+        seconds: length of the video stream; of a truncated MP4, of the part that is present.
+        fps: average frames per second.
         num_frames: coded frames.
-        width: pixels as displayed: pixel aspect and rotation applied.
+        width: displayed pixels, after applying the pixel aspect ratio and the rotation.
         height: likewise.
-        codec: of the video, FFmpeg's name ("h264").
-        audio_codec: None without sound.
-        audio_rate: Hz; None without sound.
+        codec: of the video, in FFmpeg's terms ("h264").
+        audio_codec: likewise; None without an audio track.
+        audio_rate: in Hz; None without an audio track.
     """
 
     seconds: float
@@ -58,7 +58,7 @@ class Probe:
 
 
 class Decoder(Protocol):
-    """Reads a video's pixels."""
+    """Decodes the frames of a video at a given rate and size."""
 
     name: str
 
@@ -67,27 +67,28 @@ class Decoder(Protocol):
     ) -> NDArray[np.uint8]:
         """Return frame_THWC, RGB.
 
-        Frame i is the one presented nearest to i / fps after the first frame;
-        T = max(1, round(duration * fps)) up to `max_seconds`. The short side is `short_side`, the
-        long one keeps the aspect (antialiased bilinear), is cropped in the centre to at most 2:1.
-        Rotation (in quarter turns) and pixel aspect ratio are applied. A file that breaks halfway
-        keeps its good part.
+        Frame i is the one presented nearest to i / fps seconds after the first frame;
+        T = max(1, round(duration * fps)), with the duration limited to `max_seconds`. Frames are
+        scaled (antialiased bilinear) so that the short side has `short_side` pixels, and the long
+        side is cropped in the centre to at most twice as many. Rotation (in quarter turns) and
+        pixel aspect ratio are applied. Of a file that is damaged from some point on, the part
+        before it is decoded.
 
         Raises:
-            DecodeError: no frame can be read.
+            DecodeError: no frame can be decoded.
         """
         ...
 
 
 def default_decoder() -> Decoder:
-    """Return decord on x86-64 Linux where it is installed, else PyAV."""
-    is_home = sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
+    """Return decord if it is installed on x86-64 Linux, otherwise PyAV."""
+    is_supported = sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")
     has_decord = importlib.util.find_spec("decord") is not None
-    return find_decoder("decord" if is_home and has_decord else "pyav")
+    return find_decoder("decord" if is_supported and has_decord else "pyav")
 
 
 def find_decoder(name: str) -> Decoder:
-    """Return the decoder of that name: "decord" or "pyav".
+    """Return the decoder with this name: "decord" or "pyav".
 
     Raises:
         UserError: unknown name, or decord is not installed.
@@ -98,7 +99,7 @@ def find_decoder(name: str) -> Decoder:
         return PyAVDecoder()
     if name == "decord":
         if importlib.util.find_spec("decord") is None:
-            raise UserError("decoder 'decord' is not installed here; use 'pyav'")
+            raise UserError("decoder 'decord' is not installed; install decord, or use 'pyav'")
         from evossl.data.decode.decord_decoder import DecordDecoder
 
         return DecordDecoder()
@@ -106,21 +107,21 @@ def find_decoder(name: str) -> Decoder:
 
 
 def probe(path: str) -> Probe:
-    """Return what a local file says of itself, after one frame of it has been decoded.
+    """Return the properties of a local video file, after decoding one frame of it.
 
     Raises:
-        DecodeError: no frame can be read, with the reason.
+        DecodeError: no frame can be decoded; the message is the reason.
     """
     with open_video(path) as (container, stream):
         seconds, num_frames = _length(path, stream)
-        first = next(good_frames(container, stream), None)
+        first = next(decodable_frames(container, stream), None)
         if first is None:
-            raise DecodeError(why_unreadable(path))
-        layout = layout_of(first, stream)
+            raise DecodeError(unreadable_reason(path))
+        layout = display_layout(first, stream)
         sounds = [sound for sound in container.streams.audio if sound.codec_context is not None]
         return Probe(
             seconds=seconds,
-            fps=rate_of(stream),
+            fps=frame_rate(stream),
             num_frames=num_frames,
             width=layout.width,
             height=layout.height,
@@ -131,23 +132,23 @@ def probe(path: str) -> Probe:
 
 
 def _length(path: str, stream: VideoStream) -> tuple[float, int]:
-    """Return (seconds, coded frames), by the header where it has them, else by reading packets."""
+    """Return (seconds, coded frames) from the header, or from the packets if it has no length."""
     if stream.frames > 0 and stream.duration and stream.duration > 0 and stream.time_base:
-        share = _share_present(path, stream)
-        seconds = float(stream.duration * stream.time_base) * share
-        return seconds, max(1, round(stream.frames * share))
-    with open_video(path) as (again, packets):
-        times = list(_packet_times(again, packets))
+        fraction = _fraction_present(path, stream)
+        seconds = float(stream.duration * stream.time_base) * fraction
+        return seconds, max(1, round(stream.frames * fraction))
+    with open_video(path) as (container, packets):
+        times = list(_packet_times(container, packets))
     known = [time for time in times if time is not None]
     span = max(known) - min(known) if known else 0.0
     num_frames = max(1, len(times))
     if span <= 0:
-        return num_frames / rate_of(stream), num_frames
+        return num_frames / frame_rate(stream), num_frames
     return span * (1 + 1 / (len(known) - 1)), num_frames
 
 
 def _packet_times(container: InputContainer, stream: VideoStream) -> Iterator[float | None]:
-    """Yield each packet's time in seconds, up to where the container breaks."""
+    """Yield the time of each packet in seconds, up to where the container is damaged."""
     try:
         for packet in container.demux(stream):
             if packet.size:
@@ -156,8 +157,8 @@ def _packet_times(container: InputContainer, stream: VideoStream) -> Iterator[fl
         return
 
 
-def _share_present(path: str, stream: VideoStream) -> float:
-    """Return the share of the coded frames that lie inside the file: below 1 where it is cut."""
+def _fraction_present(path: str, stream: VideoStream) -> float:
+    """Return the fraction of the coded frames inside the file: below 1 if it is truncated."""
     ends = [entry.pos + entry.size for entry in stream.index_entries]
     size = Path(path).stat().st_size
     num_inside = sum(end <= size for end in ends)

@@ -1,6 +1,6 @@
-"""The decoder that runs everywhere: PyAV, one pass, one thread.
+"""The decoder for all platforms: PyAV, one pass, one thread.
 
-Shapes: T frame kept, H height, W width, C channel.
+Shapes: T selected frame, H height, W width, C channel.
 """
 
 from fractions import Fraction
@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 
 from evossl.data.decode.container import (
     DecodeError,
-    Layout,
-    layout_of,
+    DisplayLayout,
+    display_layout,
     open_video,
     timed_frames,
-    why_unreadable,
+    unreadable_reason,
 )
-from evossl.data.decode.frame_selection import centre_crop, kept_size, may_be_nearest, nearest
+from evossl.data.decode.frame_selection import (
+    centre_crop,
+    may_be_selected,
+    nearest_frames,
+    scaled_size,
+)
 
 
 class PyAVDecoder:
-    """See `evossl.data.decode.decoder.Decoder`."""
+    """Implements `evossl.data.decode.decoder.Decoder` with PyAV."""
 
     name = "pyav"
 
@@ -32,44 +37,45 @@ class PyAVDecoder:
     ) -> NDArray[np.uint8]:
         """Return frame_THWC; see `evossl.data.decode.decoder.Decoder.frames`."""
         times: list[float] = []
-        kept: dict[int, NDArray[np.uint8]] = {}
-        held: VideoFrame | None = None  # the last frame: taken or not, the next one's time tells
-        layout: Layout | None = None
+        selected: dict[int, NDArray[np.uint8]] = {}
+        previous: VideoFrame | None = None  # selected or not, depending on the next frame's time
+        layout: DisplayLayout | None = None
         scaler = VideoReformatter()
         with open_video(path) as (container, stream):
             for time, frame in timed_frames(container, stream):
-                layout = layout or layout_of(frame, stream)
+                layout = layout or display_layout(frame, stream)
                 times.append(time)
-                if held is not None and self._is_taken(times, fps):
-                    kept[len(times) - 2] = shown(held, layout, short_side, scaler)
-                held = frame
+                if previous is not None and self._may_be_selected(times, fps):
+                    selected[len(times) - 2] = to_display(previous, layout, short_side, scaler)
+                previous = frame
                 if time - times[0] >= max_seconds:
                     break
-            if held is None or layout is None:
-                raise DecodeError(why_unreadable(path))
-            kept[len(times) - 1] = shown(held, layout, short_side, scaler)
-        index_T = nearest(np.array(times), fps, max_seconds)
-        return np.stack([kept[index] for index in index_T])
+            if previous is None or layout is None:
+                raise DecodeError(unreadable_reason(path))
+            selected[len(times) - 1] = to_display(previous, layout, short_side, scaler)
+        index_T = nearest_frames(np.array(times), fps, max_seconds)
+        return np.stack([selected[index] for index in index_T])
 
     @staticmethod
-    def _is_taken(times: list[float], fps: float) -> bool:
+    def _may_be_selected(times: list[float], fps: float) -> bool:
+        """Return whether the second to last frame may be selected."""
         if len(times) == 2:
             return True
         before, time, after = (t - times[0] for t in times[-3:])
-        return may_be_nearest(before, time, after, fps)
+        return may_be_selected(before, time, after, fps)
 
 
-def shown(
-    frame: VideoFrame, layout: Layout, short_side: int, scaler: VideoReformatter
+def to_display(
+    frame: VideoFrame, layout: DisplayLayout, short_side: int, scaler: VideoReformatter
 ) -> NDArray[np.uint8]:
-    """Return frame_HWC, RGB, as displayed: turned, scaled (antialiased bilinear), cropped.
+    """Return frame_HWC, RGB, as displayed: rotated, scaled (antialiased bilinear), cropped.
 
-    A quarter turn comes first and in the file's own colours, as decord does it: turned after
-    scaling, subsampled colour lies up to half a pixel elsewhere.
+    A quarter turn comes first and in the file's own pixel format, as in decord: rotating after
+    scaling would shift subsampled colour by up to half a pixel.
     """
     if layout.is_sideways:
         frame = quarter_turn(frame, clockwise=layout.quarter_turns == 3)
-    width, height = kept_size(layout.width, layout.height, short_side)
+    width, height = scaled_size(layout.width, layout.height, short_side)
     picture = scaler.reformat(frame, width, height, "rgb24", interpolation="BILINEAR")
     scaled = np.asarray(picture.to_ndarray(), dtype=np.uint8)
     if layout.quarter_turns == 2:
@@ -78,7 +84,7 @@ def shown(
 
 
 def quarter_turn(frame: VideoFrame, clockwise: bool) -> VideoFrame:
-    """Return the frame turned by 90 degrees, in its own pixel format."""
+    """Return the frame rotated by 90 degrees, in its own pixel format."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)

@@ -1,1 +1,1 @@
-"""The index of a data set: every file that was seen, and whether it can be read."""
+"""The index of a data set: every file found, and whether it can be read."""

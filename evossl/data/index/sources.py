@@ -1,4 +1,4 @@
-"""Sources: a folder tree, a glob or a manifest, as paths with labels and groups."""
+"""The files of a source (a folder tree, a glob or a manifest), with their labels and groups."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from evossl.errors import RunError, UserError
-from evossl.io.parquet import IN_THIS_THREAD
+from evossl.io.parquet import SINGLE_THREADED
 from evossl.io.remote import file_system, is_url, normal_path
 
 EXTENSIONS = frozenset(
@@ -36,20 +36,22 @@ EXTENSIONS = frozenset(
         "wmv",
     )
 )
-KNOWN = f"extensions: {', '.join(sorted(EXTENSIONS))}; a manifest can list files of any name"
-MANIFESTS = (".parquet", ".csv")
+EXTENSIONS_HELP = (
+    f"extensions: {', '.join(sorted(EXTENSIONS))}; a manifest can list files of any name"
+)
+MANIFEST_SUFFIXES = (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file that the source names.
+class SourceFile:
+    """A file of a source.
 
     Attributes:
         path: absolute local path, or URL.
         label: class, or None.
-        group: what must not be torn apart by a split; where none is given, the video's path below
-            the source, so that a folder that moves is split as before.
-        extra: a manifest's further columns.
+        group: videos of one group are never divided by a split; by default the path below the
+            source, so that a folder that is moved is split as before.
+        extra: further columns of a manifest.
         fault: why it cannot even be probed (a folder that cannot be listed), or None.
     """
 
@@ -60,30 +62,30 @@ class Found:
     fault: str | None = None
 
 
-def scan(source: str) -> list[Found]:
-    """Return every video that `source` names, sorted by path (a manifest: in its order).
+def scan(source: str) -> list[SourceFile]:
+    """Return the videos of `source`, sorted by path, or in the order of a manifest.
 
-    In a folder tree only files with a video's extension count, hidden ones do not, and links are
-    followed. If there are class folders, the label is the folder in which the videos part: the
-    first below the root, past levels that all of them share.
+    In a folder tree, files with the extension of a video are taken; hidden ones are not. Links are
+    followed. The label is the name of a video's first folder below the root, after the levels that
+    all videos share.
 
     Args:
-        source: folder, glob, manifest (.parquet or .csv with the column `path` and, if wanted,
-            `label`, `group` and others) or video; local or an fsspec URL.
+        source: folder, glob, video, or manifest (.parquet or .csv with the column `path` and
+            optionally `label`, `group` and others); local or an fsspec URL.
 
     Raises:
         UserError: it does not exist, has no videos, or is a manifest without `path`.
     """
     source = normal_path(source)
-    if source.endswith(MANIFESTS):
+    if source.endswith(MANIFEST_SUFFIXES):
         return read_manifest(source)
     root, paths, faults = _list_remote(source) if is_url(source) else _list_local(source)
     videos = sorted(path for path in paths if _is_video(path))
     if not videos and not faults:
-        raise UserError(f"{source}: no videos here ({KNOWN})")
+        raise UserError(f"{source}: no videos here ({EXTENSIONS_HELP})")
     labels = _labels(root, videos)
     pairs = zip(videos, labels, strict=True)
-    return [Found(path, label, _below(root, path)) for path, label in pairs] + faults
+    return [SourceFile(path, label, _below(root, path)) for path, label in pairs] + faults
 
 
 def _is_video(path: str) -> bool:
@@ -91,11 +93,13 @@ def _is_video(path: str) -> bool:
     return not name.startswith(".") and name.rpartition(".")[2].lower() in EXTENSIONS
 
 
-def _list_local(source: str) -> tuple[str, list[str], list[Found]]:
-    """The root, the files below it, the folders that cannot be listed."""
+def _list_local(source: str) -> tuple[str, list[str], list[SourceFile]]:
+    """Return the root, the files below it, and the folders that cannot be listed."""
     if Path(source).is_file():
         if not _is_video(source):
-            raise UserError(f"{source}: is a file, but not named as a video ({KNOWN})")
+            raise UserError(
+                f"{source}: is a file without the extension of a video ({EXTENSIONS_HELP})"
+            )
         return str(Path(source).parent), [source], []
     if Path(source).is_dir():
         return source, *_walk(source)
@@ -108,22 +112,22 @@ def _list_local(source: str) -> tuple[str, list[str], list[Found]]:
 
 
 def _before_magic(parts: Sequence[str]) -> list[str]:
-    """The leading folders of a glob that hold no wildcard."""
-    magic = (number for number, part in enumerate(parts) if glob.has_magic(part))
-    return list(parts[: next(magic)])
+    """Return the leading folders of a glob that contain no wildcard."""
+    with_magic = (number for number, part in enumerate(parts) if glob.has_magic(part))
+    return list(parts[: next(with_magic)])
 
 
-def _walk(root: str) -> tuple[list[str], list[Found]]:
+def _walk(root: str) -> tuple[list[str], list[SourceFile]]:
     files: list[str] = []
-    faults: list[Found] = []
+    faults: list[SourceFile] = []
     seen: set[tuple[int, int]] = set()
 
     def note(error: OSError) -> None:
-        faults.append(Found(str(error.filename), fault=f"cannot be listed: {error.strerror}"))
+        faults.append(SourceFile(str(error.filename), fault=f"cannot be listed: {error.strerror}"))
 
     for folder, folders, names in os.walk(root, onerror=note, followlinks=True):
         status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # links in a circle
+        if (status.st_dev, status.st_ino) in seen:  # a circle of links
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
@@ -132,7 +136,7 @@ def _walk(root: str) -> tuple[list[str], list[Found]]:
     return files, faults
 
 
-def _list_remote(source: str) -> tuple[str, list[str], list[Found]]:
+def _list_remote(source: str) -> tuple[str, list[str], list[SourceFile]]:
     system = file_system(source)
     try:
         if glob.has_magic(source):
@@ -149,7 +153,7 @@ def _list_remote(source: str) -> tuple[str, list[str], list[Found]]:
 
 
 def _labels(root: str, videos: Sequence[str]) -> list[str | None]:
-    """The first folder below the root that tells videos apart, or None where there is none."""
+    """Return each video's first folder below the root, after those that all share, or None."""
     folders = [_below(root, path).split("/")[:-1] for path in videos]
     depth = 0
     while len({tuple(parts[: depth + 1]) for parts in folders}) == 1 and all(
@@ -160,23 +164,23 @@ def _labels(root: str, videos: Sequence[str]) -> list[str | None]:
 
 
 def _below(root: str, path: str) -> str:
-    """The path from the root on, or whole where it lies elsewhere."""
+    """Return the path relative to the root, or unchanged if it is not below the root."""
     return path.removeprefix(root.rstrip("/") + "/")
 
 
-def read_manifest(source: str) -> list[Found]:
+def read_manifest(source: str) -> list[SourceFile]:
     """Return the rows of a manifest; relative paths are relative to its folder.
 
     Raises:
-        UserError: it cannot be read, has no column `path` or no rows, a path stands twice with
-            different labels.
+        UserError: it cannot be read, has no column `path` or no rows, or lists a path twice with
+            different columns.
     """
     table = read_table(source)
     if "path" not in table.column_names:
         names = ", ".join(table.column_names)
-        raise UserError(f"{source}: no column 'path'; it has {names or 'none'}")
+        raise UserError(f"{source}: no column 'path'; its columns are: {names or 'none'}")
     base = source.rpartition("/")[0]
-    found: dict[str, Found] = {}
+    found: dict[str, SourceFile] = {}
     for row in table.to_pylist():
         path, label, group = (_text(row.pop(name, None)) for name in ("path", "label", "group"))
         if not path:
@@ -184,9 +188,11 @@ def read_manifest(source: str) -> list[Found]:
         if not is_url(path) and not os.path.isabs(os.path.expanduser(path)):  # noqa: PTH111, PTH117
             path = f"{base}/{path}"
         path = normal_path(path)
-        entry = Found(path, label, group or _below(base, path), row)
+        entry = SourceFile(path, label, group or _below(base, path), row)
         if found.setdefault(entry.path, entry) != entry:
-            raise UserError(f"{source}: {entry.path} stands twice with different columns")
+            raise UserError(
+                f"{source}: {entry.path} is listed twice with different columns; keep one row"
+            )
     if not found:
         raise UserError(f"{source}: the manifest has no rows")
     return list(found.values())
@@ -196,13 +202,13 @@ def read_table(source: str) -> pa.Table:
     """Return a Parquet or CSV file as a table.
 
     Raises:
-        UserError: no such file, or not of the kind that its name says.
+        UserError: no such file, or its content does not match its extension.
     """
     try:
         with fsspec.open(source, "rb") as file:
             if source.endswith(".csv"):
                 return pyarrow.csv.read_csv(file)
-            return pyarrow.parquet.read_table(pa.BufferReader(file.read()), **IN_THIS_THREAD)
+            return pyarrow.parquet.read_table(pa.BufferReader(file.read()), **SINGLE_THREADED)
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
     except IsADirectoryError as error:
@@ -214,5 +220,5 @@ def read_table(source: str) -> pa.Table:
 
 
 def _text(value: Any) -> str | None:
-    """A label may be a number in the file; here it is a name."""
+    """Return a cell as text: a label may be a number in the file."""
     return None if value is None or value == "" else str(value)

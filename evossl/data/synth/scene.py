@@ -1,7 +1,7 @@
-"""What happens in a synthetic video: factors drawn from (seed, number), motions as poses over time.
+"""The scene of a synthetic video: factors sampled from (seed, number), and motions over time.
 
-No single frame tells motions apart: position (on a torus), angle and log-size of the shape are
-uniform at every moment of every motion, and independent of each other.
+A single frame does not identify the motion: position (on a torus), angle and log-size of the shape
+are uniformly distributed at every moment of every motion, and independent of each other.
 
 Shapes: T frame.
 """
@@ -20,14 +20,14 @@ Floats = NDArray[np.float64]
 
 NUM_APPEARANCES = 8
 NUM_SOUNDS = 4
-BEATS_A_CYCLE = 4
-SLOW_SECONDS = 1.6  # a cycle: once across the frame, once around
-FAST_SECONDS = 0.8
-SPEED_JITTER = 0.15
-RADIUS = (0.09, 0.19)  # of a shape, in shares of the frame's short side
-SWAY = 0.2  # amplitude of swaying and orbits, in shares of the frame
-CAMERA_JITTER = 0.012  # standard deviation a frame, likewise
-GOLDEN = (math.sqrt(5) - 1) / 2
+BEATS_PER_CYCLE = 4
+SLOW_CYCLE_SECONDS = 1.6  # for one cycle: once across the frame, or one full turn
+FAST_CYCLE_SECONDS = 0.8
+SPEED_JITTER = 0.15  # largest relative deviation of a cycle's length
+RADIUS_RANGE = (0.09, 0.19)  # of a shape, as a fraction of the frame's short side
+SWAY_AMPLITUDE = 0.2  # of swaying and orbits, as a fraction of the frame
+CAMERA_JITTER = 0.012  # standard deviation in each frame, likewise
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Poses:
     """Where the shape is in each frame.
 
     Attributes:
-        x_T: centre, in widths of the frame, on a torus.
-        y_T: centre, in heights, downwards.
-        angle_T: clockwise as seen, radians.
-        growth_T: log-size, 0 (smallest) to 1.
+        x_T: centre, as a fraction of the frame's width, on a torus.
+        y_T: centre, as a fraction of the height, downwards.
+        angle_T: clockwise, in radians.
+        log_size_T: 0 (smallest) to 1.
     """
 
     x_T: Floats
     y_T: Floats
     angle_T: Floats
-    growth_T: Floats
+    log_size_T: Floats
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,13 @@ class Scene:
     """The factors of one video.
 
     Attributes:
-        motion: name of `motions()`. appearance: 0 .. 7. sound: 0 .. 3; each independent of others.
+        motion: one of `motion_names()`.
+        appearance: 0 to 7, independent of the motion.
+        sound: 0 to 3, independent of both.
         start: phase of the motion in the first frame, in cycles.
-        cycle_seconds: one cycle of the motion.
-        rest: (x, y, angle, growth) that the motion starts from or leaves alone, each in [0, 1).
-        noise_seed: of what has no meaning: camera jitter, hue, background, noise in the sound.
+        cycle_seconds: length of one cycle of the motion.
+        base_pose: (x, y, angle, log-size), each in [0, 1); the motion changes some of them.
+        noise_seed: seed of camera jitter, hue, background and noise in the sound.
     """
 
     motion: str
@@ -64,7 +66,7 @@ class Scene:
     sound: int
     start: float
     cycle_seconds: float
-    rest: tuple[float, float, float, float]
+    base_pose: tuple[float, float, float, float]
     noise_seed: tuple[int, int, int]
 
     def phase(self, seconds: Floats) -> Floats:
@@ -73,97 +75,99 @@ class Scene:
 
     def poses(self, seconds_T: Floats) -> Poses:
         """Return the shape's pose at each time."""
-        x, y, angle, growth = (np.full(len(seconds_T), value) for value in self.rest)
-        still = Poses(x, y, 2 * math.pi * angle, growth)
-        return _MOTIONS[self.motion.removesuffix(FAST)](still, self.phase(seconds_T))
+        x, y, angle, log_size = (np.full(len(seconds_T), value) for value in self.base_pose)
+        base = Poses(x, y, 2 * math.pi * angle, log_size)
+        return _MOTIONS[self.motion.removesuffix(FAST_SUFFIX)](base, self.phase(seconds_T))
 
 
 Motion = Callable[[Poses, Floats], Poses]
-FAST = "_fast"
+FAST_SUFFIX = "_fast"
 
 
-def _moved(dx: float, dy: float) -> Motion:
-    def move(still: Poses, phase: Floats) -> Poses:
-        x = phase * dx if dx else still.x_T  # a beat sounds where it crosses the border
-        y = phase * dy if dy else still.y_T
-        return Poses(x % 1, y % 1, still.angle_T, still.growth_T)
+def _translate(dx: float, dy: float) -> Motion:
+    def move(base: Poses, phase: Floats) -> Poses:
+        x = phase * dx if dx else base.x_T  # phase 0, a beat, is where the shape crosses the border
+        y = phase * dy if dy else base.y_T
+        return Poses(x % 1, y % 1, base.angle_T, base.log_size_T)
 
     return move
 
 
-def _turned(sign: int) -> Motion:
-    def turn(still: Poses, phase: Floats) -> Poses:
-        return Poses(still.x_T, still.y_T, sign * 2 * math.pi * phase, still.growth_T)
+def _rotate(sign: int) -> Motion:
+    def turn(base: Poses, phase: Floats) -> Poses:
+        return Poses(base.x_T, base.y_T, sign * 2 * math.pi * phase, base.log_size_T)
 
     return turn
 
 
-def _sized(sign: int) -> Motion:
-    def size(still: Poses, phase: Floats) -> Poses:
-        return Poses(still.x_T, still.y_T, still.angle_T, (sign * 2 * phase) % 1)
+def _scale(sign: int) -> Motion:
+    def size(base: Poses, phase: Floats) -> Poses:
+        return Poses(base.x_T, base.y_T, base.angle_T, (sign * 2 * phase) % 1)
 
     return size
 
 
-def _circled(across: float, down: float) -> Motion:
-    """Sways along one axis, or orbits: clockwise where `across * down` > 0."""
+def _oscillate(across: float, down: float) -> Motion:
+    """Sway along one axis, or orbit: clockwise if `across * down` > 0."""
 
-    def circle(still: Poses, phase: Floats) -> Poses:
-        x = still.x_T + across * np.cos(2 * math.pi * phase)
-        y = still.y_T + down * np.sin(2 * math.pi * phase)
-        return Poses(x % 1, y % 1, still.angle_T, still.growth_T)
+    def circle(base: Poses, phase: Floats) -> Poses:
+        x = base.x_T + across * np.cos(2 * math.pi * phase)
+        y = base.y_T + down * np.sin(2 * math.pi * phase)
+        return Poses(x % 1, y % 1, base.angle_T, base.log_size_T)
 
     return circle
 
 
 _MOTIONS: dict[str, Motion] = {
-    "right": _moved(1, 0),
-    "clockwise": _turned(1),
-    "left": _moved(-1, 0),
-    "anticlockwise": _turned(-1),
-    "up": _moved(0, -1),
-    "grow": _sized(1),
-    "down": _moved(0, 1),
-    "shrink": _sized(-1),
-    "sway": _circled(SWAY, 0),
-    "orbit_clockwise": _circled(SWAY, SWAY),
-    "bob": _circled(0, SWAY),
-    "orbit_anticlockwise": _circled(SWAY, -SWAY),
+    "right": _translate(1, 0),
+    "clockwise": _rotate(1),
+    "left": _translate(-1, 0),
+    "anticlockwise": _rotate(-1),
+    "up": _translate(0, -1),
+    "grow": _scale(1),
+    "down": _translate(0, 1),
+    "shrink": _scale(-1),
+    "sway": _oscillate(SWAY_AMPLITUDE, 0),
+    "orbit_clockwise": _oscillate(SWAY_AMPLITUDE, SWAY_AMPLITUDE),
+    "bob": _oscillate(0, SWAY_AMPLITUDE),
+    "orbit_anticlockwise": _oscillate(SWAY_AMPLITUDE, -SWAY_AMPLITUDE),
 }
 
 
-def motions(num_classes: int) -> tuple[str, ...]:
-    """Return the names of the motions, the most frequent first; after 12, the fast ones.
+def motion_names(num_classes: int) -> tuple[str, ...]:
+    """Return the names of the motions, the most frequent first; after 12, their fast variants.
 
     Raises:
-        UserError: there are not so many.
+        UserError: the number is out of range.
     """
-    names = (*_MOTIONS, *(name + FAST for name in _MOTIONS))
+    names = (*_MOTIONS, *(name + FAST_SUFFIX for name in _MOTIONS))
     if not 1 <= num_classes <= len(names):
-        raise UserError(f"--classes {num_classes}: there are 1 to {len(names)} motions")
+        raise UserError(
+            f"--classes {num_classes}: must be 1 to {len(names)}, the number of motions"
+        )
     return names[:num_classes]
 
 
-def draw_scene(seed: int, number: int, num_classes: int) -> Scene:
-    """Return the scene of video `number`: the same whatever else is drawn.
+def sample_scene(seed: int, number: int, num_classes: int) -> Scene:
+    """Return the scene of video `number`, which depends only on the arguments.
 
-    Motion and appearance follow Zipf's law, q_i = (1/i) / H. Motion is drawn along a golden-ratio
-    sequence, so that the first n videos of any n have nearly that mix.
+    Motion and appearance follow Zipf's law, q_i = (1/i) / H. Motion follows a golden-ratio
+    sequence, so that the first n videos have nearly that mix for any n.
     """
-    names = motions(num_classes)
+    names = motion_names(num_classes)
     first = np.random.default_rng([seed, num_classes]).random()
     rng = np.random.default_rng([seed, number, num_classes])
-    motion = names[_zipf_pick((first + number * GOLDEN) % 1, num_classes)]
-    appearance = _zipf_pick(rng.random(), NUM_APPEARANCES)
+    motion = names[_zipf_quantile((first + number * GOLDEN_RATIO) % 1, num_classes)]
+    appearance = _zipf_quantile(rng.random(), NUM_APPEARANCES)
     sound = int(rng.integers(NUM_SOUNDS))
-    seconds = FAST_SECONDS if motion.endswith(FAST) else SLOW_SECONDS
+    seconds = FAST_CYCLE_SECONDS if motion.endswith(FAST_SUFFIX) else SLOW_CYCLE_SECONDS
     seconds *= 1 + rng.uniform(-SPEED_JITTER, SPEED_JITTER)
-    start, x, y, angle, growth = rng.random(5).tolist()
-    rest = (x, y, angle, growth)
-    return Scene(motion, appearance, sound, start, seconds, rest, (seed, number, num_classes))
+    start, x, y, angle, log_size = rng.random(5).tolist()
+    base_pose = (x, y, angle, log_size)
+    return Scene(motion, appearance, sound, start, seconds, base_pose, (seed, number, num_classes))
 
 
-def _zipf_pick(share: float, num_classes: int) -> int:
+def _zipf_quantile(quantile: float, num_classes: int) -> int:
     """Return the class at this quantile of Zipf's law."""
     ends = list(accumulate(1 / rank for rank in range(1, num_classes + 1)))
-    return min(int(np.searchsorted(ends, share * ends[-1], side="right")), num_classes - 1)
+    return min(int(np.searchsorted(ends, quantile * ends[-1], side="right")), num_classes - 1)

@@ -1,1 +1,1 @@
-"""Worker processes with a deadline for each file."""
+"""Worker processes that read video files, with a deadline for each file."""

@@ -1,4 +1,4 @@
-"""The cache's files and its limit: never passed, the longest unused goes first, disks fill up."""
+"""The cache's files and its limit, which is never exceeded, and full disks."""
 
 import errno
 import fcntl
@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evossl.config import Cache
+from evossl.data.cache.budget import CacheBudget
 from evossl.data.cache.clip_cache import ClipCache
-from evossl.data.cache.entry import CacheBudget, entry_path, open_entry, pack
+from evossl.data.cache.clip_file import clip_bytes, clip_path, open_clip
 from evossl.data.index.index import Video
 from evossl.errors import RunError, UserError
 from tests.helpers.clip_files import as_video, write_video
@@ -29,8 +30,8 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("??/*")}
 
 
-def store(room: CacheBudget, name: str, size: int, *, evict: bool = True) -> bool:
-    return room.store(room.folder / "xx" / name, [bytes(size)], evict=evict)
+def store(budget: CacheBudget, name: str, size: int, *, evict: bool = True) -> bool:
+    return budget.store(budget.folder / "xx" / name, [bytes(size)], evict=evict)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -39,15 +40,15 @@ def store(room: CacheBudget, name: str, size: int, *, evict: bool = True) -> boo
     samples=st.none() | st.integers(0, 50),
     seed=st.integers(0, 99),
 )
-def test_an_entry_comes_back_as_it_was(
+def test_a_clip_file_reads_back_what_was_written(
     tmp_path: Path, shape: tuple[int, int, int], samples: int | None, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     sound = None if samples is None else rng.uniform(-1.2, 1.2, samples).astype(np.float32)
-    path = entry_path(tmp_path, "ab12")
-    assert CacheBudget(tmp_path, None).store(path, pack(frames, sound), evict=False)
-    entry = open_entry(path)
+    path = clip_path(tmp_path, "ab12")
+    assert CacheBudget(tmp_path, None).store(path, clip_bytes(frames, sound), evict=False)
+    entry = open_clip(path)
     assert entry is not None
     read = np.empty_like(frames)
     with entry:
@@ -60,23 +61,23 @@ def test_an_entry_comes_back_as_it_was(
     np.testing.assert_allclose(heard / 32767, want, atol=0.5 / 32767 + 1e-7)
 
 
-def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
-    room = CacheBudget(tmp_path, 1000)
+def test_the_least_recently_used_file_is_evicted_first(tmp_path: Path) -> None:
+    budget = CacheBudget(tmp_path, 1000)
     for name in "abc":
-        assert store(room, name, 300)
+        assert store(budget, name, 300)
     assert names(tmp_path) == {"a", "b", "c"}
-    assert store(room, "d", 300)  # down to 900, a tenth below the limit
+    assert store(budget, "d", 300)  # evicts down to 900, a tenth below the limit
     assert names(tmp_path) == {"b", "c", "d"}
 
 
-def test_what_others_finish_while_the_folder_is_added_up_does_not_matter(
+def test_a_scan_counts_files_that_are_finished_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = CacheBudget(tmp_path, 1000)
-    assert store(room, "a", 300)
+    budget = CacheBudget(tmp_path, 1000)
+    assert store(budget, "a", 300)
     writing = tmp_path / ".writing-b"
     writing.write_bytes(bytes(300))
-    (tmp_path / ".lock").write_bytes(b"")  # the ledger is empty: the folder is added up
+    (tmp_path / ".lock").write_bytes(b"")  # an empty ledger: the folder is scanned
     stat, rest = Path.stat, [writing]
 
     def finish(path: Path, **options: bool) -> os.stat_result:
@@ -87,25 +88,25 @@ def test_what_others_finish_while_the_folder_is_added_up_does_not_matter(
     monkeypatch.setattr(Path, "stat", finish)
     with writing.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert store(room, "c", 600)  # 300 too many: a goes, and b is counted
+        assert store(budget, "c", 600)  # 300 too many: a is evicted, and b is counted
     assert names(tmp_path) == {"b", "c"}
 
 
-def test_without_eviction_a_full_cache_takes_no_more(tmp_path: Path) -> None:
-    room = CacheBudget(tmp_path, 1000)
-    assert store(room, "a", 600, evict=False)
-    assert not store(room, "b", 600, evict=False)
-    assert store(room, "c", 400, evict=False)
+def test_without_eviction_a_full_cache_stores_nothing_more(tmp_path: Path) -> None:
+    budget = CacheBudget(tmp_path, 1000)
+    assert store(budget, "a", 600, evict=False)
+    assert not store(budget, "b", 600, evict=False)
+    assert store(budget, "c", 400, evict=False)
     assert names(tmp_path) == {"a", "c"}
     assert list(tmp_path.glob(".writing-*")) == []
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 1000)), max_size=30))
-def test_the_limit_is_never_passed(
+def test_the_limit_is_never_exceeded(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[tuple[int, int]]
 ) -> None:
-    folder = tmp_path_factory.mktemp("room")
+    folder = tmp_path_factory.mktemp("budget")
     for number, size in sizes:
         assert store(CacheBudget(folder, 1000), str(number), size)
         assert str(number) in names(folder)
@@ -113,33 +114,33 @@ def test_the_limit_is_never_passed(
 
 
 def test_what_is_being_written_counts_at_its_full_size(tmp_path: Path) -> None:
-    room = CacheBudget(tmp_path, 1000)
+    budget = CacheBudget(tmp_path, 1000)
     seen: list[int | bool] = []
 
     class Parts(list[bytes]):
-        """While the second part is written, others want room, too."""
+        """While its second part is written, other files are stored."""
 
         def __iter__(self) -> Iterator[bytes]:
             yield self[0]
             if list(tmp_path.glob(".writing-*")) and not seen:
                 seen.append(used(tmp_path))
-                seen.append(store(room, "large", 500, evict=False))
-                seen.append(store(room, "small", 400, evict=False))
+                seen.append(store(budget, "large", 500, evict=False))
+                seen.append(store(budget, "small", 400, evict=False))
             yield self[1]
 
     parts = Parts([bytes(100), bytes(500)])
-    assert room.store(tmp_path / "xx" / "first", parts, evict=False)
+    assert budget.store(tmp_path / "xx" / "first", parts, evict=False)
     assert seen == [600, False, True]
     assert used(tmp_path) == 1000
 
 
-def test_a_leftover_is_removed_but_not_what_is_being_written(tmp_path: Path) -> None:
+def test_leftovers_are_deleted_but_no_file_being_written(tmp_path: Path) -> None:
     dead, alive = tmp_path / ".writing-dead", tmp_path / ".writing-alive"
     dead.write_bytes(bytes(900))
     alive.write_bytes(bytes(100))
     with alive.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        CacheBudget(tmp_path, None).sweep()
+        CacheBudget(tmp_path, None).prepare_folder()
         assert not dead.exists()
         assert alive.exists()
         assert not store(CacheBudget(tmp_path, 1000), "a", 901, evict=False)
@@ -153,20 +154,20 @@ def test_files_of_a_cache_without_limit_count_once_there_is_one(tmp_path: Path) 
     assert used(tmp_path) <= 1000
 
 
-def test_a_ledger_of_nonsense_is_not_believed(tmp_path: Path) -> None:
+def test_an_invalid_ledger_is_ignored(tmp_path: Path) -> None:
     assert store(CacheBudget(tmp_path, 1000), "a", 900)
     (tmp_path / ".lock").write_bytes(b"-5 or so")
     assert not store(CacheBudget(tmp_path, 1000), "b", 200, evict=False)
 
 
-def test_one_file_over_the_limit_is_the_users_error(tmp_path: Path) -> None:
+def test_one_file_above_the_limit_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cache.limit_gb: 1e-06 is less than one video needs"):
         store(CacheBudget(tmp_path, 1000), "a", 1001)
 
 
 @pytest.fixture
 def small_disk() -> Iterator[None]:
-    """No file may grow over 4500 bytes: the write itself fails, as on a full disk."""
+    """No file may exceed 4500 bytes: writing itself fails, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4500, hard))
     yield
@@ -174,23 +175,23 @@ def small_disk() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_disk")
-def test_a_write_that_fails_leaves_nothing_and_the_old_file_whole(tmp_path: Path) -> None:
-    room = CacheBudget(tmp_path, None)
-    assert store(room, "a", 4000)
+def test_a_failed_write_keeps_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    budget = CacheBudget(tmp_path, None)
+    assert store(budget, "a", 4000)
     with pytest.raises(RunError, match=r"xx/a: cannot be written: File too large"):
-        store(room, "a", 5000)
+        store(budget, "a", 5000)
     assert (tmp_path / "xx" / "a").read_bytes() == bytes(4000)
     assert list(tmp_path.glob(".writing-*")) == []
 
 
-def test_a_full_disk_is_said_as_one_with_what_can_be_done(
+def test_a_full_disk_is_reported_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(RunError, match=r"xx/a: the disk is full; .* make room"):
+    with pytest.raises(RunError, match=r"xx/a: the disk is full; .* Free some space"):
         store(CacheBudget(tmp_path, None), "a", 4000)
     assert list(tmp_path.glob(".writing-*")) == []
 
@@ -201,7 +202,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Video]:
     return [as_video(write_video(folder / f"{n}.mp4", seed=n, frames=6)) for n in range(4)]
 
 
-def test_a_full_disk_ends_the_fill_and_what_was_cached_is_whole(
+def test_a_full_disk_ends_the_fill_and_keeps_cached_videos(
     tmp_path: Path, videos: list[Video], small_disk: None
 ) -> None:
     resource.setrlimit(
@@ -217,8 +218,8 @@ def test_a_full_disk_ends_the_fill_and_what_was_cached_is_whole(
     assert list(tmp_path.glob(".writing-*")) == []
 
 
-def test_a_cache_that_has_everything_is_not_written_to(tmp_path: Path, videos: list[Video]) -> None:
-    """So that one which many share may be read-only."""
+def test_a_complete_cache_is_not_written_to(tmp_path: Path, videos: list[Video]) -> None:
+    """A shared cache may therefore be read-only."""
     settings = Cache(fps=12, short_side=16)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video" * 100)
@@ -233,7 +234,7 @@ def test_a_cache_that_has_everything_is_not_written_to(tmp_path: Path, videos: l
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")} == before
 
 
-def test_a_data_set_over_the_limit_streams_through_the_cache(
+def test_a_data_set_above_the_limit_streams_through_the_cache(
     tmp_path: Path, videos: list[Video]
 ) -> None:
     roomy = ClipCache(tmp_path / "roomy", Cache(fps=12, short_side=16))
@@ -248,13 +249,13 @@ def test_a_data_set_over_the_limit_streams_through_the_cache(
         assert used(tmp_path / "tight") <= 2.5 * one
 
 
-def test_reading_keeps_a_video_from_eviction(tmp_path: Path, videos: list[Video]) -> None:
+def test_reading_protects_a_video_from_eviction(tmp_path: Path, videos: list[Video]) -> None:
     ClipCache(tmp_path / "roomy", Cache(fps=12, short_side=16)).fill(videos[:2])
     one = used(tmp_path / "roomy") // 2
     cache = ClipCache(tmp_path / "c", Cache(fps=12, short_side=16, limit_gb=2.5 * one / 1e9))
     cache.prepare([videos[0]])
     cache.prepare([videos[1]])
-    for _ in range(2):  # once by opening it, once by the map that is open
+    for _ in range(2):
         cache.shape(videos[0])[0]
     cache.prepare([videos[2]])
     kept = {path.stem for path in (tmp_path / "c").rglob("*.clip")}

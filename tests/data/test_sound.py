@@ -1,4 +1,4 @@
-"""Sound: in step with the picture, mono, 16 kHz."""
+"""Decoded sound: aligned with the frames, mono, 16 kHz."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +19,12 @@ def tone(hertz: float, seconds: float, rate: int, amplitude: float = 0.5) -> NDA
 
 
 def onset(waveform: NDArray[np.float32]) -> float:
-    """When sound begins, in seconds."""
+    """Return when the sound begins, in seconds."""
     return int(np.argmax(np.abs(waveform) > 0.2)) / AUDIO_RATE
 
 
 def late_tone(seconds: float, rate: int) -> NDArray[np.float32]:
-    """Half a second of silence, then a tone."""
+    """Return half a second of silence, then a tone."""
     silence = np.zeros(rate // 2, np.float32)
     return np.concatenate([silence, tone(500, seconds - 0.5, rate)])[None]
 

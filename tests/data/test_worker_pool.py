@@ -1,4 +1,4 @@
-"""The worker pool: one file's hang, crash or complaint costs that file and nothing else."""
+"""The worker pool: a hang, crash or exception costs one file and nothing else."""
 
 import os
 import sys
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evossl.data.workers.pool import Job, WorkerPool
+from evossl.data.workers.job import FileJob
+from evossl.data.workers.pool import WorkerPool
 from evossl.errors import RunError, UserError
 from tests.helpers.clip_files import write_video
 
@@ -14,16 +15,16 @@ MISBEHAVE = "tests.helpers.misbehaving_jobs:misbehave"
 
 
 def run(names: list[str], *, workers: int = 2, deadline: float = 2.0) -> dict[str, str | None]:
-    """{name: reason}, None where the file was answered."""
+    """Return {name: reason}, None for a file without a fault."""
     pool = WorkerPool(MISBEHAVE, workers=workers, deadline=deadline)
-    outcomes = list(pool.run(Job(i, f"/{name}") for i, name in enumerate(names)))
+    outcomes = list(pool.run(FileJob(i, f"/{name}") for i, name in enumerate(names)))
     pool.close()
     assert sorted(outcome.number for outcome in outcomes) == list(range(len(names)))
     assert all((outcome.value is None) == (outcome.reason is not None) for outcome in outcomes)
     return {names[outcome.number]: outcome.reason for outcome in outcomes}
 
 
-def test_each_way_to_die_is_named_and_the_others_are_answered() -> None:
+def test_each_way_to_crash_is_named_and_costs_one_file() -> None:
     reasons = run(["a", "exit_1", "b", "abort_1", "crash_1", "c", "kill_1", "d"])
     assert reasons == {
         "a": None,
@@ -37,12 +38,12 @@ def test_each_way_to_die_is_named_and_the_others_are_answered() -> None:
     }
 
 
-def test_a_hang_is_ended_at_the_deadline_and_the_worker_is_replaced() -> None:
+def test_a_hanging_worker_is_killed_and_replaced() -> None:
     reasons = run(["hang_1", "a", "b"], workers=1, deadline=0.3)
     assert reasons == {"hang_1": "no answer within 0.3 s", "a": None, "b": None}
 
 
-def test_exceptions_set_the_file_aside_in_one_line() -> None:
+def test_an_exception_fails_the_file_with_a_one_line_reason() -> None:
     reasons = run(["bad_1", "odd_1", "a"])
     assert reasons == {
         "bad_1": "broken: on purpose",
@@ -51,37 +52,37 @@ def test_exceptions_set_the_file_aside_in_one_line() -> None:
     }
 
 
-def test_what_a_decoder_prints_is_not_taken_for_an_answer() -> None:
+def test_output_of_a_decoder_is_not_taken_for_an_answer() -> None:
     pool = WorkerPool(MISBEHAVE, workers=1, deadline=5)
-    first, second = pool.run([Job(0, "/chatter_1"), Job(1, "/b")])
+    first, second = pool.run([FileJob(0, "/chatter_1"), FileJob(1, "/b")])
     assert first.value == second.value
     assert first.value is not None
     assert "a" not in first.value
 
 
-def test_only_faults_that_may_pass_are_marked_so() -> None:
+def test_only_temporary_faults_are_retryable() -> None:
     pool = WorkerPool(MISBEHAVE, workers=2, deadline=0.3)
     names = ["hang_1", "exit_1", "bad_1", "odd_1", "a"]
-    outcomes = pool.run(Job(i, f"/{name}") for i, name in enumerate(names))
+    outcomes = pool.run(FileJob(i, f"/{name}") for i, name in enumerate(names))
     assert {names[o.number] for o in outcomes if o.retryable} == {"hang_1", "exit_1"}
 
 
 def test_a_full_disk_ends_the_run_and_every_process() -> None:
     pool = WorkerPool(MISBEHAVE, workers=2, deadline=60)
-    outcomes = pool.run([Job(0, "/hang_1"), Job(1, "/full_1"), Job(2, "/a")])
+    outcomes = pool.run([FileJob(0, "/hang_1"), FileJob(1, "/full_1"), FileJob(2, "/a")])
     with pytest.raises(RunError, match="the disk is full"):
         list(outcomes)
     assert pool.processes() == []
 
 
-def test_leaving_early_ends_what_is_in_flight_and_keeps_the_idle() -> None:
+def test_closing_a_run_kills_busy_workers_and_keeps_idle_ones() -> None:
     pool = WorkerPool(MISBEHAVE, workers=2, deadline=60)
-    outcomes = pool.run([Job(0, "/hang_1"), Job(1, "/a")])
+    outcomes = pool.run([FileJob(0, "/hang_1"), FileJob(1, "/a")])
     assert next(outcomes).number == 1
     assert len(pool.processes()) == 2
     outcomes.close()
     (idle,) = pool.processes()
-    assert next(pool.run([Job(5, "/b")])).number == 5
+    assert next(pool.run([FileJob(5, "/b")])).number == 5
     assert pool.processes() == [idle]
     pool.close()
     assert pool.processes() == []
@@ -93,7 +94,7 @@ def test_jobs_are_taken_as_workers_become_free() -> None:
     def jobs():
         for number in range(6):
             taken.append(number)
-            yield Job(number, "/a")
+            yield FileJob(number, "/a")
 
     pool = WorkerPool(MISBEHAVE, workers=2, deadline=60)
     outcomes = pool.run(jobs())
@@ -102,10 +103,10 @@ def test_jobs_are_taken_as_workers_become_free() -> None:
     assert len(list(outcomes)) == 5
 
 
-def test_a_worker_that_cannot_start_is_an_error_and_not_a_bad_video() -> None:
+def test_a_worker_that_cannot_start_ends_the_run() -> None:
     pool = WorkerPool("no_such_module:f", workers=1, deadline=5)
     with pytest.raises(RunError, match="no_such_module"):
-        list(pool.run([Job(0, "/a")]))
+        list(pool.run([FileJob(0, "/a")]))
 
 
 @pytest.mark.parametrize(("workers", "deadline"), [(0, 1.0), (1, 0.0), (-1, 5.0)])
@@ -117,7 +118,7 @@ def test_workers_and_deadline_must_be_positive(workers: int, deadline: float) ->
 def test_workers_import_no_torch_and_no_ray(tmp_path: Path) -> None:
     file = write_video(tmp_path / "a.mp4", sound=1.0)
     pool = WorkerPool("tests.helpers.misbehaving_jobs:loaded_modules", workers=1, deadline=60)
-    (outcome,) = pool.run([Job(0, str(file))])
+    (outcome,) = pool.run([FileJob(0, str(file))])
     assert outcome.value is not None, outcome.reason
     assert {"torch", "ray", "torchaudio", "torchvision", "pydantic"} & set(
         outcome.value["modules"]
@@ -126,7 +127,7 @@ def test_workers_import_no_torch_and_no_ray(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no such call elsewhere")
 @pytest.mark.parametrize("more", [0, 1])
-def test_where_each_worker_can_have_a_cpu_it_stays_on_it(
+def test_workers_stay_on_their_cpu_if_there_are_enough(
     more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     affinity = os.sched_getaffinity
@@ -135,7 +136,7 @@ def test_where_each_worker_can_have_a_cpu_it_stays_on_it(
     pool = WorkerPool(MISBEHAVE, workers=len(cpus) + more, deadline=60)
     expected = [affinity(0)] * (len(cpus) + 1) if more else [{cpu} for cpu in cpus]
     for names in (["a"] * len(expected), ["kill_1"], ["a"] * len(expected)):
-        list(pool.run(Job(i, f"/{name}") for i, name in enumerate(names)))
+        list(pool.run(FileJob(i, f"/{name}") for i, name in enumerate(names)))
     found = [affinity(process) for process in pool.processes()]
     pool.close()
     assert sorted(map(sorted, found)) == sorted(map(sorted, expected))

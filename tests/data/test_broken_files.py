@@ -1,4 +1,4 @@
-"""Broken files: a short reason, the good part kept, nothing but DecodeError raised."""
+"""Broken files: their good part is decoded, or DecodeError is raised with a short reason."""
 
 import os
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_missing_files_folders_and_pipes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pyav", "decord"])
-def test_a_cut_file_keeps_its_good_part(
+def test_a_truncated_file_keeps_its_good_part(
     cut_video: Path, name: str, read_number: Callable[[NDArray[np.uint8]], int]
 ) -> None:
     frames = find_decoder(name).frames(str(cut_video), 24.0, 48, 30.0)
@@ -70,16 +70,16 @@ def test_a_hole_holds_the_nearest_good_frame(
     assert [read_number(frame) for frame in frames] == expected
 
 
-def test_no_encrypted_file_is_shown_as_noise(
+def test_no_encrypted_file_is_decoded_to_noise(
     make_video: Callable[..., Path], encrypt: Callable[[Path, str], Path]
 ) -> None:
-    """FFmpeg decodes some cipher texts to a frame of noise: seen in about one of 25."""
+    """FFmpeg decodes some encrypted files to a frame of noise: about one in 25."""
     source = make_video("v.mp4", 24)
     for number in range(60):
         assert reason(lambda n=number: probe(str(encrypt(source, f"{n}.mp4")))) == "encrypted"
 
 
-def test_cut_sound_keeps_its_good_part(make_video: Callable[..., Path]) -> None:
+def test_truncated_sound_keeps_its_good_part(make_video: Callable[..., Path]) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(64_000) / 16_000)
     path = make_video("v.mp4", 96, sound=tone[None].astype(np.float32), faststart=True)
     os.truncate(path, int(path.stat().st_size * 0.7))

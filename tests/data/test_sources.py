@@ -1,4 +1,4 @@
-"""Sources: which files are videos, and what their labels and groups are."""
+"""Sources: which files are videos, their labels and their groups."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from evossl.data.index.sources import Found, scan
+from evossl.data.index.sources import SourceFile, scan
 from evossl.errors import UserError
 
 
@@ -78,20 +78,20 @@ def test_a_manifest_gives_labels_groups_and_further_columns(tmp_path: Path) -> N
     )
     pa.parquet.write_table(table, tmp_path / "m.parquet")
     assert scan(str(tmp_path / "m.parquet")) == [
-        Found(f"{tmp_path}/clips/a.mp4", "3", "film", {"sound": "beep"}),
-        Found("/elsewhere/b.mp4", None, "/elsewhere/b.mp4", {"sound": "hum"}),
+        SourceFile(f"{tmp_path}/clips/a.mp4", "3", "film", {"sound": "beep"}),
+        SourceFile("/elsewhere/b.mp4", None, "/elsewhere/b.mp4", {"sound": "hum"}),
     ]
 
 
 def test_a_csv_manifest_keeps_its_order_and_takes_any_extension(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label\nz.dat,run\na.mp4,\n", encoding="utf-8")
     assert scan(str(tmp_path / "m.csv")) == [
-        Found(f"{tmp_path}/z.dat", "run", "z.dat"),
-        Found(f"{tmp_path}/a.mp4", None, "a.mp4"),
+        SourceFile(f"{tmp_path}/z.dat", "run", "z.dat"),
+        SourceFile(f"{tmp_path}/a.mp4", None, "a.mp4"),
     ]
 
 
-def test_a_folder_that_moves_keeps_the_groups_that_splits_are_made_of(tmp_path: Path) -> None:
+def test_moving_a_folder_keeps_its_groups(tmp_path: Path) -> None:
     touch(tmp_path, "old/run/a.mp4", "old/jump/b.mp4")
     (tmp_path / "old/m.csv").write_text("path\nrun/a.mp4\njump/b.mp4\n", encoding="utf-8")
     (tmp_path / "new").symlink_to(tmp_path / "old")
@@ -129,19 +129,19 @@ def test_memory_urls_scan_as_folders_globs_and_manifests() -> None:
         ("nowhere", "nowhere: no such folder, file or glob"),
         ("empty", "empty: no videos here"),
         ("empty/*.mp4", "no videos here"),
-        ("m.csv", "m.csv: no column 'path'; it has file, label"),
+        ("m.csv", "m.csv: no column 'path'; its columns are: file, label"),
         ("none.csv", "none.csv: the manifest has no rows"),
         ("gone.parquet", "gone.parquet: no such file"),
         ("folder.parquet", "folder.parquet: is a folder; name a .csv or .parquet file"),
-        ("note.txt", r"note.txt: is a file, but not named as a video \(extensions: 3gp, "),
+        ("note.txt", r"note.txt: is a file without the extension of a video \(extensions: 3gp, "),
         ("text.parquet", "text.parquet: not a table"),
-        ("twice.csv", "stands twice"),
+        ("twice.csv", "is listed twice"),
         ("hole.csv", "row 2 has no path"),
         ("memory://nowhere-at-all", "no such folder"),
         ("nothing://x", "nothing://x: .*nothing"),
     ],
 )
-def test_wrong_sources_name_themselves_and_the_remedy(
+def test_an_invalid_source_is_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -160,7 +160,7 @@ def test_wrong_sources_name_themselves_and_the_remedy(
         scan(source)
 
 
-def test_a_folder_that_cannot_be_listed_is_a_row_with_its_reason(
+def test_an_unlistable_folder_is_a_row_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path, "open/a.mp4", "shut/b.mp4")

@@ -1,4 +1,4 @@
-"""The clip cache: what the decoder gives, kept; whole files only; found again, or made anew."""
+"""The clip cache: it stores exactly what the decoder returns, once, and only complete files."""
 
 import subprocess
 import sys
@@ -13,8 +13,9 @@ import pytest
 
 from evossl.config import Cache
 from evossl.data.cache import clip_cache as cache_module
+from evossl.data.cache.budget import CacheBudget
 from evossl.data.cache.clip_cache import ClipCache, default_cache_folder
-from evossl.data.cache.entry import CacheBudget, decoding, entry_path, pack
+from evossl.data.cache.clip_file import clip_bytes, clip_path, decoding_lock
 from evossl.data.decode.decoder import DecodeError, default_decoder
 from evossl.data.decode.sound import decode_sound
 from evossl.data.index.index import Video, build_index
@@ -40,12 +41,12 @@ def full(tmp_path_factory: pytest.TempPathFactory, videos: list[Video]) -> ClipC
     """A cache that holds all of `videos`; tests only read it."""
     cache = ClipCache(tmp_path_factory.mktemp("cache"), SETTINGS)
     report = cache.fill(videos)
-    assert (report.readable, report.set_aside) == (videos, [])
+    assert (report.readable, report.failed) == (videos, [])
     return cache
 
 
 def clip_files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """The cached videos with what would change if they were written again."""
+    """Return the cached videos with inode and time, which change if a file is written again."""
     found = {path: path.stat() for path in folder.rglob("*.clip")}
     return {path: (status.st_ino, status.st_mtime_ns) for path, status in found.items()}
 
@@ -61,9 +62,9 @@ def test_frames_are_the_decoders_own(full: ClipCache, videos: list[Video]) -> No
     assert [full.shape(video)[0] for video in videos] == [24, 36, 12, 6]  # b is cut at 3 s
 
 
-def test_frames_are_read_into_their_place(full: ClipCache, videos: list[Video]) -> None:
+def test_frames_are_read_into_the_given_array(full: ClipCache, videos: list[Video]) -> None:
     want, _ = full.read(videos[0], 1, 4)
-    place = np.full((5, 40, 60, 3), 7, np.uint8)  # larger than the video, so not in one piece
+    place = np.full((5, 40, 60, 3), 7, np.uint8)  # larger than the video, so not contiguous
     frames, _ = full.read(videos[0], 1, 4, into=place)
     assert np.shares_memory(frames, place)
     np.testing.assert_array_equal(place[:4, :32, :43], want)
@@ -80,7 +81,9 @@ def test_sound_is_of_the_same_seconds_as_the_frames(full: ClipCache, videos: lis
     np.testing.assert_allclose(sound, want[8000:20_000], atol=0.5 / 32767 + 1e-7)
 
 
-def test_no_sound_is_none_and_a_short_track_is_padded(full: ClipCache, videos: list[Video]) -> None:
+def test_missing_sound_is_none_and_a_short_track_is_padded(
+    full: ClipCache, videos: list[Video]
+) -> None:
     _, b, c, _ = videos
     assert full.read(c, 0, 12)[1] is None  # no track
     _, start = full.read(b, 0, 18)  # 1 s of sound over 1.5 s
@@ -93,7 +96,7 @@ def test_no_sound_is_none_and_a_short_track_is_padded(full: ClipCache, videos: l
     assert full.read(b, 20, 12)[1] is None  # long after the track's end
 
 
-def test_what_is_cached_is_not_decoded_again(full: ClipCache, videos: list[Video]) -> None:
+def test_cached_videos_are_not_decoded_again(full: ClipCache, videos: list[Video]) -> None:
     before = clip_files(full.folder)
     assert len(before) == 4
     seen: list[tuple[int, int]] = []
@@ -103,7 +106,7 @@ def test_what_is_cached_is_not_decoded_again(full: ClipCache, videos: list[Video
     assert seen == [(4, 4)]
 
 
-def test_a_fill_that_was_cut_short_goes_on_where_it_was(
+def test_an_interrupted_fill_continues_where_it_stopped(
     tmp_path: Path, videos: list[Video]
 ) -> None:
     ClipCache(tmp_path, SETTINGS).fill(videos[:2], workers=1)
@@ -116,7 +119,7 @@ def test_a_fill_that_was_cut_short_goes_on_where_it_was(
     assert seen == [(3, 4), (4, 4), (4, 4)]
 
 
-def test_the_key_holds_everything_that_changes_the_pixels(
+def test_the_key_depends_on_everything_that_changes_the_pixels(
     tmp_path: Path, videos: list[Video], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video, folder = replace(videos[0], seconds=2.0), tmp_path
@@ -130,7 +133,7 @@ def test_the_key_holds_everything_that_changes_the_pixels(
     monkeypatch.setattr(cache_module, "FORMAT", -1)
     keys.append(cache.key(video))
     monkeypatch.undo()
-    cache._decoder = "another"
+    cache._recipe = replace(cache._recipe, decoder="another")
     keys.append(cache.key(video))
     assert len(set(keys)) == len(keys) == 9
 
@@ -144,17 +147,17 @@ def test_the_key_ignores_what_does_not_change_the_pixels(
     assert ClipCache(tmp_path, limited).key(other) == ClipCache(tmp_path, SETTINGS).key(video)
 
 
-def test_what_is_kept_whole_is_decoded_once_whatever_the_longest_that_is_kept(
-    tmp_path: Path, videos: list[Video]
-) -> None:
+def test_short_videos_have_one_key_for_any_max_seconds(tmp_path: Path, videos: list[Video]) -> None:
     longer = SETTINGS.model_copy(update={"max_seconds": 30.0})
     short, long = (replace(videos[0], seconds=seconds) for seconds in (1.5, 1.6))
     caches = [ClipCache(tmp_path, settings) for settings in (SETTINGS, longer)]
     assert len({cache.key(short) for cache in caches}) == 1
-    assert len({cache.key(long) for cache in caches}) == 2, "its header may be wrong by half"
+    assert len({cache.key(long) for cache in caches}) == 2, (
+        "the true length may be twice the one in the header"
+    )
 
 
-def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_decoded_again(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", frames=12)
     cache = ClipCache(tmp_path / "cache", SETTINGS)
     assert cache.shape(as_video(path))[0] == 12
@@ -162,9 +165,7 @@ def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
     assert cache.shape(as_video(path))[0] == 24
 
 
-def test_reading_what_is_missing_decodes_it_there_and_then(
-    tmp_path: Path, videos: list[Video]
-) -> None:
+def test_reading_a_missing_video_decodes_it(tmp_path: Path, videos: list[Video]) -> None:
     cache = ClipCache(tmp_path, SETTINGS)
     assert cache.read(videos[2], 0, 5)[0].shape == (5, 32, 43, 3)
     assert len(clip_files(tmp_path)) == 1
@@ -173,7 +174,7 @@ def test_reading_what_is_missing_decodes_it_there_and_then(
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 5000, None])
-def test_a_damaged_file_is_made_anew(
+def test_a_damaged_clip_file_is_decoded_again(
     tmp_path: Path, videos: list[Video], full: ClipCache, damage: bytes | None
 ) -> None:
     video = videos[2]
@@ -184,34 +185,34 @@ def test_a_damaged_file_is_made_anew(
     np.testing.assert_array_equal(frames, full.read(video, 0, 12)[0])
 
 
-def test_videos_that_fail_are_set_aside_once(tmp_path: Path, videos: list[Video]) -> None:
+def test_a_video_that_cannot_be_decoded_is_tried_once(tmp_path: Path, videos: list[Video]) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(Path(videos[0].path).read_bytes()[:200])
     broken = as_video(bad)
     cache = ClipCache(tmp_path / "cache", SETTINGS)
     report = cache.fill([broken, videos[2]], workers=1)
     assert report.readable == [videos[2]]
-    ((path, reason),) = report.set_aside
+    ((path, reason),) = report.failed
     assert path == str(bad)
     assert reason.startswith("truncated")
-    bad.write_bytes(Path(videos[0].path).read_bytes())  # same row: the verdict is remembered
+    bad.write_bytes(Path(videos[0].path).read_bytes())  # same row: the fault is remembered
     assert cache.fill([broken, videos[2]]) == report
     with pytest.raises(DecodeError, match="truncated"):
         cache.read(broken, 0, 1)
     with pytest.raises(RunError, match=r"none of 1 videos can be decoded: .*bad.mp4: truncated"):
         cache.fill([broken])
-    assert cache.fill([as_video(bad)]).set_aside == []
+    assert cache.fill([as_video(bad)]).failed == []
 
 
-def test_hangs_and_crashes_are_set_aside_and_tried_again_another_time(
+def test_hangs_and_crashes_fail_once_and_are_retried_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "CACHE", "tests.helpers.misbehaving_jobs:misbehave")
+    monkeypatch.setattr(cache_module, "DECODE_JOB", "tests.helpers.misbehaving_jobs:misbehave")
     rows = [as_video(f"/{name}.mp4") for name in ("hang_1", "exit_1", "a")]
     cache = ClipCache(tmp_path, SETTINGS, deadline=0.5)
     report = cache.fill(rows, deadline=0.5)
     assert report.readable == [rows[2]]
-    assert dict(report.set_aside) == {
+    assert dict(report.failed) == {
         "/hang_1.mp4": "no answer within 0.5 s",
         "/exit_1.mp4": "killed the decoder: exit code 7",
     }
@@ -230,10 +231,8 @@ def test_remote_videos_are_cached_like_local_ones(
     np.testing.assert_array_equal(cache.read(video, 0, 24)[0], full.read(videos[0], 0, 24)[0])
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks the kernel what is open")
-def test_what_the_limit_evicts_gives_its_disk_space_back(
-    tmp_path: Path, videos: list[Video]
-) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_evicted_videos_free_their_disk_space(tmp_path: Path, videos: list[Video]) -> None:
     settings = SETTINGS.model_copy(update={"limit_gb": 0.25e-3})
     cache = ClipCache(tmp_path, settings)
     for video in (*videos, *videos):
@@ -250,14 +249,14 @@ def test_processes_that_miss_the_same_video_decode_it_once(
     cache, video = ClipCache(tmp_path, SETTINGS), videos[1]
     key = cache.key(video)
     with ThreadPoolExecutor(1) as pool:
-        with decoding(tmp_path, key):
+        with decoding_lock(tmp_path, key):
             waiting = pool.submit(cache.read, video, 0, 99)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=2)
-            pieces = pack(np.zeros((3, 32, 43, 3), np.uint8), None)
-            CacheBudget(tmp_path, None).store(entry_path(tmp_path, key), pieces, evict=False)
+            pieces = clip_bytes(np.zeros((3, 32, 43, 3), np.uint8), None)
+            CacheBudget(tmp_path, None).store(clip_path(tmp_path, key), pieces, evict=False)
         frames, _ = waiting.result(timeout=30)
-    assert len(frames) == 3  # what it waited for: the decoder gives 36
+    assert len(frames) == 3  # what was stored while it waited; the decoder returns 36
 
 
 def test_the_default_folder_follows_the_environment(
@@ -330,7 +329,7 @@ def test_a_killed_fill_leaves_whole_files_and_is_resumed(
         np.testing.assert_array_equal(cache.read(video, 0, 99)[0], want)
 
 
-def test_an_impossible_folder_is_named(tmp_path: Path, videos: list[Video]) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, videos: list[Video]) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"file/cache: cannot be written"):
         ClipCache(tmp_path / "file" / "cache", SETTINGS).fill(videos)

@@ -1,4 +1,4 @@
-"""Both decoders: the frame of each time, sizes, turns, and that they agree."""
+"""Both decoders: selected frames, sizes and rotations are right, and the two agree."""
 
 import platform
 import sys
@@ -30,7 +30,7 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
 
 
 def expected_numbers(times: list[float], fps: float, max_seconds: float = 30.0) -> list[int]:
-    """By loops: duration to the end of the last frame, then the nearest frame, ties early."""
+    """Compute by loops: the duration up to the last frame's end, then the nearest frames."""
     gaps = sorted(b - a for a, b in pairwise(times))
     last = (gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) / 2 if gaps else 0.0
     duration = min(times[-1] - times[0] + last, max_seconds)
@@ -59,7 +59,7 @@ def test_each_time_gets_its_nearest_frame(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_a_variable_frame_rate_is_followed_by_time_not_by_count(
+def test_frames_of_variable_rate_are_selected_by_time(
     decoder: Decoder, make_video: MakeVideo, read_number: Number, suffix: str
 ) -> None:
     gaps = np.random.default_rng(3).integers(1, 30, 49) / 100 + 0.003
@@ -171,8 +171,10 @@ def test_decoders_agree_on_real_clips(real_videos: Path) -> None:
         assert np.abs(ours.astype(int) - theirs).mean((1, 2, 3)).max() < 1, path
 
 
-def test_decord_itself_decodes_what_it_can(make_video: MakeVideo, monkeypatch: object) -> None:
-    """Else the tests above would compare PyAV with itself."""
+def test_decord_does_not_fall_back_on_ordinary_files(
+    make_video: MakeVideo, monkeypatch: object
+) -> None:
+    """Otherwise the tests above would compare PyAV with itself."""
     if not HAS_DECORD:
         pytest.skip("decord is for x86-64 Linux")
 
@@ -223,7 +225,7 @@ def test_unknown_decoder_names_the_nearest() -> None:
         find_decoder("decrod")
 
 
-def test_the_default_is_decord_at_home_and_pyav_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decord_is_the_default_only_on_x86_64_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_decoder().name == ("decord" if HAS_DECORD else "pyav")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     assert default_decoder().name == "pyav"
