@@ -1,10 +1,11 @@
-"""Features for scoring: of clean clips, of two random views of each, of frame-shuffled ones.
+"""Features of the held-out clips, which the fitness scores, and BatchNorm calibrated for them.
 
-Shapes: N clip, D embedding.
+Shapes: B clip of a batch, N clip, D embedding.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,34 +14,65 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evossl.data.loader import ClipLoader
+from evossl.experiment.context import RunContext
 from evossl.fitness.features import ScoringFeatures
 from evossl.io.files import write_atomically
 from evossl.models.encoder import Encoder
 from evossl.models.precise_bn import update_bn_statistics
-from evossl.types import Stream
+from evossl.rng import derive_seed
+from evossl.types import Progress, Stream
 from evossl.views.build import build_views
 from evossl.views.settings import ViewSettings
 from evossl.views.spec import CLEAN, STRONG, Time, View
 
-FEATURES = "features.safetensors"
-CALIBRATION_BATCHES = 16
+FEATURES_FILE = "features.safetensors"
+NUM_CALIBRATION_BATCHES = 16
+SCORING_BATCH_SIZE = 32
 CLEAN_VIEW = View(Stream.RGB, space=CLEAN)
 
 
 def clean_batches(
-    loader: ClipLoader, settings: ViewSettings, device: torch.device, num_batches: int
+    loader: ClipLoader, settings: ViewSettings, device: torch.device
 ) -> Iterator[Tensor]:
-    """Yield clean RGB inputs of the loader's first batches."""
-    for step in range(num_batches):
+    """Yield the clean RGB inputs (B, 3, T, H, W) that BatchNorm is calibrated on."""
+    for step in range(NUM_CALIBRATION_BATCHES):
         clips = loader.batch(step).to(device)
-        made = build_views([CLEAN_VIEW], clips, settings, seed=0, step=step)
-        yield made[CLEAN_VIEW.input_key].pixels
+        inputs = build_views([CLEAN_VIEW], clips, settings, seed=0, step=step)
+        yield inputs[CLEAN_VIEW.input_key].pixels
 
 
 def calibrate(encoder: Encoder, loader: ClipLoader, settings: ViewSettings) -> None:
-    """Estimate BatchNorm's running statistics anew on clean clips: masked views are in the old."""
+    """Replace BatchNorm's running statistics by those of clean clips ("precise BN").
+
+    The statistics of a training include masked and shuffled views.
+    """
     device = next(encoder.parameters()).device
-    update_bn_statistics(encoder, clean_batches(loader, settings, device, CALIBRATION_BATCHES))
+    update_bn_statistics(encoder, clean_batches(loader, settings, device))
+
+
+def held_out_features(
+    encoder: nn.Module, context: RunContext, progress: Progress | None = None
+) -> ScoringFeatures:
+    """Return the features that the fitness scores: those of the run's held-out clips."""
+    data = context.data
+    features = scoring_features(
+        encoder,
+        data.held_out,
+        context.settings,
+        range(len(data.held_out_videos)),
+        seed=derive_seed(context.run.seed, "score"),
+        progress=progress,
+    )
+    return replace(features, labels_N=_labels(context))
+
+
+def _labels(context: RunContext) -> Tensor | None:
+    """Class numbers of the held-out clips for the `labels` fitness, -1 without a label; or None."""
+    if context.space.fitness.name != "labels":
+        return None
+    names = [video.label for video in context.data.held_out_videos]
+    classes = {name: i for i, name in enumerate(sorted({n for n in names if n is not None}))}
+    return torch.tensor([-1 if name is None else classes[name] for name in names])
 
 
 @torch.no_grad()
@@ -51,46 +83,47 @@ def scoring_features(
     videos: Sequence[int],
     *,
     seed: int,
-    batch_size: int = 32,
-    labels_N: Tensor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ScoringFeatures:
-    """Return the features that the fitness scores, of the loader's `videos` (rows).
+    """Return features of clean clips, of two random views of each, and of shuffled frames.
 
-    The two random views are the training's strong views: what the space's `ignores` makes them.
+    The random views are the training's strong views, so they follow the space's `ignores`.
+
+    Args:
+        encoder: in any mode; it is evaluated in eval mode.
+        loader: of the videos.
+        settings: of the views.
+        videos: rows of the loader.
+        seed: of the random views.
+        progress: called with (videos done, videos in total).
     """
     device = next(encoder.parameters()).device
     views = {
-        "clean": CLEAN_VIEW,
-        "first": View(Stream.RGB, space=STRONG, draw=0),
-        "second": View(Stream.RGB, space=STRONG, draw=1),
-        "shuffled": View(Stream.RGB, time=Time(segments=settings.frames, shuffle=1.0), space=CLEAN),
+        "clean_ND": CLEAN_VIEW,
+        "first_ND": View(Stream.RGB, space=STRONG, draw=0),
+        "second_ND": View(Stream.RGB, space=STRONG, draw=1),
+        "shuffled_ND": View(
+            Stream.RGB, time=Time(segments=settings.frames, shuffle=1.0), space=CLEAN
+        ),
     }
     was_training = encoder.training
     encoder.eval()
     parts: dict[str, list[Tensor]] = {name: [] for name in views}
-    for start in range(0, len(videos), batch_size):
-        clips = loader.clips(videos[start : start + batch_size], draw=0).to(device)
-        made = build_views(
-            [v.input_key for v in views.values()], clips, settings, seed=seed, step=start
-        )
+    for start in range(0, len(videos), SCORING_BATCH_SIZE):
+        clips = loader.clips(videos[start : start + SCORING_BATCH_SIZE], draw=0).to(device)
+        recipes = [view.input_key for view in views.values()]
+        inputs = build_views(recipes, clips, settings, seed=seed, step=start)
         for name, view in views.items():
-            parts[name].append(encoder(made[view.input_key].pixels).embedding_BD.float().cpu())
+            features = encoder(inputs[view.input_key].pixels)
+            parts[name].append(features.embedding_BD.float().cpu())
         if progress:
-            progress(min(start + batch_size, len(videos)), len(videos))
+            progress(min(start + SCORING_BATCH_SIZE, len(videos)), len(videos))
     encoder.train(was_training)
-    stacked = {name: torch.cat(each) for name, each in parts.items()}
-    return ScoringFeatures(
-        clean_ND=stacked["clean"],
-        first_ND=stacked["first"],
-        second_ND=stacked["second"],
-        shuffled_ND=stacked["shuffled"],
-        labels_N=labels_N,
-    )
+    return ScoringFeatures(**{name: torch.cat(batches) for name, batches in parts.items()})
 
 
 def write_features(path: Path, clean_ND: Tensor, videos: Sequence[str]) -> None:
-    """Keep the clean features of the scored videos (float16), so that a run can be audited.
+    """Write the clean features of the held-out videos (float16), so that a run can be audited.
 
     Raises:
         RunError: the disk is full.
@@ -101,6 +134,6 @@ def write_features(path: Path, clean_ND: Tensor, videos: Sequence[str]) -> None:
 
 
 def read_features(path: Path) -> tuple[Tensor, list[str]]:
-    """Return clean_ND (float32) and the paths of the videos that `write_features` kept."""
+    """Return the clean_ND (float32) and the video paths that `write_features` wrote."""
     with safe_open(path, framework="pt") as file:
         return file.get_tensor("clean_ND").float(), json.loads(file.metadata()["videos"])

@@ -1,10 +1,11 @@
-"""A training's first step on shapes alone: what cannot be done is refused before a video is read.
+"""Preflight: refuse a space whose first training step would fail, before a video is read.
 
-Every view must fit the space's clips, every task take its options, and a step fit in memory.
+The step is planned from shapes alone. Every view must fit the space's clips, every task must accept
+its options, and a step must fit in memory.
 """
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import torch
 
 from evossl.config import SearchSpace
-from evossl.errors import MISTAKES, UserError
+from evossl.errors import USER_CODE_ERRORS, UserError
 from evossl.io.task_options import check_options
-from evossl.io.user_file import mistake
+from evossl.io.user_file import describe_error
 from evossl.models.encoder import Encoder, build_encoder
-from evossl.optim.optimisers import MOMENTS
+from evossl.optim.optimisers import STATES_PER_WEIGHT
 from evossl.task import Place, Task, Term
-from evossl.training.memory_use import held_bytes, kept_bytes, memory_of, pixel_bytes
+from evossl.training.memory_use import activation_bytes, free_memory, pixel_bytes, state_bytes
 from evossl.training.model import MIN_VALID
+from evossl.training.resolved_space import ResolvedSpace
 from evossl.training.teacher import teacher_of
 from evossl.training.view_plan import views_of
 from evossl.types import EncoderShape, Stream
@@ -33,55 +35,62 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class TermPlan:
-    """A term's task, built, and the views it asks for, by its own names."""
+    """A term's task, built without memory, and the task's views by its own names."""
 
     task: Task
     views: Mapping[str, View]
 
 
-def preflight(
-    space: SearchSpace,
-    terms: Sequence[Term],
-    tasks: Mapping[str, type[Task]],
-    device: torch.device | None = None,
-) -> None:
+@dataclass(frozen=True)
+class _StepPlan:
+    """What a training step of all terms needs, planned from shapes."""
+
+    space: SearchSpace
+    encoders: Mapping[Stream, Encoder]
+    terms: Mapping[Term, TermPlan]
+
+    @property
+    def views(self) -> list[View]:
+        """The distinct views."""
+        return list(dict.fromkeys(v for plan in self.terms.values() for v in plan.views.values()))
+
+
+def preflight(resolved: ResolvedSpace, device: torch.device | None = None) -> None:
     """Refuse a space whose first step would fail.
 
     Args:
-        space: resolved.
-        terms: of it.
-        tasks: the catalogue.
-        device: where a trial runs; None if that is another machine, whose memory is not known here.
+        resolved: the space with its terms.
+        device: where a trial will run, or None if that is another machine, whose memory is unknown.
 
     Raises:
-        UserError: a task that does not take its options, a view that does not fit the clips, more
-            memory than there is: by name, with the remedy.
+        UserError: a task that does not accept its options, a view that does not fit the clips, or
+            more memory than there is; names the key and the remedy.
     """
+    space = resolved.space
     settings, fps, stretch = ViewSettings.from_space(space), space.cache.fps, space.clip.stretch
     check_fits(View(Stream.RGB), settings, stretch, fps, "fitness: its view")
-    there = None if device is None else memory_of(device)
-    streams = dict.fromkeys([Stream.RGB, *(stream for term in terms for stream in term.streams)])
+    streams = dict.fromkeys([Stream.RGB, *(s for term in resolved.terms for s in term.streams)])
     encoders = {stream: _encoder(stream, space) for stream in streams}
-    _check_weights(encoders, space)
+    _check_encoder_weights(encoders, space)
     shapes = {
         stream: encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
         for stream, encoder in encoders.items()
     }
-    asked = {term: _asked(term, tasks[term.task], shapes, space) for term in terms}
-    for term, given in asked.items():
+    plan = _StepPlan(
+        space, encoders, {term: _plan_term(term, shapes, resolved) for term in resolved.terms}
+    )
+    for term, term_plan in plan.terms.items():
         options = space.tasks[term.task].options
-        asks = f"{term.name} {options}" if options else term.name  # it may be they who ask too much
-        for name, view in given.views.items():
-            check_fits(view, settings, stretch, fps, f"{asks}: view {str(name)!r}")
-    if device is not None and there is not None:
-        views = dict.fromkeys(v for given in asked.values() for v in given.views.values())
-        weights = _check_held(asked, views, encoders, space, there)
-        per_view = _bytes_of_views(views, encoders, space, device)
-        _check_memory(asked, per_view, weights, space.training.batch_size, there)
+        source = f"{term.name} {options}" if options else term.name  # options may be the cause
+        for name, view in term_plan.views.items():
+            check_fits(view, settings, stretch, fps, f"{source}: view {str(name)!r}")
+    if device is not None:
+        free = free_memory(device)
+        _check_step(plan, device, free, _check_state(plan, free))
 
 
 def _encoder(stream: Stream, space: SearchSpace) -> Encoder:
-    """On the meta device: shapes only, no memory whatever the width."""
+    """Build an encoder on the meta device, which takes no memory at any width."""
     try:
         with torch.device("meta"):
             return build_encoder(stream, space.backbone, 0)
@@ -91,27 +100,27 @@ def _encoder(stream: Stream, space: SearchSpace) -> Encoder:
         ) from error
 
 
-def _asked(
-    term: Term, task: type[Task], shapes: Mapping[Stream, EncoderShape], space: SearchSpace
+def _plan_term(
+    term: Term, shapes: Mapping[Stream, EncoderShape], resolved: ResolvedSpace
 ) -> TermPlan:
-    """The term's task and views, or a refusal of its options by name."""
-    options = space.tasks[term.task].options
+    """Build the term's task and plan its views, or refuse its options by name."""
+    task, options = resolved.task_class(term), resolved.space.tasks[term.task].options
     where = f"tasks.{term.task}.options"
     check_options(where, options, task)
-    place = term.place.bind(shapes, teacher_of(term.task, task, space))
+    place = term.place.bind(shapes, teacher_of(term.task, resolved))
     try:
-        built = _built(task, place, options)
-        return TermPlan(built, views_of(built, ViewSettings.from_space(space)))
-    except ValueError as error:  # what the task itself refuses
-        said = f"{where}: {options}" if options else f"tasks.{term.task}"
-        raise UserError(f"{said}: {error}") from error
-    except MISTAKES as error:
+        built = _build_task(task, place, options)
+        return TermPlan(built, views_of(built, ViewSettings.from_space(resolved.space)))
+    except ValueError as error:  # raised by the task for options that it does not accept
+        source = f"{where}: {options}" if options else f"tasks.{term.task}"
+        raise UserError(f"{source}: {error}") from error
+    except USER_CODE_ERRORS as error:
         file = Path(inspect.getfile(task))
-        raise UserError(f"tasks.{term.task}: {file}: {mistake(error, file)}") from error
+        raise UserError(f"tasks.{term.task}: {file}: {describe_error(error, file)}") from error
 
 
-def _built(task: type[Task], place: Place, options: Mapping[str, Any]) -> Task:
-    """On the meta device, where large heads are made at once; for real if it computes with them."""
+def _build_task(task: type[Task], place: Place, options: Mapping[str, Any]) -> Task:
+    """Build a task on the meta device; for real if its constructor computes with numbers."""
     try:
         with torch.device("meta"):
             return task(place, **options)
@@ -120,83 +129,73 @@ def _built(task: type[Task], place: Place, options: Mapping[str, Any]) -> Task:
             return task(place, **options)
 
 
-def _check_weights(encoders: Mapping[Stream, Encoder], space: SearchSpace) -> None:
-    needed, free = held_bytes(encoders.values()), memory_of(CPU)
+def _check_encoder_weights(encoders: Mapping[Stream, Encoder], space: SearchSpace) -> None:
+    """Refuse encoders whose weights alone exceed this machine's memory, before heads are built."""
+    needed, free = state_bytes(encoders.values()), free_memory(CPU)
     if needed > free:
         raise UserError(
-            f"backbone.width: {space.backbone.width}: its weights alone are "
-            f"{needed / GB:.1f} GB, {free / GB:.1f} GB are free: lower it"
+            f"backbone.width: {space.backbone.width}: its weights alone need {needed / GB:.1f} GB, "
+            f"{free / GB:.1f} GB are free: lower it"
         )
 
 
-def _check_held(
-    asked: Mapping[Term, TermPlan],
-    views: Iterable[View],
-    encoders: Mapping[Stream, Encoder],
-    space: SearchSpace,
-    there: int,
-) -> int:
-    """Return the bytes of all that lasts from step to step, if they fit."""
-    moments = MOMENTS[space.optimiser.name]
-    followed = {view.stream for view in views if view.encoder is Role.MOMENTUM}
-    held = {term: held_bytes([given.task], moments) for term, given in asked.items()}
-    weights = held_bytes(encoders.values(), moments) + sum(held.values())
-    weights += held_bytes(encoders[stream] for stream in followed)
-    if weights <= there:
-        return weights
-    most = max(held, key=held.__getitem__)
+def _check_state(plan: _StepPlan, free: int) -> int:
+    """Return the bytes that last from step to step, and refuse more than are free."""
+    states = STATES_PER_WEIGHT[plan.space.optimiser.name]
+    with_momentum = {view.stream for view in plan.views if view.encoder is Role.MOMENTUM}
+    own = {term: state_bytes([planned.task], states) for term, planned in plan.terms.items()}
+    needed = state_bytes(plan.encoders.values(), states) + sum(own.values())
+    needed += state_bytes(plan.encoders[stream] for stream in with_momentum)
+    if needed <= free:
+        return needed
+    largest = max(own, key=own.__getitem__)
     raise UserError(
-        f"tasks.{most.task}.options: {space.tasks[most.task].options}: weights, queues and banks "
-        f"alone are {weights / GB:.1f} GB, those of {most.name} {held[most] / GB:.1f}, "
-        f"{there / GB:.1f} GB are free: lower them, or backbone.width"
+        f"tasks.{largest.task}.options: {plan.space.tasks[largest.task].options}: weights, queues "
+        f"and memory banks alone need {needed / GB:.1f} GB, those of {largest.name} "
+        f"{own[largest] / GB:.1f} GB, {free / GB:.1f} GB are free: lower them, or backbone.width"
     )
 
 
-def _check_memory(
-    asked: Mapping[Term, TermPlan],
-    per_view: Mapping[View, int],
-    weights: int,
-    batch: int,
-    there: int,
-) -> None:
+def _check_step(plan: _StepPlan, device: torch.device, free: int, state: int) -> None:
+    """Refuse a batch whose views and activations do not fit beside `state` bytes."""
+    batch_size = plan.space.training.batch_size
+    per_view = _bytes_per_view(plan, device)
     per_clip = sum(per_view.values())
-    needed = weights + batch * per_clip
-    if needed <= there:
+    needed = state + batch_size * per_clip
+    if needed <= free:
         return
     own = {
-        term: sum(per_view[view] for view in set(given.views.values()))
-        for term, given in asked.items()
+        term: sum(per_view[view] for view in set(planned.views.values()))
+        for term, planned in plan.terms.items()
     }
-    most = max(own, key=own.__getitem__)
-    fits = (there - weights) // per_clip
-    batches = f"training.batch_size to {fits}, " if fits >= MIN_VALID else ""
+    largest = max(own, key=own.__getitem__)
+    fits = (free - state) // per_clip
+    smaller_batch = f"training.batch_size to {fits}, " if fits >= MIN_VALID else ""
     raise UserError(
-        f"training.batch_size: {batch}: a step needs {needed / GB:.1f} GB of memory or more, "
-        f"{there / GB:.1f} GB are free: lower {batches}clip.size or backbone.width, or ask for "
-        f"fewer views; the largest share ({batch * own[most] / GB:.1f} GB) is for those of "
-        f"tasks.{most.task}"
+        f"training.batch_size: {batch_size}: a step needs at least {needed / GB:.1f} GB of memory, "
+        f"{free / GB:.1f} GB are free: lower {smaller_batch}clip.size or backbone.width, or use "
+        f"fewer views; most of it ({batch_size * own[largest] / GB:.1f} GB) is for the views of "
+        f"tasks.{largest.task}"
     )
 
 
-def _bytes_of_views(
-    views: Iterable[View],
-    encoders: Mapping[Stream, Encoder],
-    space: SearchSpace,
-    device: torch.device,
-) -> dict[View, int]:
-    """Bytes of one clip in each of distinct views: pixels once, what a student's forward keeps."""
-    settings, fps = ViewSettings.from_space(space), space.cache.fps
-    kept: dict[tuple[Stream, tuple[int, int, int, int]], int] = {}
-    made: set[View] = set()
+def _bytes_per_view(plan: _StepPlan, device: torch.device) -> dict[View, int]:
+    """Return the bytes that one clip needs in each view.
+
+    Pixels are counted once per distinct input; a student's forward pass adds its activations.
+    """
+    settings, fps = ViewSettings.from_space(plan.space), plan.space.cache.fps
+    activations: dict[tuple[Stream, tuple[int, int, int, int]], int] = {}
+    counted: set[View] = set()
     needed = {}
-    for view in views:
+    for view in plan.views:
         shape = input_shape(view, settings, fps)
-        one = 0 if view.input_key in made else pixel_bytes(shape)
-        made.add(view.input_key)
+        per_piece = 0 if view.input_key in counted else pixel_bytes(shape)
+        counted.add(view.input_key)
         if view.encoder is Role.STUDENT:
             key = view.stream, shape
-            if key not in kept:
-                kept[key] = kept_bytes(encoders[view.stream], shape, device)
-            one += kept[key]
-        needed[view] = view.num_pieces * one
+            if key not in activations:
+                activations[key] = activation_bytes(plan.encoders[view.stream], shape, device)
+            per_piece += activations[key]
+        needed[view] = view.num_pieces * per_piece
     return needed

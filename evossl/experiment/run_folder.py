@@ -1,4 +1,4 @@
-"""The run folder: where everything of a run lies, and `run.yaml`, which says what it is.
+"""The run folder, and `run.yaml`, which describes the run.
 
 run.yaml  manifest.parquet  study.journal  trials.parquet  trials/<n>/  winner/  report.html
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,27 @@ from evossl.io.files import write_text
 from evossl.io.spaces import parse_space
 from evossl.io.yaml_file import dump_yaml, parse_yaml
 
-FREE = ("budget", "resources")  # keys of a space that a resume may change, steps excepted
-REMEDY = "Bring the file back from a copy, or begin anew with another --out"
+CHANGEABLE_KEYS = ("budget", "resources")  # of a space, by a resume; budget.steps aside
+REMEDY = "Restore the file from a copy, or start a new run with another --out"
 PACKAGES = ("torch", "torchvision", "torchaudio", "pytorchvideo", "ray", "optuna", "cmaes", "numpy")
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What `run.yaml` holds: enough to run it again.
+    """The content of `run.yaml`: everything that is needed to run it again.
 
     Attributes:
-        space: resolved, as plain data. seed: of everything. data: as given. command: as typed.
-        cache: folder of the clip cache. tasks_folder: a user's own tasks, or None.
-        device: as asked for, or None. scales: gradient scale of every term, once measured.
-        created: UTC, ISO 8601. versions: of Python, evossl, its libraries. git: hash, or None.
+        space: the search space as plain data, with all defaults.
+        seed: of everything random.
+        data: the source of the videos, as given.
+        command: the command line, as typed.
+        cache: folder of the clip cache.
+        tasks_folder: a folder of the user's own tasks, or None.
+        device: as given, or None.
+        gradient_scales: the gradient scale of every term; empty until measured.
+        created: UTC, ISO 8601.
+        versions: of Python, evossl and its libraries.
+        git: commit hash, or None.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -47,22 +55,27 @@ class RunInfo:
     cache: str
     tasks_folder: str | None = None
     device: str | None = None
-    scales: dict[str, float] = field(default_factory=dict)
+    gradient_scales: dict[str, float] = field(default_factory=dict)
     created: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     git: str | None = None
 
+    @cached_property
     def parsed_space(self) -> SearchSpace:
-        """Return the space as a model."""
+        """The search space as a model.
+
+        Raises:
+            UserError: it is not valid.
+        """
         return parse_space(self.space, "run.yaml")
 
-    def with_scales(self, scales: dict[str, float]) -> "RunInfo":
-        """Return the same run, scales measured."""
-        return replace(self, scales=scales)
+    def with_gradient_scales(self, scales: dict[str, float]) -> "RunInfo":
+        """Return the same run after its gradient scales have been measured."""
+        return replace(self, gradient_scales=scales)
 
 
 def stamp(info: RunInfo) -> RunInfo:
-    """Return `info` with the time, the versions and the git hash of now."""
+    """Return `info` with the current time, the installed versions and the git commit."""
     return replace(
         info,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -81,125 +94,127 @@ def write_run(folder: Path, info: RunInfo) -> None:
 
 
 def read_run(folder: Path) -> RunInfo:
-    """Return what `run.yaml` says.
+    """Return the content of `run.yaml`.
 
     Raises:
         UserError: not a run folder; a `run.yaml` that is damaged or of another version.
     """
     path = folder / "run.yaml"
     if not path.is_file():
-        raise UserError(f"{folder}: not a run folder: it has no run.yaml")
+        raise UserError(f"{folder}: not a run folder: there is no run.yaml in it")
     try:
         raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is damaged: not YAML. {REMEDY}") from error
+        raise UserError(f"{path}: damaged, not YAML. {REMEDY}") from error
     try:
         return TypeAdapter(RunInfo).validate_python(raw)
     except ValidationError as error:
         faults = "; ".join(map(_fault, error.errors()))
-        raise UserError(f"{path}: is damaged, or of another version: {faults}. {REMEDY}") from None
+        raise UserError(
+            f"{path}: damaged, or of another version of evossl: {faults}. {REMEDY}"
+        ) from None
 
 
 def _fault(problem: Any) -> str:
-    """One of pydantic's errors, in words of this house."""
+    """Describe one of pydantic's errors in a few words."""
     key = ".".join(map(str, problem["loc"]))
     if not key:
-        return "it holds no keys"
+        return "it has no keys"
     if problem["type"] == "unexpected_keyword_argument":
         return unknown("key", key, [field.name for field in fields(RunInfo)])
-    return f"{key} {'is missing' if problem['type'] == 'missing' else 'is of the wrong kind'}"
+    return f"{key} {'is missing' if problem['type'] == 'missing' else 'has the wrong type'}"
 
 
 def open_run(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
-    """Begin a run in `folder`, or take up the one that is there.
+    """Start a run in `folder`, or with `resume` continue the one in it.
 
     Returns:
-        The run's info: with `resume`, the stored one, command and versions as they were; budget,
-        resources, device and cache, which change no result, as given now.
+        The run's info. With `resume` it is the stored one, except for budget, resources, device and
+        cache: these change no result, and are taken from `info`.
 
     Raises:
-        UserError: the folder holds something and `resume` is not given; the stored run has another
-            space, seed or data (says what differs; nothing is touched).
+        UserError: the folder holds other files; it holds a run and `resume` is false; it holds a
+            run with another space, seed or data (the message lists the differences, and nothing is
+            changed).
     """
     if not (folder / "run.yaml").is_file():
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"--out {folder}: is a file; give a new folder")
+            raise UserError(f"--out {folder}: this is a file; give a new folder")
         if folder.is_dir() and (others := sorted(path.name for path in folder.iterdir())):
             raise UserError(f"--out {folder}: holds other files ({others[0]}); give a new folder")
         info = stamp(info)
         write_run(folder, info)
         return info
     if not resume:
-        raise UserError(f"--out {folder}: a run is there already; add --resume to go on with it")
+        raise UserError(f"--out {folder}: there is a run already; add --resume to continue it")
     stored = check_same_run(folder, info)
-    free = {key: info.space[key] for key in FREE}
-    now = replace(stored, space=stored.space | free, device=info.device, cache=info.cache)
+    changed = {key: info.space[key] for key in CHANGEABLE_KEYS}
+    now = replace(stored, space=stored.space | changed, device=info.device, cache=info.cache)
     if now != stored:
         write_run(folder, now)
     return now
 
 
 def check_same_run(folder: Path, info: RunInfo) -> RunInfo:
-    """Return the run in `folder`, which must be the one described.
+    """Return the run in `folder`, which must be the one that `info` describes.
 
     Raises:
-        UserError: another space, seed or data; says what differs.
+        UserError: another space, seed or data; lists the differences.
     """
     stored = read_run(folder)
     if differences := _differences(stored, info):
         listing = "\n  ".join(differences)
         raise UserError(
-            f"--resume {folder}: this is another run than the one there; nothing was touched:\n"
-            f"  {listing}\nGive the same again, or a new --out."
+            f"--resume {folder}: this is not the run in the folder; nothing was changed:\n"
+            f"  {listing}\nRepeat the original command, or give a new --out."
         )
     return stored
 
 
 @contextmanager
 def removed_if_refused(folder: Path, resume: bool = False) -> Iterator[None]:
-    """Give up the claim of a run that ends before it began: nothing measured or trained.
+    """Delete the run's files if it fails before any work is done, so the command can be retried.
 
-    Otherwise the same line, its cause mended, would be told that a run is there already. A run that
-    was there before (`resume`) stays: another process may be at it.
+    A run that existed before (`resume`) is never deleted: another process may be using it.
     """
     try:
         yield
     except (UserError, RunError):
-        has_begun = read_run(folder).scales or (folder / "study.journal").exists()
+        has_begun = read_run(folder).gradient_scales or (folder / "study.journal").exists()
         if not resume and not has_begun:
             for name in ("run.yaml", "manifest.parquet"):
                 (folder / name).unlink(missing_ok=True)
-            with suppress(OSError):  # holds something of its own: it stays
+            with suppress(OSError):  # it holds other files, so it stays
                 folder.rmdir()
         raise
 
 
 def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
-    """What a resume changes that it must not; the budget may grow."""
-    rows = []
+    """List what a resume would change and must not; only the budget may grow."""
+    lines = []
     for name in ("seed", "tasks_folder"):
         old, new = getattr(stored, name), getattr(given, name)
         if old != new:
-            rows.append(f"{name}: {old} there, {new} given")
-    if _real(stored.data) != _real(given.data):
-        rows.append(
-            f"data: {stored.data} there, {given.data} given; if the videos have moved, put a link "
-            "where they were"
+            lines.append(f"{name}: {old} in the folder, {new} given")
+    if _resolved_source(stored.data) != _resolved_source(given.data):
+        lines.append(
+            f"data: {stored.data} in the folder, {given.data} given; if the videos have moved, put "
+            "a link at their old place"
         )
-    there, here = (info.parsed_space().model_dump(mode="json") for info in (stored, given))
-    rows += [
-        f"space.{key}: {there[key]} there, {here[key]} given"
-        for key in sorted(there.keys() - set(FREE))
-        if there[key] != here[key]
+    old_space, new_space = (info.parsed_space.model_dump(mode="json") for info in (stored, given))
+    lines += [
+        f"space.{key}: {old_space[key]} in the folder, {new_space[key]} given"
+        for key in sorted(old_space.keys() - set(CHANGEABLE_KEYS))
+        if old_space[key] != new_space[key]
     ]
-    old_steps, new_steps = there["budget"]["steps"], here["budget"]["steps"]
+    old_steps, new_steps = old_space["budget"]["steps"], new_space["budget"]["steps"]
     if old_steps != new_steps:
-        rows.append(f"steps: {old_steps} there, {new_steps} given")
-    return rows
+        lines.append(f"steps: {old_steps} in the folder, {new_steps} given")
+    return lines
 
 
-def _real(source: str) -> Path:
-    """One name of a source, however it was typed: relative, by a link, with a slash at its end."""
+def _resolved_source(source: str) -> Path:
+    """Return one path for a source, however it was typed: relative, a link, a trailing slash."""
     return Path(source).expanduser().resolve()
 
 
@@ -214,11 +229,10 @@ def _versions() -> dict[str, str]:
 
 
 def _git_hash() -> str | None:
-    """The commit of an evossl that runs from a checkout."""
-    where = Path(__file__).parent
-    asked = ["git", "-C", str(where), "rev-parse", "--short=12", "HEAD"]
+    """Return the commit, if evossl runs from a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

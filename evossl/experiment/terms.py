@@ -1,182 +1,113 @@
-"""From a search space to its terms, and from loss weights to the terms that are on."""
+"""Loss weights of terms: what the space gives, what a search evolves, which terms are active."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 
-from evossl.config import SearchSpace, TaskChoice, Weight
+from evossl.config import Weight
 from evossl.errors import UserError, unknown
 from evossl.search.genotype import Genotype
-from evossl.task import Task, Term
-from evossl.task_loader import find_task
+from evossl.task import Term
 from evossl.training.objective import check_weights, normalise
+from evossl.training.resolved_space import ResolvedSpace
 from evossl.types import Stream
 
 
-def space_tasks(space: SearchSpace, catalogue: Mapping[str, type[Task]]) -> dict[str, type[Task]]:
-    """Return the task class of each of the space's tasks, by its name in the space.
+def term_weights(resolved: ResolvedSpace) -> dict[str, Weight]:
+    """Return each term's weight as the space gives it: a number, or (low, high) if it evolves."""
+    return {term.name: resolved.space.tasks[term.task].weight for term in resolved.terms}
 
-    Raises:
-        UserError: an unknown task.
+
+def search_genotype(resolved: ResolvedSpace) -> Genotype:
+    """Return what a search over the space evolves, and which trials it runs first.
+
+    With `sampler.single_tasks_first`, these are single-task trials of each task that can be trained
+    on its own, which distillation cannot.
     """
-    return {name: find_task(c.task or name, catalogue) for name, c in space.tasks.items()}
-
-
-def resolve_terms(space: SearchSpace, tasks: Mapping[str, type[Task]]) -> tuple[Term, ...]:
-    """Return every term of the space, in the order of its tasks.
-
-    A task stands on all of its places whose streams the space has, or on those the space lists.
-
-    Raises:
-        UserError: unknown task or place, or a task that fits none of the space's streams.
-    """
-    return tuple(
-        term
-        for name, choice in space.tasks.items()
-        for term in _terms_of(name, choice, find_task(name, tasks), space)
-    )
-
-
-def _terms_of(
-    name: str, choice: TaskChoice, task: type[Task], space: SearchSpace
-) -> Sequence[Term]:
-    terms = [
-        Term(name, replace(place, variant=variant))
-        for place in task.places
-        for variant in (task.variants or (None,))
+    single_tasks = [
+        [term.name for term in resolved.terms_of(name)]
+        for name, task in resolved.tasks.items()
+        if task.teacher_stream_index is None
     ]
-    possible = {term.name.removeprefix(f"{name}."): term for term in terms}
-    here = {place: t for place, t in possible.items() if set(t.streams) <= set(space.streams)}
-    if choice.places is None:
-        if not here:
-            known = sorted({"+".join(place.streams) for place in task.places})
-            raise UserError(
-                f"tasks.{name}: none of its places ({', '.join(known)}) fits the space's streams "
-                f"({', '.join(space.streams)}); add a stream or take the task out"
-            )
-        return list(here.values())
-    for place in choice.places:
-        if place not in here:
-            why = _rejection_reason(name, place, possible, space)
-            raise UserError(f"tasks.{name}.places: {why}")
-    return [here[place] for place in choice.places]
+    first = single_tasks if resolved.space.sampler.single_tasks_first else ()
+    return Genotype.of(term_weights(resolved), first)
 
 
-def _rejection_reason(
-    name: str, place: str, possible: Mapping[str, Term], space: SearchSpace
-) -> str:
-    """Why a task does not stand on a place, and what to do."""
-    if place in possible:
-        lacking = ", ".join(s for s in possible[place].streams if s not in space.streams)
-        return f"{place}: add {lacking} to the space's streams, or leave the place out"
-    words = set(place.replace("->", "+").split("+"))
-    if words <= set(Stream):
-        other = [known for known, term in possible.items() if words == set(term.streams)]
-        choices = ", ".join(other or possible)
-        return f"{name} does not stand on {place}, only on {choices}: choose of these"
-    return unknown("place", place, possible)
+def active_weights(resolved: ResolvedSpace, weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of the active terms, rescaled to sum to 1 unless `normalize` is none.
 
-
-def term_weights(space: SearchSpace, terms: Sequence[Term]) -> dict[str, Weight]:
-    """Return each term's weight as the space gives it: a number, or (low, high) to evolve in."""
-    return {term.name: space.tasks[term.task].weight for term in terms}
-
-
-def search_genotype(
-    space: SearchSpace, terms: Sequence[Term], tasks: Mapping[str, type[Task]]
-) -> Genotype:
-    """Return what a search over the space evolves, and what it tries before it proposes.
-
-    With `sampler.single_tasks_first` each task that can stand alone (no distillation) is tried so.
-    """
-    alone = [name for name in space.tasks if tasks[name].needs_trained is None]
-    return Genotype.of(
-        term_weights(space, terms),
-        [[term.name for term in terms if term.task == name] for name in alone]
-        if space.sampler.single_tasks_first
-        else (),
-    )
-
-
-def active_weights(
-    terms: Sequence[Term],
-    weights: Mapping[str, float],
-    tasks: Mapping[str, type[Task]],
-    prune_below: float,
-    rescale: bool = True,
-) -> dict[str, float]:
-    """Return the weights of the terms that are on, rescaled to sum 1.
-
-    Off are weights under `prune_below`, and a term whose teacher has no active task of its own (its
-    target would be a random network).
+    A term is inactive if its weight is zero or below `training.prune_below`, or if it is a
+    distillation whose teacher stream no other active term trains: the teacher would be random.
 
     Args:
-        terms: of the space.
+        resolved: the space with all of its terms.
         weights: lambda of every term, as proposed.
-        tasks: the catalogue.
-        prune_below: smallest weight that counts; zeros are always off.
-        rescale: False for the paper's raw sum.
 
     Raises:
-        UserError: weights that are unknown, missing, outside [0, 1] or all zero; nothing left on.
+        UserError: weights that are unknown, missing, outside [0, 1] or all zero; no active term.
     """
     check_weights(weights)
-    known = {term.name: term for term in terms}
-    for name in weights.keys() - known.keys():
-        raise UserError(unknown("loss weight", name, known))
-    if missing := sorted(known.keys() - weights.keys()):
-        raise UserError(f"no loss weight for {', '.join(missing)}: give each term one (0 is off)")
-    kept = {n: w for n, w in weights.items() if w > 0 and w >= prune_below}
-    trained = {
+    terms, training = resolved.terms_by_name, resolved.space.training
+    for name in weights.keys() - terms.keys():
+        raise UserError(unknown("loss weight", name, terms))
+    if missing := sorted(terms.keys() - weights.keys()):
+        raise UserError(f"no loss weight for {', '.join(missing)}: give every term one (0 is off)")
+    large = {n: w for n, w in weights.items() if w > 0 and w >= training.prune_below}
+    if not large:
+        raise UserError(
+            "no active term: every loss weight is below training.prune_below, "
+            f"{training.prune_below:g}: raise a weight, or lower prune_below"
+        )
+    trained = _trained_streams(resolved, large)
+    active = {
+        name: large[name]
+        for name, term in terms.items()
+        if name in large and _teacher_stream(resolved, term) in (None, *trained)
+    }
+    if not active:
+        raise UserError(
+            f"no active term: {', '.join(large)} need a stream that another task trains, and no "
+            "task does: give a task on such a stream a weight"
+        )
+    return normalise(active) if training.normalize == "gradient" else active
+
+
+def _trained_streams(resolved: ResolvedSpace, names: Collection[str]) -> set[Stream]:
+    """The streams that the named terms train without needing another term to do so."""
+    return {
         stream
-        for name in kept
-        for stream in known[name].streams
-        if tasks[known[name].task].needs_trained is None
+        for name in names
+        for stream in resolved.terms_by_name[name].streams
+        if resolved.task_class(resolved.terms_by_name[name]).teacher_stream_index is None
     }
 
-    def has_teacher(term: Term) -> bool:
-        index = tasks[term.task].needs_trained
-        return index is None or term.streams[index] in trained
 
-    on = {name: kept[name] for name in known if name in kept and has_teacher(known[name])}
-    if not kept:
-        raise UserError(
-            "no term is left on: every loss weight is under training.prune_below, "
-            f"{prune_below:g}: raise a weight, or lower that"
-        )
-    if not on:
-        raise UserError(
-            f"no term is left on: {', '.join(kept)} need a stream that another task trains, and "
-            "none does: give a task of such a stream a weight"
-        )
-    return normalise(on) if rescale else on
+def _teacher_stream(resolved: ResolvedSpace, term: Term) -> Stream | None:
+    """The stream that another term must train for this one (distillation's teacher), or None."""
+    index = resolved.task_class(term).teacher_stream_index
+    return None if index is None else term.streams[index]
 
 
-def check_all_can_be_on(
-    terms: Sequence[Term], space: SearchSpace, tasks: Mapping[str, type[Task]]
-) -> None:
-    """Refuse a space with a term that no weights of the space ever turn on, unless it is to be off.
+def check_every_term_can_be_active(resolved: ResolvedSpace) -> None:
+    """Refuse a space with a term of positive weight that can never be active.
 
     Raises:
-        UserError: a weight that is always under `prune_below`, or a distillation from a stream that
-            no task of the space trains: by name, with the remedy.
+        UserError: a weight that is always below `prune_below`, or a distillation from a stream that
+            no task of the space trains; names the term and the remedy.
     """
-    below = space.training.prune_below
-    highest = {
-        n: w[1] if isinstance(w, tuple) else w for n, w in term_weights(space, terms).items()
-    }
+    below = resolved.space.training.prune_below
+    highest = {n: w[1] if isinstance(w, tuple) else w for n, w in term_weights(resolved).items()}
     check_weights(highest)
-    for term in terms:
+    for term in resolved.terms:
         if 0 < highest[term.name] < below:
             raise UserError(
-                f"tasks.{term.task}.weight: {highest[term.name]:g} is under training.prune_below, "
-                f"{below:g}, and so always off: raise it, lower that, or take the task out"
+                f"tasks.{term.task}.weight: {highest[term.name]:g} is below training.prune_below, "
+                f"{below:g}, so the task is never trained: raise the weight, lower prune_below, or "
+                "remove the task"
             )
-    on = active_weights(terms, highest, tasks, below)
-    for term in terms:
-        index = tasks[term.task].needs_trained
-        if highest[term.name] > 0 and index is not None and term.name not in on:
-            teacher = term.streams[index]
+    active = active_weights(resolved, highest)
+    for term in resolved.terms:
+        teacher = _teacher_stream(resolved, term)
+        if highest[term.name] > 0 and teacher is not None and term.name not in active:
             raise UserError(
-                f"tasks.{term.task}: {term.name} follows {teacher}, which no task of the space "
-                f"trains: add a task on {teacher}, or leave the place out"
+                f"tasks.{term.task}: {term.name} distils from {teacher}, which no task of the "
+                f"space trains: add a task on {teacher}, or remove the place"
             )

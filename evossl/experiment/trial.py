@@ -1,8 +1,8 @@
-"""A trial: one training under given loss weights, scored without labels. It knows no ray.
+"""A trial: one training under given loss weights, scored without labels. Ray is not imported here.
 
-    result = run_trial(TrialSpec(number=0, weights={"simclr.rgb": 1.0, ...}, run=run))
+    result = run_trial(TrialSpec(number=0, weights={"simclr.rgb": 1.0, ...}, run=run), context)
 
-Plain data in, plain data out: both sides of a process border need no more than this module.
+A spec and a result are plain data, so they can cross a process border.
 """
 
 import copy
@@ -15,8 +15,13 @@ from pathlib import Path
 import torch
 
 from evossl.errors import UserError
-from evossl.experiment.context import RunContext, RunSpec, features_of
-from evossl.experiment.held_out import FEATURES, calibrate, write_features
+from evossl.experiment.context import RunContext, RunSpec
+from evossl.experiment.held_out import (
+    FEATURES_FILE,
+    calibrate,
+    held_out_features,
+    write_features,
+)
 from evossl.experiment.split import RunData
 from evossl.experiment.terms import active_weights
 from evossl.fitness.features import ScoringFeatures
@@ -25,31 +30,34 @@ from evossl.io.files import write_json
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training.checkpoint import load_encoder_state
 from evossl.training.history import StepReport
-from evossl.training.loop import Objective, Schedule, TrainingFailedError, train
+from evossl.training.loop import Schedule, TrainingFailedError, train
 from evossl.training.memory_use import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.model import MultiTaskModel, channels_last
-from evossl.types import Stream
+from evossl.training.objective import Objective
+from evossl.types import Progress, Stream
 
+NUM_EXAMPLE_CLUSTERS = 8
 EXAMPLES_PER_CLUSTER = 8
 
-OnScoring = Callable[[], Callable[[int, int], None]]
+OnScoring = Callable[[], Progress]
+"""Called when a trial's scoring begins; returns the callback for (clips done, clips in total)."""
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One genotype to be trained: plain data.
+    """One genotype to be trained, as plain data.
 
     Attributes:
-        number: the trial's; its folder is `trials/<number>`.
+        number: of the trial; its folder is `trials/<number>`.
         weights: lambda of every term, as proposed.
-        run: what it shares with the others.
+        run: what it shares with the run's other trials.
         steps: optimiser steps.
         folder: where it writes; None is the run's `trials/<number>`.
-        seed: None is the run's; another one for re-runs that measure the noise.
+        seed: None is the run's; re-runs that measure the noise have another one.
         log_every: steps between two reports.
-        resume: go on from the folder's checkpoint, if there is one.
-        save_every: steps between two checkpoints; None saves at the end only.
-        rungs: reported steps at which it is scored on its way.
+        resume: continue from the folder's checkpoint, if there is one.
+        save_every: steps between two checkpoints; None saves only at the end.
+        rungs: reported steps at which the trial is scored on its way, for early stopping.
     """
 
     number: int
@@ -66,7 +74,7 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of it: a fitness in nats (lower is better), or the reason why there is none."""
+    """A trial's fitness in nats (lower is better), or the reason why it has none."""
 
     number: int
     fitness: float | None
@@ -79,7 +87,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class RungResult:
-    """What a trial would come to if it were cut short at a rung (1, 2, ...), after `step` steps."""
+    """The result that a trial would have if it were stopped at a rung (1, 2, ...)."""
 
     rung: int
     step: int
@@ -87,28 +95,29 @@ class RungResult:
 
 
 def rung_indicator(rung: int) -> str:
-    """Return the indicator that holds a trial's fitness at a rung (1, 2, ...)."""
+    """Return the name of the indicator that holds a trial's fitness at a rung (1, 2, ...)."""
     return f"rung{rung}"
 
 
 def run_trial(
     spec: TrialSpec,
+    context: RunContext,
     on_report: Callable[[StepReport], None] | None = None,
     on_scoring: OnScoring | None = None,
 ) -> TrialResult:
-    """Train, calibrate BatchNorm, score; a trial's own failure is a result, not an exception.
+    """Train, calibrate BatchNorm and score. A trial's own failure is a result, not an exception.
 
     Args:
         spec: the trial.
-        on_report: called with each logged step; may raise to stop the trial.
-        on_scoring: called when the training is over; what it returns is called with (clips done,
-            clips to be scored).
+        context: opened from `spec.run`.
+        on_report: called with each logged step; it may raise to stop the trial.
+        on_scoring: called when the training is over.
 
     Raises:
-        UserError: weights that do not fit the space.
-        RunError: the machine's fault (a full disk, no such device), not the trial's.
+        UserError: the weights do not fit the space.
+        RunError: a fault of the machine (such as a full disk), not of the trial.
     """
-    steps = iterate_trial(spec, on_scoring)
+    steps = iterate_trial(spec, context, on_scoring)
     while True:
         try:
             report = next(steps)
@@ -120,81 +129,90 @@ def run_trial(
 
 
 def iterate_trial(
-    spec: TrialSpec, on_scoring: OnScoring | None = None
+    spec: TrialSpec, context: RunContext, on_scoring: OnScoring | None = None
 ) -> Generator[StepReport | RungResult, None, TrialResult]:
-    """`run_trial` as a generator: yields logged steps and rungs, returns the result."""
-    began = time.monotonic()
-    last: StepReport | None = None
-    scored, reason = None, None
-    at_rungs: dict[str, float] = {}
-
-    def result() -> TrialResult:
-        return TrialResult(
-            number=spec.number,
-            fitness=scored.fitness if scored else None,
-            reason=reason,
-            seconds=time.monotonic() - began,
-            indicators=(dict(scored.indicators) if scored else {}) | at_rungs,
-            clips_per_second=last.clips_per_second if last else 0.0,
-            data_wait=last.data_wait if last else 0.0,
-        )
-
+    """Run a trial as a generator: it yields logged steps and rungs, and returns the result."""
+    trial = _Trial(spec, context)
     try:
-        bench = RunContext.open(spec.run)
-        model, steps = _prepare(spec, bench)
-        student = model.encoder(Stream.RGB)
-        with closing(steps):
-            for last in steps:
-                yield last
-                if last.step in spec.rungs:
-                    rung = spec.rungs.index(last.step) + 1
-                    scored, _ = _score(
-                        copy.deepcopy(student), spec, bench
-                    )  # its own stays as it is
-                    if scored.fitness is not None:
-                        at_rungs[rung_indicator(rung)] = scored.fitness
-                    reason = scored.reason or f"cut short at step {last.step} of {spec.steps}"
-                    yield RungResult(rung, last.step, result())
-                    scored, reason = None, None
-        scored, features = _score(student, spec, bench, on_scoring)
-        reason = scored.reason
-        _write_scored(spec, bench, scored, features)
+        student = yield from trial.train()
+        return trial.score(student, on_scoring)
     except TrainingFailedError as error:
-        reason = str(error)
+        return trial.result(None, str(error))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = OUT_OF_MEMORY
-    return result()
+        return trial.result(None, OUT_OF_MEMORY)
+
+
+class _Trial:
+    """A running trial: what it has trained so far, and what it scored at its rungs."""
+
+    def __init__(self, spec: TrialSpec, context: RunContext) -> None:
+        self._spec = spec
+        self._context = context
+        self._began = time.monotonic()
+        self._last: StepReport | None = None
+        self._at_rungs: dict[str, float] = {}
+
+    def result(self, scored: Score | None, reason: str | None) -> TrialResult:
+        """Return the trial's result as of now."""
+        return TrialResult(
+            number=self._spec.number,
+            fitness=scored.fitness if scored else None,
+            reason=reason,
+            seconds=time.monotonic() - self._began,
+            indicators=(dict(scored.indicators) if scored else {}) | self._at_rungs,
+            clips_per_second=self._last.clips_per_second if self._last else 0.0,
+            data_wait=self._last.data_wait if self._last else 0.0,
+        )
+
+    def train(self) -> Generator[StepReport | RungResult, None, Encoder]:
+        """Train the active terms, score the encoder at each rung, and return it."""
+        spec = self._spec
+        model, steps = _prepare(spec, self._context)
+        student = model.encoder(Stream.RGB)
+        with closing(steps):
+            for report in steps:
+                self._last = report
+                yield report
+                if report.step in spec.rungs:
+                    # A copy: calibrating its BatchNorm must not change the training.
+                    yield self._rung(copy.deepcopy(student), report.step)
+        return student
+
+    def _rung(self, student: Encoder, step: int) -> RungResult:
+        rung = self._spec.rungs.index(step) + 1
+        scored, _ = _score(student, self._spec, self._context)
+        if scored.fitness is not None:
+            self._at_rungs[rung_indicator(rung)] = scored.fitness
+        reason = scored.reason or f"stopped early at step {step} of {self._spec.steps}"
+        return RungResult(rung, step, self.result(scored, reason))
+
+    def score(self, student: Encoder, on_scoring: OnScoring | None) -> TrialResult:
+        """Score the trained encoder, and write the held-out clips' features and clusters."""
+        folder, data = trial_folder(self._spec), self._context.data
+        scored, features = _score(student, self._spec, self._context, on_scoring)
+        paths = [video.path for video in data.held_out_videos]
+        write_features(folder / FEATURES_FILE, features.clean_ND, paths)
+        write_clusters(folder / "clusters.json", scored, data)
+        return self.result(scored, scored.reason)
 
 
 def _prepare(
-    spec: TrialSpec, bench: RunContext
+    spec: TrialSpec, context: RunContext
 ) -> tuple[MultiTaskModel, Generator[StepReport, None, None]]:
-    """The model of the terms that are on, and its training, not yet begun."""
-    training = bench.space.training
-    gradient = training.normalize == "gradient"
-    on = active_weights(
-        bench.terms, spec.weights, bench.tasks, training.prune_below, rescale=gradient
-    )
-    terms = tuple(term for term in bench.terms if term.name in on)
+    """Return a model of the active terms, and its training, which has not started yet."""
+    weights = active_weights(context.resolved, spec.weights)
     seed = spec.run.seed if spec.seed is None else spec.seed
-    deadline = bench.space.budget.deadline_seconds
-    if deadline is not None:  # of a trial; a winner's longer training has more in proportion
-        deadline *= max(1.0, spec.steps / bench.space.budget.steps)
-    model = MultiTaskModel(terms, bench.tasks, bench.space, seed).to(bench.device)
-    if bench.device.type == "cuda":
+    model = MultiTaskModel(context.resolved.select(weights), seed).to(context.device)
+    if context.device.type == "cuda":
         channels_last(model)
     steps = train(
         model,
-        bench.data.train,
-        bench.space,
-        Objective(on, spec.run.scales),
+        context.data.train,
+        Objective(weights, spec.run.gradient_scales),
         Schedule(
-            spec.steps,
-            spec.log_every,
-            spec.save_every,
-            deadline_seconds=deadline,
+            spec.steps, spec.log_every, spec.save_every, deadline_seconds=_deadline(spec, context)
         ),
         trial_folder(spec),
         resume=spec.resume,
@@ -202,56 +220,54 @@ def _prepare(
     return model, steps
 
 
+def _deadline(spec: TrialSpec, context: RunContext) -> float | None:
+    """Seconds that the training may take: the budget's, or more in proportion to its steps."""
+    budget = context.space.budget
+    if budget.deadline_seconds is None:
+        return None
+    return budget.deadline_seconds * max(1.0, spec.steps / budget.steps)
+
+
 def _score(
-    encoder: Encoder, spec: TrialSpec, bench: RunContext, on_scoring: OnScoring | None = None
+    encoder: Encoder, spec: TrialSpec, context: RunContext, on_scoring: OnScoring | None = None
 ) -> tuple[Score, ScoringFeatures]:
-    """Calibrate BatchNorm on clean clips, score the held-out ones."""
-    calibrate(encoder, bench.data.train, bench.settings)
-    features = features_of(encoder, spec.run, on_scoring() if on_scoring else None)
+    """Calibrate BatchNorm on clean training clips, and score the held-out ones."""
+    calibrate(encoder, context.data.train, context.settings)
+    features = held_out_features(encoder, context, on_scoring() if on_scoring else None)
     try:
-        return score(features, bench.space.fitness, spec.run.seed), features
-    except UserError as error:  # a user's own fitness function that fails on these features
+        return score(features, context.space.fitness, spec.run.seed), features
+    except UserError as error:  # the user's own fitness function failed on these features
         raise TrainingFailedError(str(error)) from error
 
 
-def _write_scored(
-    spec: TrialSpec, bench: RunContext, scored: Score, features: ScoringFeatures
-) -> None:
-    """Keep the held-out clips' features and their clusters."""
-    paths = [video.path for video in bench.data.scored_videos]
-    write_features(trial_folder(spec) / FEATURES, features.clean_ND, paths)
-    write_clusters(trial_folder(spec) / "clusters.json", scored, bench.data)
-
-
 def trial_folder(spec: TrialSpec) -> Path:
-    """Return where a trial writes."""
+    """Return the folder that a trial writes to."""
     return Path(spec.folder or Path(spec.run.folder) / "trials" / str(spec.number))
 
 
-def load_trained(spec: TrialSpec) -> Encoder:
-    """Return the calibrated RGB encoder of a finished trial's checkpoint.
+def load_trained(spec: TrialSpec, context: RunContext) -> Encoder:
+    """Return the RGB encoder of a finished trial's checkpoint, with BatchNorm calibrated.
 
     Raises:
-        UserError: no checkpoint, or one of another space.
+        UserError: there is no checkpoint, or it is one of another space.
     """
-    bench = RunContext.open(spec.run)
-    encoder = build_encoder(Stream.RGB, bench.space.backbone, spec.run.seed).to(bench.device)
+    encoder = build_encoder(Stream.RGB, context.space.backbone, spec.run.seed).to(context.device)
     load_encoder_state(trial_folder(spec) / "checkpoint", encoder, Stream.RGB)
-    calibrate(encoder, bench.data.train, bench.settings)
+    calibrate(encoder, context.data.train, context.settings)
     return encoder
 
 
 def write_clusters(path: Path, scored: Score, data: RunData) -> None:
-    """Write the cluster shares and examples of the largest clusters, for the report."""
+    """Write the shares of all clusters and examples of the largest ones, for the report."""
     if scored.clusters_N is None or scored.shares_K is None or scored.zipf_K is None:
         return
-    order = torch.bincount(scored.clusters_N).argsort(descending=True)[:8]
+    largest = torch.bincount(scored.clusters_N).argsort(descending=True)[:NUM_EXAMPLE_CLUSTERS]
     examples = [
         [
-            {"path": data.scored_videos[row].path, "start": 0.0}
+            {"path": data.held_out_videos[row].path, "start": 0.0}
             for row in (scored.clusters_N == cluster).nonzero()[:EXAMPLES_PER_CLUSTER, 0].tolist()
         ]
-        for cluster in order
+        for cluster in largest
     ]
     shares = {"shares": scored.shares_K.tolist(), "zipf": scored.zipf_K.tolist()}
     write_json(path, shares | {"examples": examples})

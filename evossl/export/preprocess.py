@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evossl.data.decode.frame_selection import kept_size, nearest
+from evossl.data.decode.frame_selection import nearest_frames, scaled_size
 from evossl.errors import UserError
 from evossl.views.crop import SpacePlan, crop_frames
 
@@ -65,7 +65,7 @@ def prepare(frames: Tensor, fps: float | None, clean: Clean, device: torch.devic
 
 def _middle(length: int, rate: float, clean: Clean) -> Tensor:
     """Return index_T of the frames at `clean.fps` in the middle; the last one repeated at need."""
-    grid = nearest(np.arange(length) / rate, clean.fps, max_seconds=float("inf"))
+    grid = nearest_frames(np.arange(length) / rate, clean.fps, max_seconds=float("inf"))
     start = max(0, (len(grid) - clean.frames) // 2)
     steps_T = np.minimum(start + np.arange(clean.frames), len(grid) - 1)
     return torch.from_numpy(grid[steps_T])
@@ -74,7 +74,7 @@ def _middle(length: int, rate: float, clean: Clean) -> Tensor:
 def _kept(frames_BTHWC: Tensor, short_side: int) -> Tensor:
     """Return uint8 frames with their short side at `short_side`, as the cache holds them."""
     height, width = frames_BTHWC.shape[2:4]
-    wide, tall = kept_size(width, height, short_side)
+    wide, tall = scaled_size(width, height, short_side)
     if (tall, wide) == (height, width):
         return frames_BTHWC
     x_NCHW = frames_BTHWC.flatten(0, 1).permute(0, 3, 1, 2).float()

@@ -1,4 +1,4 @@
-"""The optimiser that a space chooses, and the learning rate of a step."""
+"""The optimiser that a space chooses."""
 
 from collections.abc import Iterable
 
@@ -7,44 +7,29 @@ from torch import nn
 
 from evossl.config import Optimiser
 from evossl.optim.lars import Lars
-from evossl.optim.schedule import parameter_groups, share_of_rate
+from evossl.optim.schedule import parameter_groups
 
 MOMENTUM = 0.9
-MOMENTS = {"adamw": 2, "sgd": 1, "lars": 1}  # that each keeps of a weight
+STATES_PER_WEIGHT = {"adamw": 2, "sgd": 1, "lars": 1}  # numbers that an optimiser stores
 
 
 def build_optimiser(
     encoders: Iterable[nn.Parameter], heads: Iterable[nn.Parameter], choice: Optimiser
 ) -> torch.optim.Optimizer:
-    """Return AdamW, SGD (Nesterov) or LARS; no weight decay on biases and norms.
+    """Return AdamW, SGD (Nesterov) or LARS, without weight decay on biases and norms.
 
     Args:
-        encoders: their learning rate is `lr`.
-        heads: theirs is `lr` times `head_lr_mult`.
-        choice: of the space.
+        encoders: parameters with the learning rate `choice.lr`.
+        heads: parameters with `choice.lr` times `choice.head_lr_mult`.
+        choice: the space's settings.
     """
     groups = [
-        group | {"times": times}
-        for parameters, times in ((encoders, 1.0), (heads, choice.head_lr_mult))
+        group | {"lr": lr}
+        for parameters, lr in ((encoders, choice.lr), (heads, choice.lr * choice.head_lr_mult))
         for group in parameter_groups(parameters, choice.weight_decay)
     ]
-    optimiser: torch.optim.Optimizer
     if choice.name == "sgd":
-        optimiser = torch.optim.SGD(groups, lr=choice.lr, momentum=MOMENTUM, nesterov=True)
-    elif choice.name == "lars":
-        optimiser = Lars(groups, lr=choice.lr, momentum=MOMENTUM)
-    else:
-        optimiser = torch.optim.AdamW(groups, lr=choice.lr, foreach=True)
-    set_learning_rate(optimiser, choice.lr)
-    return optimiser
-
-
-def learning_rate(step: int, num_steps: int, choice: Optimiser) -> float:
-    """Return the learning rate of a step: warm-up, then a cosine to zero."""
-    return choice.lr * share_of_rate(step, num_steps, choice.warmup_fraction)
-
-
-def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    """Give the encoders the learning rate `lr`, the heads `head_lr_mult` times as much."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr * group["times"]
+        return torch.optim.SGD(groups, lr=choice.lr, momentum=MOMENTUM, nesterov=True)
+    if choice.name == "lars":
+        return Lars(groups, lr=choice.lr, momentum=MOMENTUM)
+    return torch.optim.AdamW(groups, lr=choice.lr, foreach=True)

@@ -1,61 +1,64 @@
-"""Conflict: do the terms pull the RGB encoder the same way? Cosines between their gradients.
+"""Gradient conflict: cosines between the gradients of the terms on the RGB encoder.
 
-A cosine under 0 means that a small step down one loss climbs the other (Yu, Kumar, Gupta, Levine,
-Hausman, Finn, Gradient Surgery for Multi-Task Learning, NeurIPS 2020). It knows neither weights nor
-scales. The RGB encoder, since it is the one that is exported; terms that do not train it (sound
-alone) have no gradient there. Shapes: T term, P parameter of the encoder, S sum of some of them.
+A negative cosine means that a small step down one loss increases the other (Yu, Kumar, Gupta,
+Levine, Hausman, Finn, Gradient Surgery for Multi-Task Learning, NeurIPS 2020). Cosines depend on
+neither weights nor scales. Only the RGB encoder is measured, because it is the one that is
+exported; terms that do not train it (audio alone) have no gradient there.
+
+Shapes: T term, P parameter of the encoder, S signed sum of some of them.
 """
 
 import torch
 from torch import Generator, Tensor
 
-from evossl.training.gradients import own_gradients
+from evossl.training.gradients import gradients_of
 from evossl.training.history import Conflict
-from evossl.training.model import MultiTaskModel, StepLosses
+from evossl.training.model import BatchLosses, MultiTaskModel
 from evossl.types import Stream
 
-MAX_SUMS = 2**18  # that stand for a gradient: a megabyte a term, a cosine off by about 1 / 512
+MAX_SKETCH_SIZE = 2**18  # numbers per sketched gradient: 1 MB, a cosine off by about 1 / 512
 
 
-def measure_conflict(model: MultiTaskModel, result: StepLosses) -> Conflict | None:
-    """Return the cosines of a batch's terms; None where fewer than two reach the RGB encoder.
+def measure_conflict(model: MultiTaskModel, batch: BatchLosses) -> Conflict | None:
+    """Return the cosines between a batch's terms, or None if fewer than two train the RGB encoder.
 
-    Called before the backward; changes no number of the step.
+    Call it before the backward pass; it changes no number of the step.
     """
-    names = [name for name in result.seen if Stream.RGB in model.plan.trained(name)]
+    names = [name for name in batch.batches if Stream.RGB in model.plan.student_streams(name)]
     if len(names) < 2:
         return None
     parameters = list(model.encoder(Stream.RGB).parameters())
     sign_P = _signs(sum(parameter.numel() for parameter in parameters)).to(parameters[0].device)
     gradient_TS = torch.stack(
-        [_sums(own_gradients(result.losses[name], parameters), sign_P) for name in names]
+        [_sketch(gradients_of(batch.losses[name], parameters), sign_P) for name in names]
     ).double()
     norm_T = gradient_TS.norm(dim=1)
-    reach_T = norm_T > 0
-    unit_TS = gradient_TS[reach_T] / norm_T[reach_T, None]
+    is_reached_T = norm_T > 0
+    unit_TS = gradient_TS[is_reached_T] / norm_T[is_reached_T, None]
     if len(unit_TS) < 2:
         return None
     cosine_TT = (unit_TS @ unit_TS.T).tolist()
-    reach = reach_T.tolist()
     return Conflict(
-        terms=[name for name, reaches in zip(names, reach, strict=True) if reaches],
+        terms=[n for n, reached in zip(names, is_reached_T.tolist(), strict=True) if reached],
         cosine=[[round(cosine, 4) for cosine in row] for row in cosine_TT],
     )
 
 
-def _signs(num: int) -> Tensor:
-    """Always the same +1 and -1 (P,), from a generator of their own."""
-    return torch.randint(2, (num,), generator=Generator().manual_seed(0), dtype=torch.int8) * 2 - 1
+def _signs(count: int) -> Tensor:
+    """Return the same random +1 and -1 (P,) in every call, from a generator of their own."""
+    generator = Generator().manual_seed(0)
+    return torch.randint(2, (count,), generator=generator, dtype=torch.int8) * 2 - 1
 
 
-def _sums(gradients: tuple[Tensor, ...], sign_P: Tensor) -> Tensor:
-    """The gradient as at most `MAX_SUMS` signed sums (S,); a shorter one only changes signs.
+def _sketch(gradients: tuple[Tensor, ...], sign_P: Tensor) -> Tensor:
+    """Return the gradient as at most `MAX_SKETCH_SIZE` signed sums (S,).
 
-    Random signs keep dot products in expectation (Charikar, Chen, Farach-Colton, Finding Frequent
-    Items in Data Streams, ICALP 2002). Every n-th number alone would not do: a few hold most of it.
+    Random signs preserve dot products in expectation (count sketch: Charikar, Chen, Farach-Colton,
+    Finding Frequent Items in Data Streams, ICALP 2002). Keeping every n-th number would not: a few
+    numbers hold most of the gradient. A gradient that is short enough only has its signs changed.
     """
-    num_sums = min(len(sign_P), MAX_SUMS)
-    rest = sign_P.new_zeros(-len(sign_P) % num_sums, dtype=gradients[0].dtype)
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), rest])
+    num_sums = min(len(sign_P), MAX_SKETCH_SIZE)
+    padding = sign_P.new_zeros(-len(sign_P) % num_sums, dtype=gradients[0].dtype)
+    flat = torch.cat([*(gradient.flatten() for gradient in gradients), padding])
     flat[: len(sign_P)] *= sign_P
     return flat.view(-1, num_sums).sum(dim=0)

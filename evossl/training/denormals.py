@@ -1,4 +1,4 @@
-"""Numbers too small for float32's full precision: a CPU takes many times as long over each."""
+"""Denormal numbers: float32 values so small that a CPU computes with them many times slower."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,14 @@ import torch
 
 
 @contextmanager
-def no_denormals() -> Iterator[None]:
-    """Take them as zero here, as vanishing gradients have many; what the thread had comes back."""
-    had_none = not bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2)
+def flush_denormals() -> Iterator[None]:
+    """Treat denormal numbers as zero inside the block; vanishing gradients contain many of them.
+
+    Afterwards the thread's own setting is restored.
+    """
+    was_flushing = not bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2)
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(had_none)
+        torch.set_flush_denormal(was_flushing)

@@ -1,4 +1,4 @@
-"""A term's own gradient, taken before the step's backward from the graph that it leaves whole."""
+"""The gradient of a single loss, computed before the step's backward pass."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 
-def own_gradients(loss: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return d loss / d parameters, zeros where the loss does not reach; `.grad` is not touched."""
+def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return d loss / d parameters, with zeros where the loss does not reach.
+
+    The graph is retained for the step's own backward pass, and `.grad` is not changed.
+    """
     if not loss.requires_grad:
         return tuple(torch.zeros_like(parameter) for parameter in parameters)
     return torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)

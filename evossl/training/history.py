@@ -1,4 +1,4 @@
-"""History: what a training said on its way, as JSON lines."""
+"""The training history: one JSON line per logged step."""
 
 import json
 import math
@@ -6,15 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evossl.io.files import explained, write_atomically
+from evossl.io.files import write_error, write_text
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Cosines between the gradients of terms on the RGB encoder, in one batch.
+    """Cosines between the terms' gradients on the RGB encoder, in one batch.
 
     Attributes:
-        terms: those that reach it. cosine: a row a term, in [-1, 1], the diagonal 1.
+        terms: those that train the RGB encoder. cosine: one row per term, in [-1, 1]; 1 on the
+            diagonal.
     """
 
     terms: list[str]
@@ -26,11 +27,17 @@ class StepReport:
     """One logged step.
 
     Attributes:
-        step: steps done, from 1. total: the objective. lr: learning rate of the step.
-        grad_norm: before clipping. seconds: since the training began (or was resumed).
-        clips_per_second: since then. data_wait: share of the time spent waiting for clips.
-        loss: by term, raw. weighted: by term, as summed. skipped: by term, batches with too few
-            valid samples so far. conflict: None at steps that do not measure it.
+        step: steps done, from 1.
+        total: the objective.
+        lr: learning rate of the encoders in this step.
+        grad_norm: before clipping.
+        seconds: since the training started or resumed.
+        clips_per_second: since then.
+        data_wait: share of the time spent waiting for clips.
+        loss: each term's raw loss.
+        weighted: each term's part of the objective.
+        skipped: batches so far in which a term had too few valid samples.
+        conflict: None in steps that do not measure it.
     """
 
     step: int
@@ -47,7 +54,7 @@ class StepReport:
 
 
 def append(path: Path, report: StepReport) -> None:
-    """Append one line.
+    """Append a report as one line.
 
     Raises:
         RunError: the disk is full.
@@ -58,31 +65,26 @@ def append(path: Path, report: StepReport) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(line)
     except OSError as error:
-        raise explained(path, error) from error
+        raise write_error(path, error) from error
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the lines, skipping a torn last one; none if there is no file."""
+    """Return the reports as plain data, skipping an incomplete last line; [] without a file."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def cut(path: Path, step: int) -> None:
-    """Drop lines after `step`: a resumed training writes them again.
+def truncate(path: Path, step: int) -> None:
+    """Drop the lines after `step`, which a resumed training will write again.
 
     Raises:
-        RunError: the disk is full; the file is as it was.
+        RunError: the disk is full; the file is unchanged.
     """
     if path.is_file():
-        kept = [line for line in read_history(path) if line["step"] <= step]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_atomically(path, lambda beside: _write(beside, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+        lines = [json.dumps(line) for line in read_history(path) if line["step"] <= step]
+        write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def first_not_finite(values: dict[str, float]) -> str | None:

@@ -1,4 +1,4 @@
-"""The training loop: a step fits a screen."""
+"""The training loop: `train` runs it, and `train_step` is one of its steps."""
 
 import contextlib
 import math
@@ -12,36 +12,51 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from evossl.config import SearchSpace
 from evossl.data.loader import ClipLoader
 from evossl.errors import RunError
 from evossl.models.ema import cosine_ema_decay
-from evossl.optim.optimisers import build_optimiser, learning_rate, set_learning_rate
+from evossl.optim.optimisers import build_optimiser
+from evossl.optim.schedule import warmup_cosine
 from evossl.training import history
 from evossl.training.checkpoint import load_checkpoint, save_checkpoint
 from evossl.training.conflict import measure_conflict
-from evossl.training.denormals import no_denormals
+from evossl.training.denormals import flush_denormals
 from evossl.training.history import Conflict, StepReport
-from evossl.training.model import MultiTaskModel, StepLosses
-from evossl.training.objective import combine
+from evossl.training.model import BatchLosses, MultiTaskModel
+from evossl.training.objective import Objective
 from evossl.types import ClipBatch
 
-CONFLICTS = 10  # measurements in a training, at most
+MAX_CONFLICT_MEASUREMENTS = 10  # per training
 
 
 class TrainingFailedError(RunError):
-    """The training itself went wrong (not finite, past its deadline): a trial's `Failure`."""
+    """The training itself failed (a value is not finite, or the deadline passed)."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What a step needs to know about its place in the training.
+
+    Attributes:
+        step: number of the step, from 0.
+        progress: share of the training done before it, in [0, 1].
+        measures_conflict: whether gradient conflict is measured in it.
+    """
+
+    step: int
+    progress: float
+    measures_conflict: bool = False
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a training lasts, and how often it speaks and saves.
+    """How long a training lasts, and how often it reports and saves.
 
     Attributes:
         steps: optimiser steps.
-        log_every: steps between two reports; the first and the last are always given.
+        log_every: steps between two reports; the first and the last step are always reported.
         save_every: steps between two checkpoints; None saves only at the end.
-        deadline_seconds: of wall time, for this training.
+        deadline_seconds: limit on the training's wall time, or None.
     """
 
     steps: int
@@ -51,26 +66,35 @@ class Schedule:
 
     @property
     def conflict_every(self) -> int:
-        """Steps between two measurements of conflict: at most ten, each at a reported step."""
-        return self.log_every * math.ceil(self.steps / (CONFLICTS * self.log_every))
+        """Steps between two measurements of conflict, which all fall on reported steps."""
+        return self.log_every * math.ceil(self.steps / (MAX_CONFLICT_MEASUREMENTS * self.log_every))
+
+    def at(self, step: int) -> StepPlan:
+        """Return the plan of a step, numbered from 0."""
+        return StepPlan(step, step / self.steps, (step + 1) % self.conflict_every == 0)
+
+    def is_reported(self, done: int) -> bool:
+        """Return whether a report is due after `done` steps (the first step aside)."""
+        return done % self.log_every == 0 or done == self.steps
+
+    def is_saved(self, done: int) -> bool:
+        """Return whether a checkpoint is due after `done` steps."""
+        return done == self.steps or bool(self.save_every and done % self.save_every == 0)
 
 
 @dataclass(frozen=True)
-class Objective:
-    """The numbers of the objective: lambda of the active terms and g of every term."""
+class StepResult:
+    """The outcome of one optimiser step.
 
-    weights: Mapping[str, float]
-    scales: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class StepOutcome:
-    """One optimiser step: the last micro-batch's losses, and the norm before clipping.
-
-    `conflict` is of that batch too; None at most steps.
+    Attributes:
+        losses: each term's loss on the last micro-batch. total, weighted: the objective, and each
+            term's part in it, of the same batch.
+        grad_norm: before clipping.
+        skipped: in how many micro-batches each term had too few valid samples.
+        conflict: of the last micro-batch; None in most steps.
     """
 
-    result: StepLosses
+    losses: Mapping[str, Tensor]
     total: Tensor
     weighted: Mapping[str, Tensor]
     grad_norm: Tensor
@@ -82,47 +106,45 @@ def train_step(
     model: MultiTaskModel,
     batches: Iterator[ClipBatch],
     optimiser: torch.optim.Optimizer,
-    space: SearchSpace,
-    weighing: Objective,
-    schedule: Schedule,
-    step: int,
-) -> StepOutcome:
-    """Take `accumulate` batches, one backward each, and one optimiser step.
+    objective: Objective,
+    plan: StepPlan,
+) -> StepResult:
+    """Take one optimiser step on the next `training.accumulate` batches, one backward pass each.
 
     Raises:
-        TrainingFailedError: a loss or gradient is not finite; names the term.
+        TrainingFailedError: a loss or the gradient is not finite; names the term.
     """
+    space = model.space
     device = next(model.parameters()).device
     accumulate = space.training.accumulate
-    progress = step / schedule.steps
     skipped: Counter[str] = Counter()
     conflict = None
     optimiser.zero_grad()
     for part in range(accumulate):
         clips = next(batches).to(device)
-        result = model.losses(clips, step * accumulate + part, progress)
-        total, weighted = combine(result.losses, weighing.weights, weighing.scales)
-        if part == accumulate - 1 and (step + 1) % schedule.conflict_every == 0:
-            conflict = measure_conflict(model, result)
+        batch = model.losses(clips, plan.step * accumulate + part, plan.progress)
+        total, weighted = objective.combine(batch.losses)
+        is_last = part == accumulate - 1
+        if is_last and plan.measures_conflict:
+            conflict = measure_conflict(model, batch)
         (total / accumulate).backward()  # type: ignore[no-untyped-call]
-        skipped.update(result.skipped)
-        if part < accumulate - 1:
-            model.remember(result.seen)
+        skipped.update(batch.skipped)
+        if not is_last:
+            model.update_task_states(batch.batches)
     for term in model.terms:
-        model.task(term.name).after_backward(progress)
+        model.task(term.name).after_backward(plan.progress)
     norm = clip_grad_norm_(model.trained(), space.optimiser.clip_norm or float("inf"))
     if not torch.isfinite(norm):
-        raise TrainingFailedError(_not_finite(step, result))
+        raise TrainingFailedError(_not_finite(plan.step, batch))
     optimiser.step()
-    model.after_step(result.seen, cosine_ema_decay(space.training.ema_decay, progress))
-    return StepOutcome(result, total, weighted, norm, skipped, conflict)
+    model.after_step(batch.batches, cosine_ema_decay(space.training.ema_decay, plan.progress))
+    return StepResult(batch.losses, total, weighted, norm, skipped, conflict)
 
 
 def train(
     model: MultiTaskModel,
     loader: ClipLoader,
-    space: SearchSpace,
-    weighing: Objective,
+    objective: Objective,
     schedule: Schedule,
     folder: Path,
     *,
@@ -130,48 +152,52 @@ def train(
 ) -> Generator[StepReport, None, None]:
     """Train `model` on its own device; write `history.jsonl` and `checkpoint/` in `folder`.
 
-    A generator: it trains while it is consumed, and closing it stops the training cleanly.
+    This is a generator: it trains while it is consumed, and closing it stops the training cleanly.
 
     Args:
         model: of the active terms.
-        loader: gives the batch of each step, a pure function of the step.
-        space: optimiser and training choices.
-        weighing: weights and scales.
+        loader: returns the batch of each step, a pure function of the step.
+        objective: loss weights and gradient scales.
         schedule: steps, reports, checkpoints, deadline.
         folder: of the trial.
-        resume: go on from `folder/checkpoint` if there is one: same losses, bit for bit on a CPU.
+        resume: continue from `folder/checkpoint` if there is one. The losses are those of an
+            uninterrupted training, to the bit on a CPU.
 
     Yields:
-        A report every `log_every` steps, and of the first and the last.
+        A report every `log_every` steps, and of the first and the last step.
 
     Raises:
-        TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline.
+        TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline
+            passed.
         RunError: the disk is full.
     """
-    encoders, heads = model.encoders.parameters(), model.heads.parameters()
-    optimiser = build_optimiser(encoders, heads, space.optimiser)
+    training, choice = model.space.training, model.space.optimiser
+    optimiser = build_optimiser(model.encoders.parameters(), model.heads.parameters(), choice)
     checkpoint, log = folder / "checkpoint", folder / "history.jsonl"
     start = 0
     if resume and checkpoint.is_dir():
         start = int(load_checkpoint(checkpoint, model, optimiser)["step"])
-    history.cut(log, start)
-    meter = _Meter(loader, start, space.training.accumulate * space.training.batch_size)
-    batches = _batches(model, loader, range(start, schedule.steps), space.training.accumulate)
+    learning_rate = warmup_cosine(
+        optimiser, schedule.steps, choice.warmup_fraction, first_step=start
+    )
+    history.truncate(log, start)
+    meter = _Meter(loader, start, training.accumulate * training.batch_size)
+    batches = _batches(model, loader, range(start, schedule.steps))
     model.train()
     with contextlib.closing(batches):
         for step in range(start, schedule.steps):
-            lr = learning_rate(step, schedule.steps, space.optimiser)
-            set_learning_rate(optimiser, lr)
-            with no_denormals():
-                outcome = train_step(model, batches, optimiser, space, weighing, schedule, step)
+            lr = optimiser.param_groups[0]["lr"]
+            with flush_denormals():
+                result = train_step(model, batches, optimiser, objective, schedule.at(step))
+            learning_rate.step()
             done = step + 1
-            meter.skipped.update(outcome.skipped)
-            if done % schedule.log_every == 0 or done in (start + 1, schedule.steps):
-                report = meter.report(done, lr, outcome)
+            meter.skipped.update(result.skipped)
+            if step == start or schedule.is_reported(done):
+                report = meter.report(done, lr, result)
                 history.append(log, report)
-                with meter.paused():  # a rung is scored, or a driver waits
+                with meter.paused():  # the consumer may score a rung, or wait for the driver
                     yield report
-            if done == schedule.steps or (schedule.save_every and done % schedule.save_every == 0):
+            if schedule.is_saved(done):
                 save_checkpoint(checkpoint, model, optimiser, {"step": done})
             elif schedule.deadline_seconds and meter.seconds > schedule.deadline_seconds:
                 raise TrainingFailedError(
@@ -181,14 +207,15 @@ def train(
 
 
 def _batches(
-    model: MultiTaskModel, loader: ClipLoader, steps: range, accumulate: int
+    model: MultiTaskModel, loader: ClipLoader, steps: range
 ) -> Generator[ClipBatch, None, None]:
+    accumulate = model.space.training.accumulate
     start, stop = steps.start * accumulate, steps.stop * accumulate
     return loader.prefetch(start, stop, pinned=next(model.parameters()).is_cuda)
 
 
 class _Meter:
-    """Clips, seconds and waiting since a training began or was resumed."""
+    """Counts clips, seconds and data waits since a training started or resumed."""
 
     def __init__(self, loader: ClipLoader, start: int, clips_per_step: int) -> None:
         self.skipped: Counter[str] = Counter()
@@ -196,7 +223,7 @@ class _Meter:
         self._start = start
         self._clips_per_step = clips_per_step
         self._began = time.monotonic()
-        self._waited = loader.wait_seconds  # a warm worker's loader has served trials before
+        self._waited = loader.wait_seconds  # of earlier trials in a warm worker
 
     @property
     def seconds(self) -> float:
@@ -204,27 +231,27 @@ class _Meter:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what is done meanwhile: neither speed nor deadline are about it."""
+        """Exclude the time spent inside from the training's speed and from its deadline."""
         since = time.monotonic()
         try:
             yield
         finally:
             self._began += time.monotonic() - since
 
-    def report(self, done: int, lr: float, outcome: StepOutcome) -> StepReport:
+    def report(self, done: int, lr: float, result: StepResult) -> StepReport:
         seconds = max(self.seconds, 1e-9)
         return StepReport(
             step=done,
-            total=float(outcome.total.detach()),
+            total=float(result.total.detach()),
             lr=lr,
-            grad_norm=float(outcome.grad_norm),
+            grad_norm=float(result.grad_norm),
             seconds=seconds,
             clips_per_second=(done - self._start) * self._clips_per_step / seconds,
             data_wait=(self._loader.wait_seconds - self._waited) / seconds,
-            loss=_floats(outcome.result.losses),
-            weighted=_floats(outcome.weighted),
+            loss=_floats(result.losses),
+            weighted=_floats(result.weighted),
             skipped=dict(self.skipped),
-            conflict=outcome.conflict,
+            conflict=result.conflict,
         )
 
 
@@ -232,7 +259,7 @@ def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(value.detach()) for name, value in values.items()}
 
 
-def _not_finite(step: int, result: StepLosses) -> str:
-    culprit = history.first_not_finite(_floats(result.losses))
-    what = f"the loss of {culprit}" if culprit else "the gradient"
-    return f"{what} is not finite at step {step + 1}"
+def _not_finite(step: int, batch: BatchLosses) -> str:
+    name = history.first_not_finite(_floats(batch.losses))
+    culprit = f"the loss of {name}" if name else "the gradient"
+    return f"{culprit} is not finite at step {step + 1}"

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from evossl.export.encoder_folder import load_encoder
-from evossl.models.ema import ema_update, make_momentum
+from evossl.models.ema import momentum_copy, update_ema
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.rng import derive_seed
 from evossl.task import Task, TaskBatch, Term, ViewOutput, zero_loss
@@ -68,7 +68,7 @@ class MultiTaskModel(nn.Module):
         self.space = space = resolved.space
         self.terms = terms = resolved.terms
         self.seed = seed
-        self.settings = ViewSettings.of(space)
+        self.settings = ViewSettings.from_space(space)
         needed = dict.fromkeys(s for term in terms for s in term.streams)
         streams = [s for s in Stream if s in needed or s is Stream.RGB]
         self.encoders = nn.ModuleDict({s: build_encoder(s, space.backbone, seed) for s in streams})
@@ -78,7 +78,7 @@ class MultiTaskModel(nn.Module):
         self.plan: ViewPlan = plan_views(built, self.settings)
         averaged = {v.stream for v in self.plan.forwards if v.encoder is Role.MOMENTUM}
         self.momentum = nn.ModuleDict(
-            {stream: make_momentum(self.encoders[stream]) for stream in sorted(averaged)}
+            {stream: momentum_copy(self.encoders[stream]) for stream in sorted(averaged)}
         )
         self._teachers = _load_teachers(self.plan)
 
@@ -107,13 +107,15 @@ class MultiTaskModel(nn.Module):
         for term in self.terms:
             self.task(term.name).before_forward(progress)
         features = {
-            v: self._forward(v, inputs[v.pixels], valid[v.pixels]) for v in self.plan.forwards
+            v: self._forward(v, inputs[v.input_key], valid[v.input_key]) for v in self.plan.forwards
         }
         views = _Views(inputs, valid, features)
         losses, batches, skipped = {}, {}, set()
         for term in self.terms:
             task, name = self.task(term.name), term.name
-            valid_B = torch.stack([valid[v.pixels] for v in self.plan.views[name].values()]).all(0)
+            valid_B = torch.stack([valid[v.input_key] for v in self.plan.views[name].values()]).all(
+                0
+            )
             if int(valid_B.sum()) < MIN_VALID:
                 losses[name] = zero_loss(task, clips.frames_BLHWC.device)
                 skipped.add(name)
@@ -151,9 +153,9 @@ class MultiTaskModel(nn.Module):
         """The term's views, restricted to the samples that are valid in all of them."""
         return {
             name: _restrict(
-                views.inputs[view.pixels],
+                views.inputs[view.input_key],
                 views.features.get(view),
-                views.valid[view.pixels],
+                views.valid[view.input_key],
                 valid_B,
             )
             for name, view in self.plan.views[term].items()
@@ -173,8 +175,8 @@ class MultiTaskModel(nn.Module):
         """
         self.update_task_states(batches)
         pairs = [(self.encoders[stream], average) for stream, average in self.momentum.items()]
-        pairs += [pair for term in self.terms for pair in self.task(term.name).followers]
-        ema_update(pairs, decay)
+        pairs += [pair for term in self.terms for pair in self.task(term.name).momentum_heads]
+        update_ema(pairs, decay)
 
     def trained(self) -> Iterator[nn.Parameter]:
         """Return the trained parameters: those of the encoders and heads."""

@@ -47,7 +47,7 @@ def make_info(videos: Path, cache: Path, /, seed: int = 0, **keys: Any) -> RunIn
         cache=str(cache),
         tasks_folder=tasks_folder,
         device="cpu",
-        scales=dict(SCALES),
+        gradient_scales=dict(SCALES),
     )
 
 
@@ -55,5 +55,5 @@ def make_run(folder: Path, videos: Path, cache: Path, /, seed: int = 0, **keys: 
     """A claimed run folder, its videos indexed and cached, scales given."""
     info = open_run(folder, make_info(videos, cache, seed, **keys), resume=False)
     manifest = folder / "manifest.parquet"
-    prepare_videos(info.data, manifest, cache, info.parsed_space(), 1, begun=False)
+    prepare_videos(info.data, manifest, cache, info.parsed_space, 1, has_begun=False)
     return RunSpec.of(folder, info)

@@ -8,12 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evossl.config import SearchSpace
-from evossl.experiment.terms import resolve_terms
 from evossl.io.spaces import parse_space
 from evossl.rng import derive_seed
 from evossl.task import Term
-from evossl.task_loader import load_catalogue
 from evossl.training.model import MultiTaskModel
+from evossl.training.resolved_space import resolve_space
 from evossl.types import AUDIO_RATE, ClipBatch
 
 FPS = 12.0
@@ -71,14 +70,13 @@ def _drifted(texture: Tensor, way: Tensor, t: int) -> Tensor:
 
 def make_model(space: SearchSpace, names: set[str] | None = None, seed: int = 0) -> MultiTaskModel:
     """A model of the space's terms, or of the named ones."""
-    tasks = load_catalogue()
-    terms = tuple(t for t in resolve_terms(space, tasks) if names is None or t.name in names)
-    return MultiTaskModel(terms, tasks, space, seed).train()
+    resolved = resolve_space(space)
+    return MultiTaskModel(resolved if names is None else resolved.select(names), seed).train()
 
 
 def terms_of(space: SearchSpace) -> tuple[Term, ...]:
     """Every term of the space."""
-    return resolve_terms(space, load_catalogue())
+    return resolve_space(space).terms
 
 
 class MemoryLoader:

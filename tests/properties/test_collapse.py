@@ -6,7 +6,7 @@ ICML 2023; not centred). Random init has 9.0 to 9.3 here; views that need but ag
 and what is scored is their mean.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,15 @@ from evossl.config import SearchSpace
 from evossl.data.synth.dataset import synthesise
 from evossl.experiment.held_out import calibrate, scoring_features
 from evossl.experiment.split import RunData, open_data
-from evossl.experiment.terms import resolve_terms
 from evossl.fitness.indicators import rankme
 from evossl.io.spaces import load_space
-from evossl.task import Task
-from evossl.task_loader import load_catalogue
-from evossl.training.loop import Objective, Schedule, train
+from evossl.training.loop import Schedule, train
 from evossl.training.model import MultiTaskModel
+from evossl.training.objective import Objective
+from evossl.training.resolved_space import resolve_space
 from evossl.types import Stream
 from evossl.views.settings import ViewSettings
-from tests.helpers.published_methods import METHODS, alone_on_rgb, taught
+from tests.helpers.published_methods import METHODS, method_alone, with_teacher
 
 STEPS = 100
 FLOORS = {
@@ -65,7 +64,7 @@ FLOORS = {
 """Two thirds of the lower of two seeds, measured by hand, down to the next half."""
 
 AGREE = """
-from evossl.losses.distance import squared_error
+from evossl.losses.distance import mean_squared_error
 from evossl.types import Stream
 from evossl.task import Task, each
 from evossl.views.spec import STRONG, View
@@ -77,14 +76,14 @@ class Agree(Task):
     def views(self):
         return {str(draw): View(Stream.RGB, space=STRONG, draw=draw) for draw in (0, 1)}
 
-    def loss(self, seen):
-        return squared_error(*(seen[draw].embedding_BD for draw in ("0", "1")))
+    def loss(self, batch):
+        return mean_squared_error(*(batch[draw].embedding_BD for draw in ("0", "1")))
 """
 
 
 def space_of(method: str) -> SearchSpace:
     """The demo's encoder and optimiser."""
-    return load_space("tiny", alone_on_rgb(method))
+    return load_space("tiny", method_alone(method))
 
 
 @pytest.fixture(scope="module")
@@ -95,22 +94,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RunData:
     listed = "".join(f"{file},{file.name}\n" for file in files)  # the split goes by the group
     (folder / "videos.csv").write_text(f"path,group\n{listed}")
     space, manifest = space_of("simclr"), folder / "manifest.parquet"
-    prepare_videos(str(folder / "videos.csv"), manifest, folder / "cache", space, 1, begun=False)
-    return open_data(manifest, folder / "cache", space.model_dump_json(), 0)
+    prepare_videos(str(folder / "videos.csv"), manifest, folder / "cache", space, 1, has_begun=False)
+    return open_data(manifest, folder / "cache", space, 0)
 
 
 def rank_after(
-    space: SearchSpace, tasks: Mapping[str, type[Task]], data: RunData, folder: Path
+    space: SearchSpace, data: RunData, folder: Path, tasks_folder: Path | None = None
 ) -> float:
     """RankMe of the held-out videos' embeddings once the method has trained."""
-    model = MultiTaskModel(resolve_terms(space, tasks), tasks, space, seed=0)
+    model = MultiTaskModel(resolve_space(space, tasks_folder), seed=0)
     ones = {term.name: 1.0 for term in model.terms}
-    for _ in train(model, data.train, space, Objective(ones, ones), Schedule(STEPS), folder):
+    for _ in train(model, data.train, Objective(ones, ones), Schedule(STEPS), folder):
         pass
     encoder, settings = model.encoder(Stream.RGB), ViewSettings.from_space(space)
     calibrate(encoder, data.train, settings)
-    rows = range(len(data.scored_videos))
-    features = scoring_features(encoder, data.scored, settings, rows, seed=0)
+    rows = range(len(data.held_out_videos))
+    features = scoring_features(encoder, data.held_out, settings, rows, seed=0)
     assert torch.isfinite(features.clean_ND).all()
     return rankme(features.clean_ND)
 
@@ -124,8 +123,8 @@ def test_every_method_has_a_floor() -> None:
 def test_a_method_does_not_collapse(
     method: str, data: RunData, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    space = taught(space_of(method), tmp_path, width=8)
-    rank = rank_after(space, load_catalogue(), data, tmp_path / "run")
+    space = with_teacher(space_of(method), tmp_path, width=8)
+    rank = rank_after(space, data, tmp_path / "run")
     record_property("rankme", round(rank, 2))
     record_property("floor", FLOORS[method])
     assert rank > FLOORS[method]
@@ -135,5 +134,5 @@ def test_a_method_does_not_collapse(
 def test_views_that_need_but_agree_do(data: RunData, tmp_path: Path) -> None:
     """What the floors are worth: where nothing prevents it, the rank falls under all of them."""
     (tmp_path / "agree.py").write_text(AGREE)
-    rank = rank_after(space_of("agree"), load_catalogue(tmp_path), data, tmp_path / "run")
+    rank = rank_after(space_of("agree"), data, tmp_path / "run", tmp_path)
     assert rank < min(FLOORS.values())

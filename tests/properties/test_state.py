@@ -11,14 +11,15 @@ from torch import Tensor
 
 from evossl.config import SearchSpace
 from evossl.training.history import read_history
-from evossl.training.loop import Objective, Schedule, train
+from evossl.training.loop import Schedule, train
 from evossl.training.model import MultiTaskModel
+from evossl.training.objective import Objective
 from evossl.types import ClipBatch
-from tests.helpers.published_methods import METHODS, alone_on_rgb, taught
+from tests.helpers.published_methods import METHODS, method_alone, with_teacher
 from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 STEPS, SAVED = 3, 2
-OPTIONS: dict[str, dict[str, object]] = {"swav": {"queue": 6}, "rho_swav": {"queue": 6}}
+OPTIONS: dict[str, dict[str, object]] = {"swav": {"queue_size": 6}, "rho_swav": {"queue_size": 6}}
 """Without a queue, which is their default, there would be less to keep; full after a step."""
 
 
@@ -31,15 +32,15 @@ class NewVideos(MemoryLoader):
 
 
 def space_of(method: str, folder: Path) -> SearchSpace:
-    keys = alone_on_rgb(method, **OPTIONS.get(method, {}))
-    return taught(make_space(backbone={"name": "c3d", "width": 2}, **keys), folder)
+    keys = method_alone(method, **OPTIONS.get(method, {}))
+    return with_teacher(make_space(backbone={"name": "c3d", "width": 2}, **keys), folder)
 
 
 def run(space: SearchSpace, model: MultiTaskModel, folder: Path, resume: bool = False) -> Any:
     loader: Any = NewVideos()
     ones = {term.name: 1.0 for term in model.terms}
     schedule = Schedule(STEPS, log_every=1, save_every=SAVED)
-    return train(model, loader, space, Objective(ones, ones), schedule, folder, resume=resume)
+    return train(model, loader, Objective(ones, ones), schedule, folder, resume=resume)
 
 
 def kept(folder: Path) -> dict[str, Tensor]:

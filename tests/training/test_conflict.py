@@ -17,7 +17,8 @@ from evossl.config import SearchSpace
 from evossl.training import conflict, loop
 from evossl.training.conflict import measure_conflict
 from evossl.training.history import Conflict, StepReport, read_history
-from evossl.training.loop import Objective, Schedule, train
+from evossl.training.loop import Schedule, train
+from evossl.training.objective import Objective
 from tests.helpers.training_cases import MemoryLoader, make_clips, make_model, make_space
 
 REACHING = [
@@ -44,13 +45,14 @@ def test_cosines_are_those_of_each_term_trained_alone(monkeypatch: pytest.Monkey
     expected = unit_TP @ unit_TP.T
     assert np.abs(expected[~np.eye(4, dtype=bool)]).max() > 0.02
     whole = alone_TP.shape[1]
-    assert whole < conflict.MAX_SUMS
-    for sums, most_off in ((conflict.MAX_SUMS, 1e-3), (whole // 7, 4 / math.sqrt(whole // 7))):
-        monkeypatch.setattr(conflict, "MAX_SUMS", sums)
+    assert whole < conflict.MAX_SKETCH_SIZE
+    small = whole // 7
+    for size, tolerance in ((conflict.MAX_SKETCH_SIZE, 1e-3), (small, 4 / math.sqrt(small))):
+        monkeypatch.setattr(conflict, "MAX_SKETCH_SIZE", size)
         found = measure_conflict(model, result)
         assert found is not None
         assert found.terms == REACHING  # flow alone and gray alone do not train the RGB encoder
-        np.testing.assert_allclose(found.cosine, expected, atol=most_off)
+        np.testing.assert_allclose(found.cosine, expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("heavy", [1, 40])
@@ -60,9 +62,9 @@ def test_signed_sums_keep_dot_products_even_where_a_few_numbers_hold_most(heavy:
     x_2P = torch.rand(2, 30_000, generator=generator) ** 4 * (1 + 100 * few)
     sums = 1000
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conflict, "MAX_SUMS", sums)
+        patch.setattr(conflict, "MAX_SKETCH_SIZE", sums)
         signs = conflict._signs(30_000)
-        kept = torch.stack([conflict._sums((x[:7].clone(), x[7:].clone()), signs) for x in x_2P])
+        kept = torch.stack([conflict._sketch((x[:7].clone(), x[7:].clone()), signs) for x in x_2P])
     assert kept.shape == (2, sums)
     plain, found = (F.cosine_similarity(x[0], x[1], dim=0).item() for x in (x_2P, kept))
     assert found == pytest.approx(plain, abs=4 / math.sqrt(sums))
@@ -94,7 +96,7 @@ def test_terms_that_saw_too_little_or_reach_nothing_are_left_out() -> None:
 
 
 def test_a_term_alone_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conflict, "own_gradients", None)  # a call would fail
+    monkeypatch.setattr(conflict, "gradients_of", None)  # a call would fail
     model = make_model(make_space(), {"simclr.rgb", "arrow_of_time.flow"})
     assert measure_conflict(model, model.losses(make_clips(), 0, 0.0)) is None
 
@@ -107,12 +109,12 @@ def run(folder: Path, accumulate: int, resume: bool = False) -> Iterator[StepRep
         training={"accumulate": accumulate, "batch_size": 6},
     )
     names = [f"{task}.rgb" for task in THREE]
-    weighing = Objective(dict.fromkeys(names, 1 / 3), dict.fromkeys(names, 2.0))
+    objective = Objective(dict.fromkeys(names, 1 / 3), dict.fromkeys(names, 2.0))
     loader: Any = MemoryLoader()
     model = make_model(space)
     torch.manual_seed(0)
     schedule = Schedule(4, log_every=1, save_every=2)
-    yield from train(model, loader, space, weighing, schedule, folder, resume=resume)
+    yield from train(model, loader, objective, schedule, folder, resume=resume)
     torch.save([model.state_dict(), torch.get_rng_state()], folder / "numbers.pt")
 
 

@@ -24,10 +24,10 @@ def test_a_cut_keeps_what_came_before_and_drops_a_torn_line(tmp_path: Path) -> N
     path = written(tmp_path / "history.jsonl", range(1, 6))
     with path.open("a", encoding="utf-8") as file:
         file.write('{"step": 6, "tot')
-    history.cut(path, 3)
+    history.truncate(path, 3)
     assert steps_of(path) == [1, 2, 3]
     assert path.read_text(encoding="utf-8").endswith('{"step": 3}\n')
-    history.cut(tmp_path / "none.jsonl", 3)
+    history.truncate(tmp_path / "none.jsonl", 3)
     assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
 
 
@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_the_history_whole_and_is_the_machines_fault(
 
     monkeypatch.setattr(Path, "write_text", half)
     with pytest.raises(RunError, match=r"history\.jsonl: the disk is full"):
-        history.cut(path, 4)
+        history.truncate(path, 4)
     assert steps_of(path) == [1, 2, 3, 4, 5]
     assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
 

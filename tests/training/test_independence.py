@@ -24,9 +24,10 @@ from evossl.rng import derive_seed
 from evossl.task_loader import load_catalogue
 from evossl.training import model as model_module
 from evossl.training.model import MultiTaskModel
-from evossl.training.objective import combine
+from evossl.training.objective import Objective
+from evossl.training.resolved_space import resolve_space
 from evossl.types import Stream
-from tests.helpers.training_cases import make_clips, make_model, make_space, terms_of
+from tests.helpers.training_cases import make_clips, make_model, make_space
 
 CATALOGUE = load_catalogue()
 CLIPS, STEPS, DECAY, PROGRESS, NUDGE = 4, 2, 0.9, 0.5, 0.01
@@ -78,11 +79,11 @@ class Trained:
 def train(model: MultiTaskModel, scales: Mapping[str, float], *, apart: bool = False) -> Trained:
     """Train; with `apart`, keep what each task gives to the encoders."""
     steps, own = [], []
-    weights = dict.fromkeys(model.plan.asked, 1.0)
+    weights = dict.fromkeys(model.plan.views, 1.0)
     for step in range(STEPS):
         result = model.losses(make_clips(CLIPS, seed=step), step, PROGRESS)
         assert not result.skipped
-        total, weighted = combine(result.losses, weights, scales)
+        total, weighted = Objective(weights, scales).combine(result.losses)
         if apart:
             own.append(each_task(model, weighted))
         model.zero_grad(set_to_none=True)
@@ -92,7 +93,7 @@ def train(model: MultiTaskModel, scales: Mapping[str, float], *, apart: bool = F
         losses = {name: loss.detach() for name, loss in result.losses.items()}
         steps.append(Step(losses, gradients(model.heads), gradients(model.encoders)))
         nudge(model, step)
-        model.after_step(result.seen, DECAY)
+        model.after_step(result.batches, DECAY)
     return Trained(steps, own, state(model))
 
 
@@ -201,7 +202,7 @@ class World:
     @classmethod
     def of(cls, space: SearchSpace) -> "World":
         clips = [make_clips(CLIPS, seed=0)]
-        scales = measure_scales(terms_of(space), CATALOGUE, space, clips, seed=0)
+        scales = measure_scales(resolve_space(space), clips, seed=0)
         return cls(space, scales, train(make_model(space), scales, apart=True))
 
     def without(self, task: str) -> Trained:

@@ -18,8 +18,9 @@ from evossl.training import checkpoint as checkpoint_module
 from evossl.training import loop
 from evossl.training.checkpoint import load_checkpoint, load_encoder_state
 from evossl.training.history import StepReport, read_history
-from evossl.training.loop import Objective, Schedule, TrainingFailedError, train
+from evossl.training.loop import Schedule, TrainingFailedError, train
 from evossl.training.model import MultiTaskModel
+from evossl.training.objective import Objective
 from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 TASKS = {"simclr": {"places": ["rgb"]}, "reconstruction": {"places": ["rgb"]}}
@@ -37,10 +38,8 @@ def start(
     space = make_space(TASKS, **keys)
     schedule = Schedule(steps, log_every=1, save_every=2, deadline_seconds=deadline)
     loader: Any = MemoryLoader()
-    return train(
-        model or make_model(space), loader, space, Objective(WEIGHTS, SCALES), schedule, folder,
-        resume=resume,
-    )  # fmt: skip
+    objective = Objective(WEIGHTS, SCALES)
+    return train(model or make_model(space), loader, objective, schedule, folder, resume=resume)
 
 
 def losses(folder: Path) -> list[Any]:
@@ -55,7 +54,7 @@ def test_a_training_that_was_stopped_resumes_to_the_same_losses_bit_for_bit(
     tmp_path: Path, optimiser: str
 ) -> None:
     keys: dict[str, Any] = {"optimiser": {"name": optimiser, "lr": 0.01}}
-    whole, parts = make_model(make_space(TASKS)), make_model(make_space(TASKS))
+    whole, parts = (make_model(make_space(TASKS, **keys)) for _ in range(2))
     list(start(tmp_path / "whole", model=whole, **keys))
     interrupted = start(tmp_path / "parts", **keys)
     for report in interrupted:
@@ -80,10 +79,10 @@ def test_accumulated_gradients_are_the_mean_over_the_parts(tmp_path: Path) -> No
             "clip_norm": None,
         }
     }
-    space = make_space(TASKS, **keys)
+    space = make_space(TASKS, training={"accumulate": 2, "batch_size": 6}, **keys)
     moved = make_model(space)
     before = {name: p.detach().clone() for name, p in moved.named_parameters()}
-    list(start(tmp_path, steps=1, model=moved, training={"accumulate": 2, "batch_size": 6}, **keys))
+    list(start(tmp_path, steps=1, model=moved))
     fresh = make_model(space)
     for part in (0, 1):
         result = fresh.losses(MemoryLoader().batch(part), part, 0.0)

@@ -1,4 +1,4 @@
-"""The momentum encoders follow ever more slowly: by the space's `ema_decay` first, not at all at last."""
+"""The EMA decay of the momentum encoders rises from the space's `ema_decay` to 1."""
 
 import math
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from evossl.training.loop import Objective, Schedule, train
+from evossl.training.loop import Schedule, train
+from evossl.training.objective import Objective
 from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 NAME, STEPS, START = "simclr.rgb", 4, 0.8
@@ -20,7 +21,7 @@ def test_the_decay_of_each_step_is_on_the_cosine_from_the_space_s_ema_to_1(
     loader: Any = MemoryLoader(num=2)
     model, decays = make_model(space), []
     monkeypatch.setattr(model, "after_step", lambda seen, decay: decays.append(decay))
-    weighing = Objective({NAME: 1.0}, {NAME: 1.0})
-    list(train(model, loader, space, weighing, Schedule(STEPS), tmp_path))
+    objective = Objective({NAME: 1.0}, {NAME: 1.0})
+    list(train(model, loader, objective, Schedule(STEPS), tmp_path))
     cosine = [math.cos(math.pi * step / STEPS) for step in range(STEPS)]
     assert decays == pytest.approx([1 - (1 - START) * (1 + c) / 2 for c in cosine])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evossl.training import model as model_module
 from evossl.training.model import MultiTaskModel
-from evossl.training.objective import combine
+from evossl.training.objective import Objective
 from evossl.types import Stream
 from tests.helpers.training_cases import SIX, make_clips, make_model, make_space
 
@@ -45,7 +45,7 @@ def test_six_tasks_together_give_the_losses_and_summed_gradients_of_six_alone() 
 
 def test_switching_a_further_task_on_changes_no_other_loss_or_gradient() -> None:
     space, clips = make_space(), make_clips()
-    names = {name for name in make_model(space).plan.asked if not name.startswith("order_binary")}
+    names = {name for name in make_model(space).plan.views if not name.startswith("order_binary")}
     without, with_it = make_model(space, names), make_model(space)
     before = without.losses(clips, step=0, progress=0.0).losses
     after = with_it.losses(clips, step=0, progress=0.0).losses
@@ -53,8 +53,8 @@ def test_switching_a_further_task_on_changes_no_other_loss_or_gradient() -> None
     scales = dict.fromkeys(after, 1.0)
     for name in names:
         assert torch.equal(before[name], after[name]), name
-    small, _ = combine(after, weights, scales)
-    plain, _ = combine(before, dict.fromkeys(names, 1.0), scales)
+    small, _ = Objective(weights, scales).combine(after)
+    plain, _ = Objective(dict.fromkeys(names, 1.0), scales).combine(before)
     for (key, a), b in zip(
         gradients(without, plain).items(), gradients(with_it, small).values(), strict=True
     ):
@@ -80,9 +80,9 @@ def test_each_distinct_view_is_made_once_and_seen_once(monkeypatch: pytest.Monke
     for stream, encoder in model.encoders.items():
         encoder.register_forward_hook(lambda *_, stream=stream: forwards.update([stream]))
     model.losses(clips, step=0, progress=0.0)
-    distinct = {view.input_key for views in model.plan.asked.values() for view in views.values()}
+    distinct = {view.input_key for views in model.plan.views.values() for view in views.values()}
     assert made == [len(distinct)]
-    asked = sum(len(views) for views in model.plan.asked.values())
+    asked = sum(len(views) for views in model.plan.views.values())
     assert sum(forwards.values()) == len(model.plan.forwards) < asked
     assert forwards["rgb"] == 2, "SimCLR's two strong views; contrast shares one of them"
 
@@ -105,7 +105,7 @@ def test_silent_clips_are_left_out_of_audio_terms_only() -> None:
     model = make_model(space)
     result = model.losses(make_clips(silent=2), step=0, progress=0.0)
     assert not result.skipped
-    contrast, simclr = result.seen["multimodal_contrast.rgb+audio"], result.seen["simclr.rgb"]
+    contrast, simclr = result.batches["multimodal_contrast.rgb+audio"], result.batches["simclr.rgb"]
     assert contrast.valid_B.tolist() == [False, False, True, True, True, True]
     assert contrast.video_id_B.tolist() == [2, 3, 4, 5]
     assert all(len(view.pixels) == 4 for view in contrast.views.values())
@@ -115,8 +115,10 @@ def test_silent_clips_are_left_out_of_audio_terms_only() -> None:
 
 def test_rows_of_a_masked_term_are_the_rows_that_the_whole_batch_had() -> None:
     model = make_model(make_space({"multimodal_contrast": {"places": ["rgb+audio"]}})).eval()
-    whole = model.losses(make_clips(), step=0, progress=0.0).seen["multimodal_contrast.rgb+audio"]
-    part = model.losses(make_clips(silent=2), step=0, progress=0.0).seen[
+    whole = model.losses(make_clips(), step=0, progress=0.0).batches[
+        "multimodal_contrast.rgb+audio"
+    ]
+    part = model.losses(make_clips(silent=2), step=0, progress=0.0).batches[
         "multimodal_contrast.rgb+audio"
     ]
     for name, view in part.views.items():
@@ -129,7 +131,7 @@ def test_a_term_with_fewer_than_two_valid_clips_gives_a_zero_that_reaches_its_he
     model = make_model(make_space())
     result = model.losses(make_clips(silent=5), step=0, progress=0.0)
     assert result.skipped == {"multimodal_contrast.rgb+audio"}
-    assert result.losses.keys() == model.plan.asked.keys()
+    assert result.losses.keys() == model.plan.views.keys()
     loss = result.losses["multimodal_contrast.rgb+audio"]
     assert loss.item() == 0.0
     heads = [p for p in model.task("multimodal_contrast.rgb+audio").parameters() if p.requires_grad]
@@ -141,14 +143,14 @@ def test_a_term_with_fewer_than_two_valid_clips_gives_a_zero_that_reaches_its_he
 def test_partial_and_surplus_losses_are_refused() -> None:
     one = {"a": torch.tensor(1.0)}
     with pytest.raises(KeyError, match="expected losses"):
-        combine(one, {"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 1.0})
+        Objective({"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 1.0}).combine(one)
     with pytest.raises(KeyError, match="expected losses"):
-        combine(one | {"b": torch.tensor(1.0)}, {"a": 1.0}, {"a": 1.0, "b": 1.0})
+        Objective({"a": 1.0}, {"a": 1.0, "b": 1.0}).combine(one | {"b": torch.tensor(1.0)})
 
 
 def test_the_total_is_the_weighted_sum_over_scales() -> None:
     losses = {"a": torch.tensor(3.0), "b": torch.tensor(5.0)}
-    total, weighted = combine(losses, {"a": 0.25, "b": 0.75}, {"a": 2.0, "b": 0.5})
+    total, weighted = Objective({"a": 0.25, "b": 0.75}, {"a": 2.0, "b": 0.5}).combine(losses)
     assert total.item() == 3.0 * 0.25 / 2.0 + 5.0 * 0.75 / 0.5
     assert weighted["b"].item() == 7.5
 
@@ -175,7 +177,7 @@ def test_bfloat16_encoders_leave_heads_and_losses_in_float32(
     )
     result = model.losses(make_clips(), step=0, progress=0.0)
     assert set(inside) == {torch.bfloat16}
-    views = result.seen["simclr.rgb"].views.values()
+    views = result.batches["simclr.rgb"].views.values()
     assert all(view.embedding_BD.dtype == torch.float32 for view in views)
     assert all(torch.isfinite(loss) for loss in result.losses.values())
 

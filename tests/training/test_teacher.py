@@ -41,7 +41,7 @@ def refusal(space: SearchSpace) -> str:
 
 def test_a_teacher_of_any_backbone_and_width_is_taken(folder: Path) -> None:
     space = taught_by(folder)
-    terms = check_space(space, None, "space.yaml")
+    terms = check_space(space, None, "space.yaml").terms
     assert [term.name for term in terms] == [f"{TASK}.rgb.logits", f"{TASK}.rgb.features"]
     model = make_model(space)
     student, teacher = model.encoder(Stream.RGB), load_encoder(folder)
@@ -51,7 +51,7 @@ def test_a_teacher_of_any_backbone_and_width_is_taken(folder: Path) -> None:
 
 def test_a_teacher_that_is_missing_is_asked_for_by_task_and_option() -> None:
     said = refusal(taught_by(None))
-    assert said.startswith(f"space.yaml: tasks.{TASK}: needs a teacher")
+    assert said.startswith(f"space.yaml: tasks.{TASK}: needs a pretrained encoder")
     assert "`teacher: FOLDER`" in said
     assert "--teacher FOLDER" in said
 
@@ -72,11 +72,11 @@ def test_a_teacher_whose_weights_are_damaged_is_refused_before_training(folder: 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("frames", 16, "the space's clip.frames 8: set clip.frames 16, or take another teacher"),
+        ("frames", 16, "the space's clip.frames 8: set clip.frames 16, or use another teacher"),
         ("size", 112, "the space's clip.size 32: set clip.size 112, or"),
         ("fps", 25.0, "the space's cache.fps 12: set cache.fps 25, or"),
-        ("mean", [0.5, 0.5, 0.5], "normalised by (0.5, 0.5, 0.5) and"),
-        ("std", [0.2, 0.3, 0.2], "(0.2, 0.3, 0.2), evossl's views are by"),
+        ("mean", [0.5, 0.5, 0.5], "normalised by mean (0.5, 0.5, 0.5) and"),
+        ("std", [0.2, 0.3, 0.2], "std (0.2, 0.3, 0.2); evossl's views use"),
     ],
 )
 def test_a_teacher_that_expects_other_clips_is_refused_with_the_remedy(
@@ -93,13 +93,16 @@ def test_a_teacher_whose_width_is_not_its_config_s_is_refused(folder: Path) -> N
     config = folder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"width": 7}))
     said = refusal(taught_by(folder))
-    assert f"tasks.{TASK}.teacher: {folder}: config.json has width 7, its backbone gives " in said
-    assert "export it again, or take another teacher" in said
+    assert (
+        f"tasks.{TASK}.teacher: {folder}: config.json says width 7, but its backbone returns "
+        in said
+    )
+    assert "export it again, or use another teacher" in said
 
 
 def test_a_task_that_has_no_teacher_takes_none(folder: Path) -> None:
     said = refusal(make_space({"simclr": {"teacher": str(folder)}}))
-    assert "tasks.simclr.teacher: simclr has no teacher; take the key out" in said
+    assert "tasks.simclr.teacher: simclr takes no teacher; remove the key" in said
 
 
 def test_a_teacher_stays_as_it_was_and_is_in_no_checkpoint(folder: Path) -> None:
@@ -107,7 +110,7 @@ def test_a_teacher_stays_as_it_was_and_is_in_no_checkpoint(folder: Path) -> None
     model, alone = make_model(taught_by(folder)), load_encoder(folder)
     result = model.losses(make_clips(), 0, 0.0)
     sum(result.losses.values()).backward()
-    seen = result.seen[f"{TASK}.rgb.logits"]["teacher"]
+    seen = result.batches[f"{TASK}.rgb.logits"]["teacher"]
     assert torch.equal(seen.embedding_BD, alone(seen.pixels))
     assert not seen.embedding_BD.requires_grad
     names = model.state_dict().keys()

@@ -6,11 +6,11 @@ import math
 import pytest
 from torch import nn
 
-from evossl.optim.schedule import parameter_groups, share_of_rate
+from evossl.optim.schedule import parameter_groups, lr_factor
 
 
 def test_warm_up_is_linear_and_the_rest_half_a_cosine() -> None:
-    shares = [share_of_rate(step, 100, 0.1) for step in range(100)]
+    shares = [lr_factor(step, 100, 0.1) for step in range(100)]
     assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
     assert shares[10] == 1.0
     assert all(a > b for a, b in itertools.pairwise(shares[10:]))
@@ -20,8 +20,8 @@ def test_warm_up_is_linear_and_the_rest_half_a_cosine() -> None:
 
 
 def test_the_only_step_of_a_training_has_the_whole_rate() -> None:
-    assert share_of_rate(0, 1, 0.1) == 1.0
-    assert share_of_rate(0, 1, 1.0) == 1.0
+    assert lr_factor(0, 1, 0.1) == 1.0
+    assert lr_factor(0, 1, 1.0) == 1.0
 
 
 def test_biases_and_norms_do_not_decay_and_what_is_frozen_is_in_no_group() -> None:

@@ -11,10 +11,10 @@ from torch import Tensor
 from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.experiment.gradient_scales import measure_scales
-from evossl.experiment.terms import resolve_terms
 from evossl.task import Task, TaskBatch
 from evossl.task_loader import load_catalogue
-from evossl.training.objective import check_scales, combine
+from evossl.training.objective import Objective, check_scales
+from evossl.training.resolved_space import resolve_with
 from evossl.types import ClipBatch
 from tests.helpers.training_cases import SIX, make_clips, make_model, make_space
 
@@ -22,8 +22,7 @@ from tests.helpers.training_cases import SIX, make_clips, make_model, make_space
 def scales_of(
     space: SearchSpace, batches: list[ClipBatch], tasks: Mapping[str, type[Task]] | None = None
 ) -> dict[str, float]:
-    catalogue = tasks or load_catalogue()
-    return measure_scales(resolve_terms(space, catalogue), catalogue, space, batches, seed=0)
+    return measure_scales(resolve_with(space, tasks or load_catalogue()), batches, seed=0)
 
 
 def norms_after(
@@ -36,7 +35,7 @@ def norms_after(
         squares = []
         for step, clips in enumerate(batches):
             losses = model.losses(clips, step, 0.0).losses
-            total, _ = combine(losses, {name: 1.0}, scales)
+            total, _ = Objective({name: 1.0}, scales).combine(losses)
             model.zero_grad()
             total.backward()
             grads = [p.grad for p in model.encoders.parameters() if p.grad is not None]
@@ -90,8 +89,8 @@ def test_multiplying_a_loss_by_1000_changes_nothing_downstream() -> None:
     assert loud_scales["simclr.rgb"] == pytest.approx(quiet_scales["simclr.rgb"], rel=1e-6)
     losses = make_model(space).losses(batches[0], 0, 0.0).losses
     weights = {"simclr.rgb": 0.5, name: 0.5}
-    quiet, _ = combine(losses, weights, quiet_scales)
-    loud, _ = combine(losses | {name: 1000 * losses[name]}, weights, loud_scales)
+    quiet, _ = Objective(weights, quiet_scales).combine(losses)
+    loud, _ = Objective(weights, loud_scales).combine(losses | {name: 1000 * losses[name]})
     torch.testing.assert_close(quiet, loud, rtol=1e-4, atol=0)
 
 
@@ -118,5 +117,5 @@ def test_scales_that_are_zero_or_not_finite_are_refused(scale: float) -> None:
 
 def test_no_sound_anywhere_is_refused_with_the_term_and_the_remedy() -> None:
     space = make_space({"multimodal_contrast": {"places": ["rgb+audio"]}})
-    with pytest.raises(UserError, match=r"multimodal_contrast\.rgb\+audio.*take `audio` out"):
+    with pytest.raises(UserError, match=r"multimodal_contrast\.rgb\+audio.*remove `audio`"):
         scales_of(space, [make_clips(silent=6)])

@@ -3,15 +3,16 @@
 import pytest
 
 from evossl.errors import UserError
-from evossl.experiment.terms import active_weights, resolve_terms, search_genotype, term_weights
+from evossl.experiment.terms import active_weights, search_genotype, term_weights
 from evossl.task_loader import load_catalogue
-from tests.helpers.training_cases import make_space, terms_of
+from evossl.training.resolved_space import resolve_space
+from tests.helpers.training_cases import make_space
 
 TASKS = load_catalogue()
 
 
 def names(tasks: dict[str, object], streams: list[str]) -> list[str]:
-    return [t.name for t in resolve_terms(make_space(tasks, streams=streams), TASKS)]
+    return [t.name for t in resolve_space(make_space(tasks, streams=streams)).terms]
 
 
 def test_a_task_without_places_stands_wherever_the_streams_allow() -> None:
@@ -37,10 +38,10 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
 
 
 def test_a_stream_that_a_task_does_not_support_is_refused_with_those_it_does() -> None:
-    said = r"jigsaw does not stand on audio, only on rgb, gray: choose of these"
+    said = r"jigsaw does not support audio; use rgb, gray"
     with pytest.raises(UserError, match=rf"^tasks\.jigsaw\.places: {said}$"):
         names({"jigsaw": {"places": ["audio"]}}, ["rgb", "audio"])
-    said = r"tasks\.brave\.places: brave does not stand on audio\+rgb, only on rgb\+audio: choose"
+    said = r"tasks\.brave\.places: brave does not support audio\+rgb; use rgb\+audio"
     with pytest.raises(UserError, match=said):
         names({"brave": {"places": ["audio+rgb"]}}, ["rgb", "audio"])
 
@@ -66,7 +67,7 @@ def test_weights_are_the_space_s_fixed_or_evolved() -> None:
     space = make_space(
         {"simclr": {"places": ["rgb"], "weight": 0.3}, "order_binary": {"places": ["rgb"]}}
     )
-    assert term_weights(space, terms_of(space)) == {
+    assert term_weights(resolve_space(space)) == {
         "simclr.rgb": 0.3,
         "order_binary.rgb": (0.0, 1.0),
     }
@@ -75,10 +76,10 @@ def test_weights_are_the_space_s_fixed_or_evolved() -> None:
 def test_a_search_tries_each_task_alone_where_the_space_says_so_but_no_distillation() -> None:
     tasks = {"simclr": {}, "distill": {}, "arrow_of_time": {"weight": 0.5}, "order_binary": {}}
     space = make_space(tasks, streams=["rgb", "flow"])
-    assert search_genotype(space, terms_of(space), TASKS).single_task_sets == ()
+    assert search_genotype(resolve_space(space)).single_task_sets == ()
     sampler = space.sampler.model_copy(update={"single_tasks_first": True})
     chosen = space.model_copy(update={"sampler": sampler})
-    genotype = search_genotype(chosen, terms_of(chosen), TASKS)
+    genotype = search_genotype(resolve_space(chosen))
     assert genotype.single_task_sets == (
         {"simclr.rgb", "simclr.flow"},
         {"order_binary.rgb", "order_binary.flow"},
@@ -86,16 +87,16 @@ def test_a_search_tries_each_task_alone_where_the_space_says_so_but_no_distillat
     assert genotype.fixed == {"arrow_of_time.rgb": 0.5, "arrow_of_time.flow": 0.5}
 
 
-def on(
-    weights: dict[str, float], prune_below: float = 0.05, rescale: bool = True
+def active(
+    weights: dict[str, float], prune_below: float = 0.05, normalize: str = "gradient"
 ) -> dict[str, float]:
     tasks = {
         "simclr": {"places": ["rgb", "flow"]},
         "reconstruction": {"places": ["rgb"]},
         "distill": {"places": ["flow->rgb.stage3"]},
     }
-    terms = terms_of(make_space(tasks))
-    return active_weights(terms, weights, TASKS, prune_below, rescale)
+    training = {"batch_size": 6, "prune_below": prune_below, "normalize": normalize}
+    return active_weights(resolve_space(make_space(tasks, training=training)), weights)
 
 
 ALL = {
@@ -107,19 +108,19 @@ ALL = {
 
 
 def test_small_weights_are_off_and_the_rest_sums_to_one() -> None:
-    assert on(ALL) == {"simclr.rgb": 0.5, "simclr.flow": 0.25, "distill.flow->rgb.stage3": 0.25}
+    assert active(ALL) == {"simclr.rgb": 0.5, "simclr.flow": 0.25, "distill.flow->rgb.stage3": 0.25}
 
 
 def test_shrinking_all_weights_changes_nothing() -> None:
-    assert on({n: w / 2 for n, w in ALL.items()}) == on(ALL)
+    assert active({n: w / 2 for n, w in ALL.items()}) == active(ALL)
 
 
 def test_distillation_from_a_stream_without_a_task_of_its_own_is_off() -> None:
-    assert on(ALL | {"simclr.flow": 0.0}) == {"simclr.rgb": 1.0}
+    assert active(ALL | {"simclr.flow": 0.0}) == {"simclr.rgb": 1.0}
 
 
 def test_the_raw_sum_is_not_rescaled() -> None:
-    assert on(ALL, prune_below=0.0, rescale=False) == ALL
+    assert active(ALL, prune_below=0.0, normalize="none") == ALL
 
 
 @pytest.mark.parametrize(
@@ -129,14 +130,14 @@ def test_the_raw_sum_is_not_rescaled() -> None:
         ({"simclr.rgb": -0.1}, "must lie in"),
         ({"simclr.rbg": 0.5}, "did you mean 'simclr.rgb'"),
         (dict.fromkeys(ALL, 0.0), "every loss weight is zero"),
-        (dict.fromkeys(ALL, 0.01), "no term is left on"),
+        (dict.fromkeys(ALL, 0.01), "no active term"),
     ],
 )
 def test_weights_that_make_no_sense_are_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        on(ALL | change)
+        active(ALL | change)
 
 
 def test_a_missing_weight_is_named() -> None:
     with pytest.raises(UserError, match=r"no loss weight for reconstruction\.rgb"):
-        on({n: w for n, w in ALL.items() if n != "reconstruction.rgb"})
+        active({n: w for n, w in ALL.items() if n != "reconstruction.rgb"})

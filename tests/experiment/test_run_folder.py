@@ -44,7 +44,7 @@ def test_the_same_videos_are_the_same_run_however_they_are_named(
     open_run(tmp_path / "run", first, resume=False)
     for name in ("videos/", "./videos", "linked", str(tmp_path / "videos")):
         assert open_run(tmp_path / "run", replace(first, data=name), resume=True).data == "videos"
-    with pytest.raises(UserError, match="if the videos have moved, put a link where they were"):
+    with pytest.raises(UserError, match="if the videos have moved, put a link at their old place"):
         open_run(tmp_path / "run", replace(first, data="moved"), resume=True)
 
 
@@ -55,12 +55,12 @@ def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
     assert there.seed == 3
     assert there.created
     assert {"python", "evossl", "torch"} <= there.versions.keys()
-    assert there.parsed_space() == info().parsed_space()
+    assert there.parsed_space == info().parsed_space
 
 
 def test_a_run_that_is_there_is_not_begun_again(begun: Path) -> None:
     before = everything(begun)
-    with pytest.raises(UserError, match="a run is there already; add --resume"):
+    with pytest.raises(UserError, match="there is a run already; add --resume"):
         open_run(begun, info(), resume=False)
     assert everything(begun) == before
 
@@ -77,19 +77,19 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path, resume: bool) -> N
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="this is a file"):
         open_run(path, info(), resume=False)
     assert path.read_text() == "mine"
 
 
 OTHERS = {
-    "seed: 0 there, 1 given": info(seed=1),
-    "data: /videos there, /films given": make_info(Path("/films"), Path("/cache")),
+    "seed: 0 in the folder, 1 given": info(seed=1),
+    "data: /videos in the folder, /films given": make_info(Path("/films"), Path("/cache")),
     "space.ignores: ": info(ignores=["time"]),
     "space.backbone: ": info(backbone={"depth": 18, "width": 8}),
     "space.sampler: ": info(sampler={"name": "ga"}),
-    "steps: 2 there, 5 given": info(budget={"trials": 3, "steps": 5, "final_steps": 2}),
-    "tasks_folder: None there, /mine given": info(tasks_folder="/mine"),
+    "steps: 2 in the folder, 5 given": info(budget={"trials": 3, "steps": 5, "final_steps": 2}),
+    "tasks_folder: None in the folder, /mine given": info(tasks_folder="/mine"),
 }
 
 
@@ -119,16 +119,16 @@ def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) 
     )
     resumed = open_run(begun, replace(more, device="cuda", cache="/other"), resume=True)
     assert resumed == read_run(begun)
-    assert resumed.parsed_space().budget.trials == 64
-    assert resumed.parsed_space().resources.max_concurrent == 4
+    assert resumed.parsed_space.budget.trials == 64
+    assert resumed.parsed_space.resources.max_concurrent == 4
     assert (resumed.device, resumed.cache) == ("cuda", "/other")
-    assert (resumed.created, resumed.scales) == (stored.created, stored.scales)
+    assert (resumed.created, resumed.gradient_scales) == (stored.created, stored.gradient_scales)
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{", "space: {}\nsurprise: 1\n", "\x00"])
 def test_a_broken_run_file_is_named(begun: Path, text: str) -> None:
     (begun / "run.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"run\.yaml: is damaged"):
+    with pytest.raises(UserError, match=r"run\.yaml: damaged"):
         open_run(begun, info(), resume=True)
 
 
@@ -148,7 +148,7 @@ def test_a_folder_without_a_run_is_not_read(tmp_path: Path) -> None:
 
 def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    unmeasured = replace(info(), scales={})
+    unmeasured = replace(info(), gradient_scales={})
     open_run(folder, unmeasured, resume=False)
     with pytest.raises(UserError, match="too few"), removed_if_refused(folder):
         raise UserError("too few videos")
@@ -159,7 +159,7 @@ def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) ->
 def test_a_run_that_was_there_before_is_never_withdrawn_by_who_resumes_it(tmp_path: Path) -> None:
     """Another process may be measuring in it at this moment."""
     folder = tmp_path / "run"
-    open_run(folder, replace(info(), scales={}), resume=False)
+    open_run(folder, replace(info(), gradient_scales={}), resume=False)
     before = everything(folder)
     with pytest.raises(RunError, match="busy"), removed_if_refused(folder, resume=True):
         raise RunError("this machine is very busy")

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from evossl.config import Backbone
 from evossl.errors import UserError
-from evossl.experiment import context
-from evossl.experiment.context import measure_run
+from evossl.experiment import gradient_scales
+from evossl.experiment.context import RunContext
+from evossl.experiment.gradient_scales import measure_run
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training import memory_use
-from evossl.training.memory_use import is_out_of_memory, kept_bytes, memory_of
+from evossl.training.memory_use import activation_bytes, free_memory, is_out_of_memory
 from evossl.types import Features, Stream
 from tests.helpers.tiny_runs import make_run
 
@@ -43,8 +44,8 @@ def on_no_device(name: str) -> Encoder:
 
 def test_what_is_kept_is_what_the_backward_needs_without_pixels_and_weights() -> None:
     encoder = Encoder(Plain().to("meta"))
-    assert kept_bytes(encoder, SHAPE, CPU) == 5 * 4 * 16 * 16 * 4
-    assert kept_bytes(encoder, SHAPE, GPU) == 5 * 4 * 16 * 16 * 2
+    assert activation_bytes(encoder, SHAPE, CPU) == 5 * 4 * 16 * 16 * 4
+    assert activation_bytes(encoder, SHAPE, GPU) == 5 * 4 * 16 * 16 * 2
 
 
 @pytest.mark.parametrize("name", ["c3d", "s3d"])
@@ -61,17 +62,21 @@ def test_what_is_kept_is_what_a_real_forward_keeps(name: str) -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         features = encoder(pixels)
     assert features.embedding_BD.requires_grad
-    assert kept_bytes(on_no_device(name), SHAPE, CPU) == pytest.approx(sum(kept.values()) / 2, 0.02)
+    assert activation_bytes(on_no_device(name), SHAPE, CPU) == pytest.approx(
+        sum(kept.values()) / 2, 0.02
+    )
 
 
 def test_memory_is_what_is_free_within_the_limits_of_a_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "limit").write_text("max\n")
-    monkeypatch.setattr(memory_use, "LIMITS", (str(tmp_path / "limit"), str(tmp_path / "none")))
-    assert memory_of(CPU) > 1e8
+    monkeypatch.setattr(
+        memory_use, "CONTAINER_LIMITS", (str(tmp_path / "limit"), str(tmp_path / "none"))
+    )
+    assert free_memory(CPU) > 1e8
     (tmp_path / "limit").write_text("123456789\n")
-    assert memory_of(CPU) == 123456789
+    assert free_memory(CPU) == 123456789
 
 
 def test_running_out_of_memory_is_known_on_the_cpu_too() -> None:
@@ -94,10 +99,10 @@ def test_a_first_step_that_does_not_fit_is_refused_with_the_remedy(
     def fail(*_: object, **__: object) -> dict[str, float]:
         raise error
 
-    monkeypatch.setattr(context, "measure_scales", fail)
+    monkeypatch.setattr(gradient_scales, "measure_scales", fail)
     expected = UserError if is_out_of_memory(error) else type(error)
     with pytest.raises(expected) as refused:
-        measure_run(make_run(tmp_path / "run", tiny_videos, tiny_cache))
+        measure_run(RunContext.open(make_run(tmp_path / "run", tiny_videos, tiny_cache)))
     assert expected is not UserError or "lower training.batch_size" in str(refused.value)
 
 

@@ -42,13 +42,19 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_videos: Path, tiny_cache:
     return make_run(tmp_path_factory.mktemp("runs") / "run", tiny_videos, tiny_cache)
 
 
-def with_space(run: RunSpec, **keys: Any) -> RunSpec:
+def with_space(run: RunSpec, **keys: Any) -> RunContext:
     """The same run under a space with other keys."""
-    return RunSpec(**asdict(run) | {"space": tiny_space(**keys).model_dump_json()})
+    space = tiny_space(**keys).model_dump_json()
+    return RunContext.open(RunSpec(**asdict(run) | {"space": space}))
 
 
-def try_out(run: RunSpec, number: int = 0, steps: int = 1) -> TrialResult:
-    return run_trial(TrialSpec(number, WEIGHTS, run, steps, log_every=1))
+@pytest.fixture(scope="module")
+def context(run: RunSpec) -> RunContext:
+    return RunContext.open(run)
+
+
+def try_out(context: RunContext, number: int = 0, steps: int = 1) -> TrialResult:
+    return run_trial(TrialSpec(number, WEIGHTS, context.run, steps, log_every=1), context)
 
 
 def is_failed(result: TrialResult) -> bool:
@@ -68,8 +74,8 @@ def break_loss(monkeypatch: pytest.MonkeyPatch, raising: BaseException | None = 
     monkeypatch.setattr(task, "loss", loss)
 
 
-def test_a_trial_has_a_finite_fitness_and_every_indicator(run: RunSpec) -> None:
-    result = try_out(run)
+def test_a_trial_has_a_finite_fitness_and_every_indicator(context: RunContext) -> None:
+    result = try_out(context)
     assert result.reason is None
     assert result.fitness is not None
     assert math.isfinite(result.fitness)
@@ -79,33 +85,34 @@ def test_a_trial_has_a_finite_fitness_and_every_indicator(run: RunSpec) -> None:
     assert result.clips_per_second > 0
 
 
-def test_a_trial_leaves_history_checkpoint_features_and_clusters(run: RunSpec) -> None:
-    try_out(run, number=1, steps=2)
-    folder = Path(run.folder) / "trials" / "1"
+def test_a_trial_leaves_history_checkpoint_features_and_clusters(context: RunContext) -> None:
+    try_out(context, number=1, steps=2)
+    folder = Path(context.run.folder) / "trials" / "1"
     assert [line["step"] for line in read_history(folder / "history.jsonl")] == [1, 2]
     names = {path.name for path in folder.iterdir()}
     assert names == {"history.jsonl", "checkpoint", "features.safetensors", "clusters.json"}
 
 
-def test_a_trial_is_a_function_of_its_spec(run: RunSpec) -> None:
+def test_a_trial_is_a_function_of_its_spec(context: RunContext) -> None:
     def scores(result: TrialResult) -> dict[str, float]:
         return {name: score for name, score in result.indicators.items() if name != "seconds"}
 
-    first = try_out(run, number=2)
-    assert scores(try_out(run, number=2)) == scores(first)
-    other = run_trial(TrialSpec(2, WEIGHTS, run, 1, seed=run.seed + 1, log_every=1))
+    first = try_out(context, number=2)
+    assert scores(try_out(context, number=2)) == scores(first)
+    spec = TrialSpec(2, WEIGHTS, context.run, 1, seed=context.run.seed + 1, log_every=1)
+    other = run_trial(spec, context)
     assert scores(other)["alignment"] != scores(first)["alignment"]
 
 
-def test_a_trial_that_is_scored_on_its_way_goes_on_as_if_it_were_not(run: RunSpec) -> None:
+def test_a_trial_that_is_scored_on_its_way_goes_on_as_if_it_were_not(context: RunContext) -> None:
     def losses(number: int) -> list[Any]:
-        path = Path(run.folder) / "trials" / str(number) / "history.jsonl"
+        path = Path(context.run.folder) / "trials" / str(number) / "history.jsonl"
         return [line["loss"] for line in read_history(path)]
 
-    plain = TrialSpec(30, WEIGHTS, run, 4, log_every=1)
-    unscored = run_trial(plain)
+    plain = TrialSpec(30, WEIGHTS, context.run, 4, log_every=1)
+    unscored = run_trial(plain, context)
     rungs: list[RungResult] = []
-    steps = iterate_trial(replace(plain, number=31, rungs=(2, 3)))
+    steps = iterate_trial(replace(plain, number=31, rungs=(2, 3)), context)
     try:
         while True:
             report = next(steps)
@@ -117,7 +124,7 @@ def test_a_trial_that_is_scored_on_its_way_goes_on_as_if_it_were_not(run: RunSpe
     assert [(rung.rung, rung.step) for rung in rungs] == [(1, 2), (2, 3)]
     shown = {rung_indicator(rung.rung): rung.result.fitness for rung in rungs}
     assert {name: result.indicators[name] for name in shown} == shown
-    assert rungs[0].result.reason == "cut short at step 2 of 4"
+    assert rungs[0].result.reason == "stopped early at step 2 of 4"
 
 
 def test_a_trial_of_every_task_at_once_comes_through(
@@ -127,19 +134,20 @@ def test_a_trial_of_every_task_at_once_comes_through(
     clip = {"frames": 8, "size": 32, "stretch": 24, "mel_bands": 32}
     keys = {"streams": space["streams"], "tasks": space["tasks"], "clip": clip}
     run = make_run(tmp_path / "run", tiny_videos, tiny_cache, **keys)
-    names = [term.name for term in RunContext.open(run).terms]
-    assert len(names) == 140
-    run = replace(run, scales=dict.fromkeys(names, 1.0))
-    result = run_trial(TrialSpec(0, dict.fromkeys(names, 1.0), run, 1))
+    context = RunContext.open(run)
+    ones = {term.name: 1.0 for term in context.resolved.terms}
+    assert len(ones) == 140
+    context = context.with_gradient_scales(ones)
+    result = run_trial(TrialSpec(0, ones, context.run, 1), context)
     assert result.reason is None
     assert result.fitness is not None
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
-    run: RunSpec, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_loss(monkeypatch)
-    result = try_out(run)
+    result = try_out(context)
     assert is_failed(result)
     assert result.reason == "the loss of simclr.rgb is not finite at step 1"
 
@@ -153,10 +161,10 @@ def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
     ],
 )
 def test_running_out_of_memory_fails_the_trial_with_the_remedy(
-    run: RunSpec, monkeypatch: pytest.MonkeyPatch, error: Exception
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     break_loss(monkeypatch, error)
-    result = try_out(run)
+    result = try_out(context)
     assert is_failed(result)
     assert "out of memory" in str(result.reason)
     assert "batch_size" in str(result.reason)
@@ -177,38 +185,38 @@ class _Constant(nn.Module):
     ("value", "words"), [(1.0, "collapsed"), (float("nan"), "features not finite")]
 )
 def test_features_that_cannot_be_scored_fail_the_trial(
-    run: RunSpec, monkeypatch: pytest.MonkeyPatch, value: float, words: str
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, value: float, words: str
 ) -> None:
-    plain = trial_module.features_of
+    plain = trial_module.held_out_features
     monkeypatch.setattr(
-        trial_module, "features_of", lambda _, *rest: plain(_Constant(value), *rest)
+        trial_module, "held_out_features", lambda _, *rest: plain(_Constant(value), *rest)
     )
-    result = try_out(run)
+    result = try_out(context)
     assert is_failed(result)
     assert words in str(result.reason)
 
 
 @pytest.mark.parametrize("body", ["raise KeyError('no such thing')", "return 'many'", "return nan"])
 def test_a_users_fitness_that_fails_fails_the_trial(
-    run: RunSpec, tmp_path: Path, body: str
+    context: RunContext, tmp_path: Path, body: str
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(f"from math import nan\ndef fitness(features):\n    {body}\n", encoding="utf-8")
-    result = try_out(with_space(run, fitness={"name": str(file)}))
+    result = try_out(with_space(context.run, fitness={"name": str(file)}))
     assert is_failed(result)
     assert str(file) in str(result.reason) or "fitness is nan" in str(result.reason)
 
 
-def test_a_users_fitness_is_the_trials(run: RunSpec, tmp_path: Path) -> None:
+def test_a_users_fitness_is_the_trials(context: RunContext, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def fitness(features):\n    return -7.25\n", encoding="utf-8")
-    assert try_out(with_space(run, fitness={"name": str(file)})).fitness == -7.25
+    assert try_out(with_space(context.run, fitness={"name": str(file)})).fitness == -7.25
 
 
 def test_a_passed_deadline_fails_the_trial_and_a_longer_training_has_more_time(
-    run: RunSpec, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = with_space(run, budget={"steps": 2, "deadline_seconds": 1e-6})
+    short = with_space(context.run, budget={"steps": 2, "deadline_seconds": 1e-6})
     result = try_out(short, steps=2)
     assert is_failed(result)
     assert "past its deadline of 1e-06 s at step 1 of 2" in str(result.reason)
@@ -217,42 +225,45 @@ def test_a_passed_deadline_fails_the_trial_and_a_longer_training_has_more_time(
 
 
 def test_a_full_disk_is_the_machines_fault_not_the_trials(
-    run: RunSpec, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint_module, "save_file", full)
     with pytest.raises(RunError, match="disk is full"):
-        try_out(run, number=3)
+        try_out(context, number=3)
 
 
-def test_weights_that_do_not_fit_the_space_are_refused(run: RunSpec) -> None:
+def test_weights_that_do_not_fit_the_space_are_refused(context: RunContext) -> None:
     with pytest.raises(UserError, match="no loss weight for arrow_of_time"):
-        run_trial(TrialSpec(0, {"simclr.rgb": 1.0}, run, 1))
+        run_trial(TrialSpec(0, {"simclr.rgb": 1.0}, context.run, 1), context)
 
 
-def test_a_trial_tells_how_its_scoring_goes_on_once_the_training_is_over(run: RunSpec) -> None:
+def test_a_trial_tells_how_its_scoring_goes_on_once_the_training_is_over(
+    context: RunContext,
+) -> None:
     told: list[Any] = []
 
     def on_scoring() -> Callable[[int, int], None]:
         told.append("scoring")
         return lambda *done: told.append(done)
 
-    spec = TrialSpec(5, WEIGHTS, run, 2, log_every=1)
-    assert run_trial(spec, lambda report: told.append(report.step), on_scoring).fitness is not None
+    spec = TrialSpec(5, WEIGHTS, context.run, 2, log_every=1)
+    result = run_trial(spec, context, lambda report: told.append(report.step), on_scoring)
+    assert result.fitness is not None
     assert told[:3] == [1, 2, "scoring"]
-    clips = len(RunContext.open(run).data.scored_videos)
+    clips = len(context.data.held_out_videos)
     assert told[-1] == (clips, clips)
 
 
-def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(run: RunSpec) -> None:
+def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(context: RunContext) -> None:
     def stop(_: Any) -> None:
         raise KeyboardInterrupt
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        run_trial(TrialSpec(4, WEIGHTS, run, 50, log_every=1), stop)
+        run_trial(TrialSpec(4, WEIGHTS, context.run, 50, log_every=1), context, stop)
     gc.collect()
     assert threading.active_count() == before
 
@@ -269,16 +280,15 @@ def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
         return models, maps, len(list(Path("/proc/self/fd").iterdir()))
 
     models_before, _, _ = held()  # other tests' exceptions may hold some
-    bench = RunContext.open(run)
-    bench.data.scored.clips(range(len(bench.data.scored_videos)), 0)
-    try_out(run)
+    context = RunContext.open(run)
+    context.data.held_out.clips(range(len(context.data.held_out_videos)), 0)
+    try_out(context)
     after_one = held()
     for number in range(4):
-        try_out(run, number)
+        try_out(context, number)
     assert held() == after_one
     assert after_one[0] == models_before
     assert after_one[1] == 0  # no video stays mapped
-    assert RunContext.open(run).data is bench.data
 
 
 @pytest.mark.parametrize(

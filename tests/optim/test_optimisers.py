@@ -3,11 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from evossl.config import Backbone, Optimiser
 from evossl.models.encoder import BACKBONES, build_encoder
 from evossl.optim.lars import Lars
-from evossl.optim.optimisers import build_optimiser, set_learning_rate
+from evossl.optim.optimisers import build_optimiser
 from evossl.types import Stream
 from tests.helpers.training_cases import make_model, make_space
 
@@ -21,11 +22,13 @@ def test_the_optimiser_is_the_one_chosen_and_heads_have_a_rate_of_their_own(name
     encoder, head = nn.Linear(2, 2), nn.Linear(2, 2)
     optimiser = build_optimiser(encoder.parameters(), head.parameters(), choice)
     assert type(optimiser) is KINDS[name]
+    schedule = LambdaLR(optimiser, lambda step: 0.5**step)
     for lr in (0.5, 0.25):
-        set_learning_rate(optimiser, lr)
         rate = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
         assert [rate[id(p)] for p in encoder.parameters()] == [lr, lr]
         assert [rate[id(p)] for p in head.parameters()] == [10 * lr, 10 * lr]
+        optimiser.step()
+        schedule.step()
     assert [group["weight_decay"] for group in optimiser.param_groups] == [0.1, 0.0, 0.1, 0.0]
     assert all(group.get("nesterov", True) for group in optimiser.param_groups)
 

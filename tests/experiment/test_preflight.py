@@ -9,8 +9,7 @@ from evossl.config import SearchSpace
 from evossl.errors import UserError
 from evossl.experiment import preflight as preflight_module
 from evossl.experiment.preflight import preflight
-from evossl.experiment.terms import resolve_terms
-from evossl.task_loader import load_catalogue
+from evossl.training.resolved_space import resolve_space
 from tests.helpers.training_cases import make_space
 
 CPU = torch.device("cpu")
@@ -18,7 +17,7 @@ CPU = torch.device("cpu")
 
 def refusal(space: SearchSpace, device: torch.device | None = CPU) -> str | None:
     try:
-        preflight(space, resolve_terms(space, load_catalogue()), load_catalogue(), device)
+        preflight(resolve_space(space), device)
     except UserError as error:
         return str(error)
     return None
@@ -33,12 +32,12 @@ def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
     """Megabytes, as a machine that has next to nothing is told."""
     monkeypatch.setattr(preflight_module, "GB", 1e6)
     monkeypatch.setattr(
-        preflight_module, "memory_of", lambda device: 0 if device is CPU else 10**12
+        preflight_module, "free_memory", lambda device: 0 if device is CPU else 10**12
     )
-    monkeypatch.setattr(preflight_module, "_check_weights", lambda *_: None)
-    held = preflight_module._check_held
-    monkeypatch.setattr(preflight_module, "_check_held", lambda *asked: held(*asked[:-1], 10**12))
-    found = re.search(r"a step needs ([\d.]+) GB", refusal(space) or "")
+    monkeypatch.setattr(preflight_module, "_check_encoder_weights", lambda *_: None)
+    check = preflight_module._check_state
+    monkeypatch.setattr(preflight_module, "_check_state", lambda plan, free: check(plan, 10**12))
+    found = re.search(r"a step needs at least ([\d.]+) GB", refusal(space) or "")
     assert found
     return float(found[1])
 
@@ -46,13 +45,13 @@ def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
 def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preflight_module, "memory_of", lambda device: 10**9)
-    many = {"reconstruction": {}, "dino": {"options": {"local": 100}}}
+    monkeypatch.setattr(preflight_module, "free_memory", lambda device: 10**9)
+    many = {"reconstruction": {}, "dino": {"options": {"local_crops": 100}}}
     said = refusal(space_of(4096, **many))
     assert said
-    assert said.startswith("training.batch_size: 4096: a step needs ")
+    assert said.startswith("training.batch_size: 4096: a step needs at least ")
     assert "1.0 GB are free" in said
-    assert said.endswith("is for those of tasks.dino")
+    assert said.endswith("is for the views of tasks.dino")
     lower = re.search(r"lower training.batch_size to (\d+), clip.size", said)
     assert lower
     assert refusal(space_of(int(lower[1]), **many)) is None
@@ -60,23 +59,23 @@ def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
 
 
 @pytest.mark.parametrize(
-    ("task", "options"), [("svt", {"clusters": 2**20}), ("dino", {"clusters": 2**20})]
+    ("task", "options"), [("svt", {"prototypes": 2**20}), ("dino", {"prototypes": 2**20})]
 )
 def test_heads_and_memories_that_do_not_fit_are_refused_by_their_options(
     task: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DINO's last layer, its gradient's moments, the teacher's copy: 4.3 GB."""
-    monkeypatch.setattr(preflight_module, "memory_of", lambda device: 4 * 10**9)
+    monkeypatch.setattr(preflight_module, "free_memory", lambda device: 4 * 10**9)
     said = refusal(space_of(4, simclr={}, **{task: {"options": options}}))
     assert said
-    assert said.startswith(f"tasks.{task}.options: {options}: weights, queues and banks alone are ")
+    assert said.startswith(f"tasks.{task}.options: {options}: weights, queues ")
     assert "4.0 GB are free" in said
 
 
 def test_a_machine_that_is_not_this_one_is_not_asked_for_its_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(preflight_module, "memory_of", lambda device: 10**9)
+    monkeypatch.setattr(preflight_module, "free_memory", lambda device: 10**9)
     assert refusal(space_of(10**9, simclr={}), device=None) is None
 
 
@@ -85,7 +84,7 @@ def test_memory_grows_with_distinct_views_and_the_batch_not_with_tasks(
 ) -> None:
     alone = needed(space_of(512, simclr={}), monkeypatch)
     both = needed(space_of(512, simclr={}, barlow_twins={}), monkeypatch)
-    more = needed(space_of(512, rho_simclr={"options": {"rho": 4}}), monkeypatch)
+    more = needed(space_of(512, simclr={"options": {"rho": 4}}), monkeypatch)
     assert alone < both < 1.05 * alone  # the other head
     assert 1.9 * alone < more < 2.1 * alone
     assert needed(space_of(1024, simclr={}), monkeypatch) == pytest.approx(2 * alone, rel=0.05)
