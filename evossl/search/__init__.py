@@ -1,1 +1,1 @@
-"""Loss weights proposed and told: no tensor, no ray."""
+"""The search over loss weights: samplers, and a study that is asked and told. No torch, no ray."""

@@ -1,11 +1,13 @@
-"""CMA-ES that wastes no parallel trial: finished trials are replayed into `cmaes.CMA`.
+"""CMA-ES that uses every parallel trial: finished trials are replayed into `cmaes.CMA`.
 
-Hansen, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The library is told whatever has
-finished whenever a population's worth has, whoever proposed it and when: optuna's own sampler
-waits for a generation and throws away the trials that end after it.
+Hansen, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772.
 
-Where each task has been tried alone, the search starts leaning to those that did well: a corner of
-the box is too far from its centre to be told as a step.
+The sampler is our own because optuna's waits for a whole generation and discards trials that finish
+after it. Here the optimiser is updated whenever a population's worth of trials has finished,
+whichever proposals they came from.
+
+If the search begins with single-task trials, the initial mean leans towards the tasks that did
+well in them. Such trials are corners of the box, too far from its centre to be used as a step.
 
 Shapes: D weight.
 """
@@ -16,10 +18,10 @@ import numpy as np
 from cmaes import CMA
 from optuna.distributions import BaseDistribution
 
-from evossl.search.box_sampler import BoxSampler, Scored, Unit
+from evossl.search.box_sampler import BoxSampler, Point, ScoredTrial
 
-INITIAL_SIGMA = 0.2  # of the unit box, around its centre
-LEAN = 0.25  # from the centre: where the best task alone starts; the worst as far below
+INITIAL_SIGMA = 0.2  # of the unit box, around the initial mean
+MAX_MEAN_SHIFT = 0.25  # from the centre: up for the best single task, down for the worst
 
 
 class CmaEsSampler(BoxSampler):
@@ -27,13 +29,13 @@ class CmaEsSampler(BoxSampler):
 
     Args:
         seed: of all draws.
-        space: as `BoxSampler`.
-        population: how many finished trials make a step; None: 4 + floor(3 ln D).
-        single_task_sets: the weights of each single-task trial; until all have finished, the
-            search stays around the centre.
+        space: as in `BoxSampler`.
+        population: finished trials per update; None is 4 + floor(3 ln D).
+        single_task_sets: the weights of each single-task trial. Until all of these trials have
+            finished, the search stays around the centre.
     """
 
-    min_weights = 2  # cmaes.CMA refuses one
+    min_weights = 2  # cmaes.CMA refuses a single one
 
     def __init__(
         self,
@@ -44,68 +46,72 @@ class CmaEsSampler(BoxSampler):
     ) -> None:
         super().__init__(seed, space)
         self._population = population
+        self._single_task_sets = single_task_sets
         corners = ([float(name in names) for name in space or ()] for names in single_task_sets)
-        self._corners = {np.array(corner).tobytes(): i for i, corner in enumerate(corners)}
-        self._alone = single_task_sets
-        self._forget()
+        self._corner_index = {np.array(corner).tobytes(): i for i, corner in enumerate(corners)}
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._cma: CMA | None = None
-        self._num_told = 0
-        self._num_sorted = 0
-        self._lone: dict[int, float] = {}
-        self._steps: list[Scored] = []
+        self._num_separated = 0
+        self._single_task_values: dict[int, float] = {}
+        self._search_trials: list[ScoredTrial] = []
+        self._num_replayed = 0
 
-    def _propose(self, scored: list[Scored], num_weights: int, rng: np.random.Generator) -> Unit:
-        self._sort(scored)
-        if len(self._lone) < len(self._corners):
-            return self._ask(self._start(np.full(num_weights, 0.5)), rng)
-        cma = self._cma or self._start(self._lean(num_weights))
-        while len(self._steps) - self._num_told >= cma.population_size:
-            end = self._num_told + cma.population_size
-            cma.tell(_ranked(self._steps[self._num_told : end]))
-            self._num_told = end
-            if cma.should_stop():  # converged to the last digit or degenerate: begin again, wide
-                cma = self._start(self._lean(num_weights))
+    def _propose(
+        self, scored: list[ScoredTrial], num_weights: int, rng: np.random.Generator
+    ) -> Point:
+        self._separate_single_tasks(scored)
+        if len(self._single_task_values) < len(self._corner_index):
+            return self._sample(self._new_cma(np.full(num_weights, 0.5)), rng)
+        cma = self._cma or self._new_cma(self._initial_mean(num_weights))
+        while len(self._search_trials) - self._num_replayed >= cma.population_size:
+            end = self._num_replayed + cma.population_size
+            cma.tell(_ranked(self._search_trials[self._num_replayed : end]))
+            self._num_replayed = end
+            if cma.should_stop():  # converged to the last digit, or degenerate: restart
+                cma = self._new_cma(self._initial_mean(num_weights))
         self._cma = cma
-        return self._ask(cma, rng)
+        return self._sample(cma, rng)
 
-    def _sort(self, scored: list[Scored]) -> None:
-        """Tell the tasks that were tried alone from the steps of the search."""
-        for one in scored[self._num_sorted :]:
-            index = self._corners.get(one.unit_D.tobytes())
-            if index is None or index in self._lone:
-                self._steps.append(one)
+    def _separate_single_tasks(self, scored: list[ScoredTrial]) -> None:
+        """Sort new trials into single-task trials and those of the search."""
+        for trial in scored[self._num_separated :]:
+            index = self._corner_index.get(trial.point_D.tobytes())
+            if index is None or index in self._single_task_values:
+                self._search_trials.append(trial)
             else:
-                self._lone[index] = one.value
-        self._num_sorted = len(scored)
+                self._single_task_values[index] = trial.value
+        self._num_separated = len(scored)
 
-    def _lean(self, num_weights: int) -> Unit:
-        """The centre, moved by the ranks of the tasks alone; weights of no such task stay there."""
+    def _initial_mean(self, num_weights: int) -> Point:
+        """Return the centre, shifted for each task by the rank of its single-task trial."""
         mean_D = np.full(num_weights, 0.5)
-        order = sorted(self._lone, key=lambda index: self._lone[index])
+        values = self._single_task_values
+        best_first = sorted(values, key=lambda index: values[index])
+        shifts = np.linspace(MAX_MEAN_SHIFT, -MAX_MEAN_SHIFT, len(best_first))
         names = list(self._box)
-        for index, share in zip(order, np.linspace(LEAN, -LEAN, len(order)), strict=True):
-            mean_D[[names.index(name) for name in self._alone[index]]] += share
+        for index, shift in zip(best_first, shifts, strict=True):
+            mean_D[[names.index(name) for name in self._single_task_sets[index]]] += shift
         return mean_D
 
-    def _ask(self, cma: CMA, rng: np.random.Generator) -> Unit:
+    def _sample(self, cma: CMA, rng: np.random.Generator) -> Point:
         cma.reseed_rng(int(rng.integers(2**32)))
-        unit_D: Unit = cma.ask()
-        return unit_D
+        point_D: Point = cma.ask()
+        return point_D
 
-    def _start(self, mean_D: Unit) -> CMA:
+    def _new_cma(self, mean_D: Point) -> CMA:
         return CMA(
             mean=mean_D,
             sigma=INITIAL_SIGMA,
             bounds=np.tile([0.0, 1.0], (len(mean_D), 1)),
-            n_max_resampling=0,  # clip at once: a weight of exactly 0 must be reachable
+            n_max_resampling=0,  # clip at once, so that a weight of exactly 0 can be proposed
             population_size=self._population,
-            seed=0,  # every ask reseeds
+            seed=0,  # replaced before every draw
         )
 
 
-def _ranked(population: list[Scored]) -> list[tuple[Unit, float]]:
-    """The population with ranks for values: all that CMA-ES uses, and finite for failed trials."""
-    order = sorted(population, key=lambda scored: scored.value)
-    return [(scored.unit_D, float(rank)) for rank, scored in enumerate(order)]
+def _ranked(population: list[ScoredTrial]) -> list[tuple[Point, float]]:
+    """Return the population with ranks as values: CMA-ES uses only these, and they are finite."""
+    ordered = sorted(population, key=lambda trial: trial.value)
+    return [(trial.point_D, float(rank)) for rank, trial in enumerate(ordered)]

@@ -1,4 +1,4 @@
-"""What samplers see: the finished trials in order of completion, and nothing else."""
+"""The input of samplers: the finished trials in order of completion, and nothing else."""
 
 import math
 from collections.abc import Mapping
@@ -13,39 +13,42 @@ from optuna.trial import FrozenTrial, TrialState
 
 TrialStatus = Literal["complete", "failed", "pruned"]
 
-_NAME = "finished"
+_STUDY_NAME = "finished"
+# Bounds between the values of complete, pruned and failed trials.
+_MAX_COMPLETE = 1e99
+_PRUNED_SCALE = 1e100
 
 
-class _Trial(FrozenTrial):
-    """Nobody else holds it, so its copy is itself: copying is most of what storing one costs."""
+class _UncopiedTrial(FrozenTrial):
+    """A trial that is never shared, so `deepcopy` returns it; copying dominates storing one."""
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "_Trial":
+    def __deepcopy__(self, memo: dict[int, object]) -> "_UncopiedTrial":
         return self
 
 
 class CompletedTrials:
-    """A study in memory that only ever grows; its trials' numbers are their order of completion.
+    """An optuna study in memory, to which trials are only added, in order of completion.
 
     Args:
         bounds: (low, high) of each evolving weight.
     """
 
     def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # else a line for every study and trial
-        self._kinds = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # not a line for every trial
+        self._distributions = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
         self._storage = InMemoryStorage()
-        self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _NAME)
-        self._num = 0
+        self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _STUDY_NAME)
+        self._num_trials = 0
 
     def __len__(self) -> int:
-        return self._num
+        return self._num_trials
 
     def add(
         self, evolving: Mapping[str, float], status: TrialStatus, fitness: float | None
     ) -> None:
-        """Append a trial that has been told."""
+        """Append a finished trial."""
         now = datetime.now()
-        trial = _Trial(
+        trial = _UncopiedTrial(
             number=-1,
             trial_id=-1,
             state=TrialState.COMPLETE,
@@ -53,28 +56,28 @@ class CompletedTrials:
             datetime_start=now,
             datetime_complete=now,
             params=dict(evolving),
-            distributions=dict(self._kinds),
+            distributions=dict(self._distributions),
             user_attrs={},
             system_attrs={},
             intermediate_values={},
         )
         self._storage.create_new_trial(self._study_id, template_trial=trial)
-        self._num += 1
+        self._num_trials += 1
 
     def study(self) -> optuna.Study:
-        """Return the trials as a study. A new one for each proposal: optuna's caches its trials."""
-        uniform = optuna.samplers.RandomSampler(seed=0)  # never asked
-        return optuna.load_study(study_name=_NAME, storage=self._storage, sampler=uniform)
+        """Return the trials as a new optuna study, since optuna's caches its trials."""
+        unused = optuna.samplers.RandomSampler(seed=0)
+        return optuna.load_study(study_name=_STUDY_NAME, storage=self._storage, sampler=unused)
 
 
 def rank_value(status: TrialStatus, fitness: float | None) -> float:
-    """Return what samplers are told: complete < pruned < failed, each by fitness, never NaN.
+    """Return the value that samplers see: complete < pruned < failed, each by fitness, never NaN.
 
-    Samplers use the order only. A pruned trial's score is its rung's, of fewer steps, and it lost
-    to others there: it stands behind every complete trial.
+    Samplers use only the order. A pruned trial was scored after fewer steps and lost to others
+    there, so it ranks below every complete trial.
     """
     if status == "failed" or fitness is None:
         return math.inf
-    if status == "pruned":
-        return 1e100 * (2 + fitness / (1 + abs(fitness)))  # monotone, in (1e100, 3e100)
-    return min(max(fitness, -1e99), 1e99)
+    if status == "pruned":  # monotone in the fitness, within (1, 3) times the scale
+        return _PRUNED_SCALE * (2 + fitness / (1 + abs(fitness)))
+    return min(max(fitness, -_MAX_COMPLETE), _MAX_COMPLETE)

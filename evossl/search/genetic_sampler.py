@@ -1,7 +1,10 @@
-"""A steady-state genetic algorithm: no generation, so no trial comes too late to breed.
+"""A steady-state genetic algorithm: it has no generations, so every finished trial may be a parent.
+
+It is our own because optuna's genetic samplers (NSGA-II and III) are generational and made for
+several objectives.
 
 Tournaments among the newest finished trials: Real et al., Regularized Evolution for Image
-Classifier Architecture Search, AAAI 2019, arXiv:1802.01548; uniform crossover: Syswerda, ICGA 1989.
+Classifier Architecture Search, AAAI 2019, arXiv:1802.01548. Uniform crossover: Syswerda, ICGA 1989.
 
 Shapes: D weight.
 """
@@ -12,21 +15,22 @@ from collections.abc import Mapping
 import numpy as np
 from optuna.distributions import BaseDistribution
 
-from evossl.search.box_sampler import BoxSampler, Scored, Unit
+from evossl.search.box_sampler import BoxSampler, Point, ScoredTrial
 
-TOURNAMENT = 5  # contestants for each parent
-ELITES = 3  # best of all times, which stay among the contestants
+TOURNAMENT_SIZE = 5  # candidates for each parent
+NUM_ELITES = 3  # best trials of all, which are always candidates
 MUTATION_SD = 0.1  # of the unit box
-MUTATED_WEIGHTS = 3.0  # expected number in a child
+EXPECTED_MUTATIONS = 3.0  # weights of a child
 
 
 class GeneticSampler(BoxSampler):
-    """Tournament, uniform crossover, Gaussian mutation clipped to the box, elitism.
+    """Tournament selection, uniform crossover, Gaussian mutation clipped to the box, elitism.
 
     Args:
         seed: of all draws.
-        space: as `BoxSampler`.
-        population: how many of the newest finished trials may breed; until then, random draws.
+        space: as in `BoxSampler`.
+        population: number of newest finished trials that are candidates; with fewer finished
+            trials, draws are random.
     """
 
     def __init__(
@@ -38,20 +42,23 @@ class GeneticSampler(BoxSampler):
         super().__init__(seed, space)
         self._population = population
 
-    def _propose(self, scored: list[Scored], num_weights: int, rng: np.random.Generator) -> Unit:
+    def _propose(
+        self, scored: list[ScoredTrial], num_weights: int, rng: np.random.Generator
+    ) -> Point:
         if len(scored) < self._population:
             return rng.uniform(size=num_weights)
-        elites = heapq.nsmallest(ELITES, scored, key=lambda one: one.value)
+        elites = heapq.nsmallest(NUM_ELITES, scored, key=lambda trial: trial.value)
         newest = scored[-self._population :]
-        contestants = newest + [one for one in elites if one not in newest]
-        mother, father = (_tournament(contestants, rng) for _ in range(2))
-        child_D = np.where(rng.random(num_weights) < 0.5, mother.unit_D, father.unit_D)
-        mutated_D = rng.random(num_weights) < MUTATED_WEIGHTS / num_weights
-        child_D = child_D + mutated_D * rng.normal(0.0, MUTATION_SD, num_weights)
+        candidates = newest + [trial for trial in elites if trial not in newest]
+        mother, father = (_select(candidates, rng) for _ in range(2))
+        child_D = np.where(rng.random(num_weights) < 0.5, mother.point_D, father.point_D)
+        is_mutated_D = rng.random(num_weights) < EXPECTED_MUTATIONS / num_weights
+        child_D = child_D + is_mutated_D * rng.normal(0.0, MUTATION_SD, num_weights)
         return np.clip(child_D, 0.0, 1.0)
 
 
-def _tournament(contestants: list[Scored], rng: np.random.Generator) -> Scored:
-    drawn = rng.permutation(len(contestants))[:TOURNAMENT]
-    winner: Scored = min((contestants[i] for i in drawn), key=lambda one: one.value)
+def _select(candidates: list[ScoredTrial], rng: np.random.Generator) -> ScoredTrial:
+    """Return the winner of a tournament."""
+    drawn = rng.permutation(len(candidates))[:TOURNAMENT_SIZE]
+    winner: ScoredTrial = min((candidates[i] for i in drawn), key=lambda trial: trial.value)
     return winner

@@ -8,17 +8,17 @@ from evossl.errors import UserError
 
 @dataclass(frozen=True)
 class Genotype:
-    """The loss weights of a search, by their terms' names ("distill.flow->rgb.stage3").
+    """The loss weights of a search, by the names of their terms ("distill.flow->rgb.stage3").
 
     Attributes:
         bounds: (low, high) of each evolving weight, 0 <= low < high <= 1.
         fixed: the value of each weight that does not evolve, in [0, 1].
-        single_task_sets: sets of evolving weights; each is tried alone before anything is
-            proposed. The corners and the centre of the simplex of mixtures are what Scheffe's
-            designs begin with (Experiments with Mixtures, J. Royal Statistical Society B 20, 1958).
+        single_task_sets: sets of evolving weights; each is the only one of a single-task trial
+            before the sampler proposes any. Scheffe's designs too begin with the corners and the
+            centre (Experiments with Mixtures, J. Royal Statistical Society B 20, 1958).
 
     Raises:
-        UserError: a weight outside [0, 1], bounds that are not low before high, a name in both.
+        UserError: a weight outside [0, 1], bounds in the wrong order, or a name in both.
     """
 
     bounds: Mapping[str, tuple[float, float]]
@@ -29,11 +29,13 @@ class Genotype:
         for name, (low, high) in self.bounds.items():
             if not 0 <= low < high <= 1:
                 raise UserError(
-                    f"weight {name}: bounds ({low}, {high}) must lie in [0, 1], low before high; "
-                    "write one number to fix it"
+                    f"weight {name}: bounds ({low}, {high}) must lie in [0, 1], with the lower "
+                    "bound first; write a single number to fix the weight"
                 )
             if name in self.fixed:
-                raise UserError(f"weight {name}: it cannot both evolve and be fixed")
+                raise UserError(
+                    f"weight {name}: is listed both as evolving and as fixed; remove one"
+                )
         for name, value in self.fixed.items():
             if not 0 <= value <= 1:
                 raise UserError(f"weight {name}: {value} must lie in [0, 1]")
@@ -44,9 +46,9 @@ class Genotype:
         weights: Mapping[str, float | tuple[float, float]],
         single_task_sets: Iterable[Iterable[str]] = (),
     ) -> "Genotype":
-        """Return the genotype of weights as a space gives them: a number, or a pair of bounds.
+        """Return the genotype of weights that are numbers or pairs of bounds, as in a space.
 
-        A pair of equal bounds is a fixed weight; a set without an evolving one is left out.
+        A pair of equal bounds is a fixed weight. A set without an evolving weight is left out.
         """
         pairs = {n: w if isinstance(w, tuple) else (w, w) for n, w in weights.items()}
         bounds = {n: (float(low), float(high)) for n, (low, high) in pairs.items() if low != high}
@@ -59,28 +61,28 @@ class Genotype:
 
     @property
     def evolves(self) -> bool:
-        """Whether any weight is left to search over; if not, trial 0 is the whole search."""
+        """Whether any weight evolves; if not, trial 0 is the whole search."""
         return bool(self.bounds)
 
     def equal_weights(self) -> dict[str, float]:
-        """Return trial 0: evolving weights at 0.5, clipped into their bounds; fixed as fixed."""
+        """Return the weights of trial 0: 0.5 clipped into the bounds, and the fixed weights."""
         return self.complete(
             {n: min(max(0.5, low), high) for n, (low, high) in self.bounds.items()}
         )
 
-    def start(self, number: int) -> dict[str, float] | None:
-        """Return the evolving weights of a trial that is known beforehand, or None.
+    def initial_weights(self, number: int) -> dict[str, float] | None:
+        """Return the evolving weights of an initial trial, or None if the sampler proposes it.
 
-        Trial 0 is equal weights. Then there is one trial for each of `single_task_sets`, with its
-        weights at their highest and the others at their lowest.
+        Trial 0 has equal weights. Then comes a trial for each of `single_task_sets`, with these
+        weights at their upper bounds and the others at their lower bounds.
         """
         if number == 0:
             equal = self.equal_weights()
             return {name: equal[name] for name in self.bounds}
         if number > len(self.single_task_sets):
             return None
-        on = self.single_task_sets[number - 1]
-        return {name: high if name in on else low for name, (low, high) in self.bounds.items()}
+        active = self.single_task_sets[number - 1]
+        return {name: high if name in active else low for name, (low, high) in self.bounds.items()}
 
     def complete(self, evolving: Mapping[str, float]) -> dict[str, float]:
         """Return all weights, sorted by name, given the evolving ones."""

@@ -1,4 +1,4 @@
-"""The journal file: optuna's JournalStorage, made safe against kill -9, full disks, two drivers."""
+"""The journal file: optuna's JournalStorage, safe against kill -9, full disks and two drivers."""
 
 import fcntl
 import os
@@ -9,16 +9,16 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from evossl.errors import RunError, UserError
-from evossl.io.files import explained
+from evossl.io.files import write_error
 
 JOURNAL, LOCK = "study.journal", "study.lock"
 
 
 class DriverLock:
-    """One driver at a time: a lock on the run folder that the system lifts when its holder dies.
+    """A lock on the run folder for one driver; the system releases it when the process dies.
 
     Raises:
-        UserError: another process (or another `Study` of this one) drives the run.
+        UserError: another process (or another `Study` in this one) drives the run.
         RunError: the folder cannot be written.
     """
 
@@ -36,12 +36,12 @@ class DriverLock:
             ) from error
 
     def release(self) -> None:
-        """Let another driver in; harmless when called twice."""
+        """Let another driver in; calling it twice is harmless."""
         self._file.close()
 
 
-class _AlreadyHeld(JournalFileOpenLock):
-    """`DriverLock` is held; optuna's own lock files outlive a kill -9 and then block for 30 s."""
+class _NoLock(JournalFileOpenLock):
+    """No lock: `DriverLock` is held, and optuna's lock files survive kill -9 and block for 30 s."""
 
     def acquire(self) -> bool:
         return True
@@ -50,55 +50,55 @@ class _AlreadyHeld(JournalFileOpenLock):
         return
 
 
-class _WholeLines(JournalFileBackend):
-    """Appends whole lines or nothing, so that a full disk does not spoil the file."""
+class _AtomicAppend(JournalFileBackend):
+    """Appends whole lines or nothing, so that a full disk does not damage the file."""
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append; on failure cut the file to what it was.
+        """Append; on failure, truncate the file to its former size.
 
         Raises:
             RunError: the file cannot be written.
         """
-        size = os.stat(self._file_path).st_size  # noqa: PTH116 - optuna keeps a str
+        size = os.stat(self._file_path).st_size  # noqa: PTH116 - optuna stores a str
         try:
             super().append_logs(logs)
         except OSError as error:
             os.truncate(self._file_path, size)
-            raise explained(Path(self._file_path), error) from error
+            raise write_error(Path(self._file_path), error) from error
 
 
 def open_storage(journal: Path) -> optuna.storages.JournalStorage:
-    """Return the storage over `journal`.
+    """Return the optuna storage of `journal`.
 
-    The caller holds the folder's `DriverLock`, and calls `cut_torn_line` before it writes.
+    The caller must hold the folder's `DriverLock`, and call `cut_torn_line` before writing.
 
     Raises:
         RunError: a line before the last is damaged.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # else a line for every study
-    backend = _WholeLines(str(journal), lock_obj=_AlreadyHeld(str(journal)))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # not a line for every study
+    backend = _AtomicAppend(str(journal), lock_obj=_NoLock(str(journal)))
     try:
         return optuna.storages.JournalStorage(backend)
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{journal}: damaged ({error}); restore it from a copy") from error
+        raise RunError(f"{journal}: is damaged ({error}); restore it from a copy") from error
 
 
 def cut_torn_line(journal: Path) -> None:
-    """SplitConfig the file after its last newline.
+    """Truncate the file after its last newline.
 
-    A kill in the middle of a write leaves half a line, which optuna reads over, appends to and
-    can then never read again.
+    A kill in the middle of a write leaves an incomplete line. optuna skips it, appends to it, and
+    can then never read the file again.
     """
     with journal.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
-        kept = end
-        while kept > 0:
-            start = max(0, kept - 4096)
+        size = end
+        while size > 0:
+            start = max(0, size - 4096)
             file.seek(start)
-            newline = file.read(kept - start).rfind(b"\n")
+            newline = file.read(size - start).rfind(b"\n")
             if newline >= 0:
-                kept = start + newline + 1
+                size = start + newline + 1
                 break
-            kept = start
-        if kept < end:
-            file.truncate(kept)
+            size = start
+        if size < end:
+            file.truncate(size)

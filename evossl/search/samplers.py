@@ -1,4 +1,4 @@
-"""Who proposes weights: every sampler as a function of (seed, number, finished trials in order)."""
+"""Samplers, each as a function of (seed, trial number, finished trials in order of completion)."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ from evossl.search.genotype import Genotype
 Propose = Callable[[optuna.Study, int], dict[str, float]]
 _MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2}
 _NSGA2_POPULATION = 20
-_PARENTS = "parents"  # the newest generation with parents, and their numbers
+_PARENTS_KEY = "parents"  # attribute: (newest generation with parents, the parents' numbers)
 
 
 class CompletionNSGAII(NSGAIISampler):
-    """NSGA-II whose generations are the finished trials in order, a population at a time.
+    """NSGA-II whose generations are successive populations of finished trials.
 
-    optuna's counts a trial to the generation in which it was asked for; one that finishes after
-    the next generation's parents were chosen never breeds. Here every finished trial does.
+    optuna assigns a trial to the generation in which it was proposed. If it finishes after the
+    next generation's parents are chosen, it never becomes a parent. Here every finished trial can.
     """
 
     def __init__(self, population: int, seed: int) -> None:
@@ -37,29 +37,29 @@ class CompletionNSGAII(NSGAIISampler):
         return len(study.get_trials(deepcopy=False)) // self._size
 
     def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """Return the finished trials of that generation."""
+        """Return the finished trials of a generation."""
         start = generation * self._size
         return study.get_trials(deepcopy=False)[start : start + self._size]
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """Return the parents of that generation, by number.
+        """Return the parents of a generation, sorted by number.
 
-        optuna returns them in one order when it selects them and in another from its cache, so
-        that a resumed search would draw others; and it recurses to the first generation.
+        optuna's own method returns them in a different order from its cache than after selecting
+        them, so a resumed search would differ; and it recurses down to the first generation.
         """
-        known, numbers = study.user_attrs.get(_PARENTS, (0, []))
-        for later in range(known + 1, generation + 1):
+        newest, numbers = study.user_attrs.get(_PARENTS_KEY, (0, []))
+        for later in range(newest + 1, generation + 1):
             numbers = sorted(trial.number for trial in self.select_parent(study, later))
-            study.set_user_attr(_PARENTS, (later, numbers))
+            study.set_user_attr(_PARENTS_KEY, (later, numbers))
         trials = study.get_trials(deepcopy=False)
         return [trials[number] for number in numbers]
 
 
 def check_sampler(choice: config.Sampler) -> None:
-    """Refuse a population that the sampler cannot have.
+    """Check the population of a sampler.
 
     Raises:
-        UserError: it names the key and the remedy.
+        UserError: the sampler has no population, or needs a larger one.
     """
     if choice.population is None:
         return
@@ -73,63 +73,63 @@ def check_sampler(choice: config.Sampler) -> None:
 
 
 def make_proposer(choice: config.Sampler, seed: int, genotype: Genotype) -> Propose:
-    """Return the function from (finished trials in order, next number) to its evolving weights."""
+    """Return a function from (finished trials in order, next number) to its evolving weights."""
     space: dict[str, BaseDistribution] = {
         name: FloatDistribution(low, high) for name, (low, high) in genotype.bounds.items()
     }
-    fresh = _sampler_for(choice, seed, space, genotype.single_task_sets)
+    sampler_for = _sampler_factory(choice, seed, space, genotype.single_task_sets)
 
     def propose(finished: optuna.Study, number: int) -> dict[str, float]:
-        sampler, trial = fresh(number), _trial_to_be(number)
-        together = sampler.infer_relative_search_space(finished, trial)
-        weights = sampler.sample_relative(finished, trial, together)
-        for name, kind in space.items():
+        sampler, trial = sampler_for(number), _new_trial(number)
+        relative_space = sampler.infer_relative_search_space(finished, trial)
+        weights = sampler.sample_relative(finished, trial, relative_space)
+        for name, distribution in space.items():
             if name not in weights:
-                weights[name] = sampler.sample_independent(finished, trial, name, kind)
+                weights[name] = sampler.sample_independent(finished, trial, name, distribution)
         return {name: float(weights[name]) for name in space}
 
     return propose
 
 
-def _sampler_for(
+def _sampler_factory(
     choice: config.Sampler,
     seed: int,
     space: Mapping[str, BaseDistribution],
     single_task_sets: tuple[frozenset[str], ...],
 ) -> Callable[[int], BaseSampler]:
-    """Return the function from a trial's number to its sampler.
+    """Return a function from a trial's number to its sampler.
 
-    optuna's own keep a random state that a resumed search would not have: they are made anew,
-    seeded by (seed, number), for every trial.
+    optuna's samplers have a random state that a resumed search would lack, so a new one is made
+    for every trial, seeded by (seed, number).
     """
 
-    def derived(number: int) -> int:
+    def trial_seed(number: int) -> int:
         return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
     if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_weights:
         cmaes = CmaEsSampler(seed, space, choice.population, single_task_sets)
         return lambda _: cmaes
-    if choice.name in ("cmaes", "ga"):  # CMA-ES has no meaning for a single weight
+    if choice.name in ("cmaes", "ga"):  # CMA-ES needs at least two weights
         genetic = GeneticSampler(seed, space)
         if choice.name == "ga" and choice.population:
             genetic = GeneticSampler(seed, space, choice.population)
         return lambda _: genetic
     if choice.name == "random":
-        return lambda number: RandomSampler(seed=derived(number))
+        return lambda number: RandomSampler(seed=trial_seed(number))
     if choice.name == "tpe":
-        return lambda number: _tpe(derived(number))
+        return lambda number: _tpe(trial_seed(number))
     population = choice.population or _NSGA2_POPULATION
-    return lambda number: CompletionNSGAII(population, seed=derived(number))
+    return lambda number: CompletionNSGAII(population, seed=trial_seed(number))
 
 
 def _tpe(seed: int) -> TPESampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # constant_liar looks at running trials, which a sampler is not shown
+        # constant_liar needs the running trials, which samplers do not see
         return TPESampler(seed=seed, multivariate=True, constant_liar=False)
 
 
-def _trial_to_be(number: int) -> FrozenTrial:
+def _new_trial(number: int) -> FrozenTrial:
     return FrozenTrial(
         number=number,
         trial_id=-1,

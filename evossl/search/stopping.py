@@ -1,6 +1,6 @@
-"""Which trials go on at a rung: the best share of those that have come to it.
+"""Early stopping: which trials continue at a rung.
 
-Successive halving without waiting: Li et al., A System for Massively Parallel Hyperparameter Tuning
+Asynchronous successive halving: Li et al., A System for Massively Parallel Hyperparameter Tuning
 (ASHA), MLSys 2020.
 """
 
@@ -10,14 +10,14 @@ from evossl.config import Stopping
 
 
 def is_promoted(fitness: float, others: Sequence[float], rule: Stopping) -> bool:
-    """Return whether a trial is among the best share of all that have come to its rung.
+    """Say whether a trial is among the best fraction of those that have reached its rung.
 
     Args:
-        fitness: its own there; lower is better, infinite where it has none.
-        others: of the trials that came to the rung before it.
-        rule: the space's.
+        fitness: of the trial at the rung; lower is better, infinite if it has none.
+        others: of the trials that reached the rung before it.
+        rule: early stopping of the space.
     """
-    come = len(others) + 1
-    if come < rule.min_trials:
+    num_trials = len(others) + 1
+    if num_trials < rule.min_trials:
         return True
-    return sum(other < fitness for other in others) < rule.keep_fraction * come
+    return sum(other < fitness for other in others) < rule.keep_fraction * num_trials

@@ -1,4 +1,4 @@
-"""The trials table: one row a trial, as `trials.parquet` in the run folder."""
+"""The trials table, `trials.parquet` in the run folder: one row per trial or control."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evossl.errors import UserError
-from evossl.io.parquet import IN_THIS_THREAD, write_parquet
+from evossl.io.parquet import SINGLE_THREADED, write_parquet
 
 Status = Literal["complete", "failed", "pruned", "running", "control"]
-INDICATOR, WEIGHT = "indicator.", "weight."
+ControlKind = Literal["random_init", "noise", "zipf_blobs", "colour_grid"]
+Kind = Literal["trial"] | ControlKind
+KINDS = ("trial", *get_args(ControlKind))
+INDICATOR_PREFIX, WEIGHT_PREFIX = "indicator.", "weight."
 
 _FIXED_COLUMNS = [
     ("trial", pa.int64()),
+    ("kind", pa.string()),
     ("name", pa.string()),
     ("status", pa.string()),
     ("fitness", pa.float64()),
@@ -27,19 +31,20 @@ _FIXED_COLUMNS = [
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial, or a control that evolution must beat.
+    """One trial, or a control: a baseline that the winner must beat.
 
     Attributes:
-        trial: 0 equal weights, 1, 2, ... proposed; controls -1, -2, ...
-        name: "equal weights", "simclr alone", a control's name, else "".
-        status: where it stands.
-        fitness: nats, lower is better; None unless it was scored.
-        reason: why it failed or was pruned, else None.
+        trial: number; 0 has equal weights, and controls have -1, -2, ...
+        name: "equal weights", "simclr alone", the name of a control, or "".
+        status: of the trial; "control" for controls.
+        fitness: nats, lower is better; None if it was not scored.
+        reason: why the trial failed or was pruned; None otherwise.
         seconds: wall time; None while it runs.
-        indicators: what was recorded beside the fitness; only finite values.
-        weights: all loss weights as proposed, fixed ones too; empty for controls.
-        completed: how many trials had ended before it did; None while it runs, for controls, and
-            in tables of before there was such a column.
+        indicators: finite values by name.
+        weights: all loss weights as proposed, fixed ones included; empty for controls.
+        completed: number of trials that finished before this one; None while it runs, and for
+            controls.
+        kind: "trial", or the kind of control.
     """
 
     trial: int
@@ -51,28 +56,40 @@ class TrialRow:
     indicators: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     completed: int | None = None
+    kind: Kind = "trial"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is the row of a control."""
+        return self.kind != "trial"
 
 
 def write_table(path: Path, rows: Sequence[TrialRow]) -> None:
-    """Replace the table at `path` by `rows` in one step: a reader sees the old one or the new.
+    """Replace the table at `path` atomically: a reader sees the old table or the new one.
 
     Raises:
-        RunError: it cannot be written (a full disk); the old table is whole.
+        RunError: the table cannot be written, for example on a full disk; the old one is intact.
     """
     write_parquet(path, _arrow(rows))
 
 
 def read_table(path: Path) -> list[TrialRow]:
-    """Return the rows of a table that `write_table` wrote, in its order.
+    """Return the rows of a table that `write_table` wrote, in the same order.
 
     Raises:
-        UserError: no such file, or not a trials table.
+        UserError: the file does not exist, or is not a trials table of this version of evossl.
     """
     try:
-        records = pq.read_table(path, **IN_THIS_THREAD).to_pylist()
-        return [_row(record) for record in records]
+        table = pq.read_table(path, **SINGLE_THREADED)
+        missing = [name for name, _ in _FIXED_COLUMNS if name not in table.column_names]
+        if missing:
+            raise UserError(
+                f"{path}: not a trials table of this version of evossl: no column "
+                f"{', '.join(missing)}; start a new search"
+            )
+        return [_row(record) for record in table.to_pylist()]
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such trials table; has the search begun?") from error
+        raise UserError(f"{path}: does not exist; has the search started?") from error
     except (pa.ArrowInvalid, KeyError) as error:
         raise UserError(f"{path}: not a trials table: {error}") from error
 
@@ -85,9 +102,11 @@ def _arrow(rows: Sequence[TrialRow]) -> pa.Table:
     }
     for name in indicators:
         values = [row.indicators.get(name) for row in rows]
-        columns[INDICATOR + name] = pa.array(values, pa.float64())
+        columns[INDICATOR_PREFIX + name] = pa.array(values, pa.float64())
     for name in weights:
-        columns[WEIGHT + name] = pa.array([row.weights.get(name) for row in rows], pa.float64())
+        columns[WEIGHT_PREFIX + name] = pa.array(
+            [row.weights.get(name) for row in rows], pa.float64()
+        )
     return pa.table(columns)
 
 
@@ -98,9 +117,12 @@ def _names(mappings: Iterable[Mapping[str, float]]) -> list[str]:
 def _row(record: dict[str, Any]) -> TrialRow:
     if record["status"] not in get_args(Status):
         raise KeyError(f"status {record['status']!r}")
-    whole = {"completed": None} | record  # older tables have no such column
-    fixed = {name: whole[name] for name, _ in _FIXED_COLUMNS}
-    return TrialRow(**fixed, indicators=_part(record, INDICATOR), weights=_part(record, WEIGHT))
+    if record["kind"] not in KINDS:
+        raise KeyError(f"kind {record['kind']!r}")
+    fixed = {name: record[name] for name, _ in _FIXED_COLUMNS}
+    return TrialRow(
+        **fixed, indicators=_part(record, INDICATOR_PREFIX), weights=_part(record, WEIGHT_PREFIX)
+    )
 
 
 def _part(record: dict[str, Any], prefix: str) -> dict[str, float]:

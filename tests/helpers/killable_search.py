@@ -1,9 +1,10 @@
-"""A search in a process of its own that kills itself (SIGKILL) at a given point.
+"""A search in its own process that kills itself with SIGKILL at a given point.
 
-    python driven_search.py RUN SAMPLER TRIALS IN_FLIGHT KILL
+    python -m tests.helpers.killable_search RUN SAMPLER TRIALS IN_FLIGHT KILL
 
-KILL is "never", or where and at which trial: "asked:7", "told:13", "halfway:13" (between the two
-lines of a tell), "torn:13" (in the middle of the first). RUN/../started has a line a trial started.
+KILL is "never", or a point and a trial: "asked:7", "told:13", "halfway:13" (between the two lines
+that `tell` writes) or "torn:13" (in the middle of the first). Each started trial adds a line to
+RUN/../started.
 """
 
 import heapq
@@ -24,8 +25,8 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm(study: Study, folder: Path, where: str) -> None:
-    """Make the next tell die where it is asked to."""
+def _kill_in_tell(study: Study, folder: Path, where: str) -> None:
+    """Kill the process in the next `tell`, after or within its first line."""
 
     def halfway(*_: object) -> None:
         if where == "torn":
@@ -34,12 +35,13 @@ def _arm(study: Study, folder: Path, where: str) -> None:
             os.truncate(journal, journal.stat().st_size - len(result) // 2)
         _die()
 
-    study._finish = halfway  # type: ignore[method-assign]
+    study._set_state = halfway  # type: ignore[method-assign]
 
 
-def search(
+def run_search(
     folder: Path, name: str, num_trials: int, num_in_flight: int, kill: str, seed: int = 5
 ) -> None:
+    """Start or resume a search, and run it to its end unless it is killed."""
     sampler = config.Sampler.model_validate({"name": name})
     begin = Study.resume if folder.exists() else Study.create
     with begin(folder, GENOTYPE, sampler, seed) as study:
@@ -51,8 +53,8 @@ def _drive(study: Study, folder: Path, num_trials: int, num_in_flight: int, kill
     in_flight: list[tuple[float, Proposal]] = []
     now = 0.0
     while True:
-        told = study.counts()
-        left = num_trials - told["complete"] - told["failed"] - len(in_flight)
+        counts = study.counts()
+        left = num_trials - counts["complete"] - counts["failed"] - len(in_flight)
         if not left and not in_flight:
             return
         if left and len(in_flight) < num_in_flight:
@@ -66,7 +68,7 @@ def _drive(study: Study, folder: Path, num_trials: int, num_in_flight: int, kill
             continue
         now, proposal = heapq.heappop(in_flight)
         if where in ("halfway", "torn") and proposal.number == int(number):
-            _arm(study, folder, where)
+            _kill_in_tell(study, folder, where)
         tell(study, proposal)
         if kill == f"told:{proposal.number}":
             _die()
@@ -74,4 +76,4 @@ def _drive(study: Study, folder: Path, num_trials: int, num_in_flight: int, kill
 
 if __name__ == "__main__":
     run, sampler_name, trials, at_once, kill_point = sys.argv[1:]
-    search(Path(run), sampler_name, int(trials), int(at_once), kill_point)
+    run_search(Path(run), sampler_name, int(trials), int(at_once), kill_point)

@@ -1,4 +1,4 @@
-"""Helpers of the search's tests: a fitness that is a function of number and weights."""
+"""Searches without training, whose fitness is a function of trial number and weights."""
 
 import importlib.util
 import sys
@@ -25,10 +25,10 @@ GENOTYPE = Genotype(
 
 
 def benchmark() -> ModuleType:
-    """The simulated search of benchmarks/samplers.py."""
-    name = "benchmarks_samplers"
+    """Return the simulated search of benchmarks/sampler_comparison.py."""
+    name, path = "sampler_comparison", ROOT / "benchmarks" / "sampler_comparison.py"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / "samplers.py")
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -37,13 +37,13 @@ def benchmark() -> ModuleType:
 
 
 def fitness(number: int, weights: Mapping[str, float]) -> float:
-    """Squared distance from 0.3 with noise that depends on the number only."""
+    """Return the squared distance from 0.3, plus noise that depends on the number only."""
     noise = np.random.default_rng([7, number]).normal()
     return sum((weight - 0.3) ** 2 for weight in weights.values()) + 0.05 * float(noise)
 
 
 def tell(study: Study, proposal: Proposal, **changes: Any) -> None:
-    """Tell a proposal its fitness; every seventh trial fails."""
+    """Tell the study the fitness of a proposal; every seventh trial fails."""
     failed = proposal.number % 7 == 6
     told: dict[str, Any] = {
         "status": "failed" if failed else "complete",
@@ -56,6 +56,6 @@ def tell(study: Study, proposal: Proposal, **changes: Any) -> None:
 
 
 def run(study: Study, until: int) -> None:
-    """Ask and tell, one at a time, until `until` trials are told."""
+    """Ask and tell one trial at a time until `until` trials have a result."""
     while sum(row.status not in ("running", "control") for row in study.rows()) < until:
         tell(study, study.ask())

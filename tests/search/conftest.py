@@ -16,7 +16,7 @@ def genotype() -> Genotype:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Study]]:
-    """Makes a study in a new folder; all are closed at the end."""
+    """Return a function that creates a study in a new folder; all are closed at the end."""
     studies: list[Study] = []
 
     def make(

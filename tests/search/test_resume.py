@@ -1,4 +1,4 @@
-"""A search that is killed and resumed is the search that was not."""
+"""A search that is killed and resumed equals one that was never interrupted."""
 
 import signal
 import subprocess
@@ -13,8 +13,8 @@ from scipy.stats import ks_2samp
 
 from evossl.search.study import Study
 from evossl.search.table import TrialRow
-from tests.helpers import killable_search as driven_search
-from tests.helpers.killable_search import search
+from tests.helpers import killable_search
+from tests.helpers.killable_search import run_search
 from tests.helpers.search_loops import run, tell
 
 Start = Callable[..., Study]
@@ -34,22 +34,22 @@ def _rows(folder: Path) -> list[TrialRow]:
         return study.rows()
 
 
-def test_a_search_killed_three_times_has_the_table_of_one_that_was_not(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
-    whole.parent.mkdir()
-    cut.parent.mkdir()
-    search(whole, "cmaes", 60, 1, "never")
-    _killed(cut, "cmaes", 60, 1, "asked:11")
-    _killed(cut, "cmaes", 60, 1, "torn:23")
-    _killed(cut, "cmaes", 60, 1, "halfway:41")
-    search(cut, "cmaes", 60, 1, "never")
-    assert _rows(cut) == _rows(whole)
-    started = Counter((cut.parent / "started").read_text().split())
+def test_a_search_killed_three_times_has_the_same_table(tmp_path: Path) -> None:
+    uninterrupted, resumed = tmp_path / "uninterrupted" / "run", tmp_path / "resumed" / "run"
+    uninterrupted.parent.mkdir()
+    resumed.parent.mkdir()
+    run_search(uninterrupted, "cmaes", 60, 1, "never")
+    _killed(resumed, "cmaes", 60, 1, "asked:11")
+    _killed(resumed, "cmaes", 60, 1, "torn:23")
+    _killed(resumed, "cmaes", 60, 1, "halfway:41")
+    run_search(resumed, "cmaes", 60, 1, "never")
+    assert _rows(resumed) == _rows(uninterrupted)
+    started = Counter((resumed.parent / "started").read_text().split())
     assert {number for number, times in started.items() if times > 1} == {"11", "23"}
 
 
-def test_with_four_in_flight_no_trial_is_lost_or_repeated(tmp_path: Path) -> None:
-    told: set[int] = set()
+def test_resume_loses_and_repeats_no_finished_trial(tmp_path: Path) -> None:
+    finished: set[int] = set()
     for kill in ("told:20", "asked:50"):
         _killed(tmp_path / "run", "cmaes", 80, 4, kill)
         rows = _rows(tmp_path / "run")
@@ -58,38 +58,40 @@ def test_with_four_in_flight_no_trial_is_lost_or_repeated(tmp_path: Path) -> Non
         with Study.open(tmp_path / "run") as study:
             again = [study.ask() for _ in running]
         assert [(p.number, p.weights) for p in again] == [(r.trial, r.weights) for r in running]
-        told |= {row.trial for row in rows} - {row.trial for row in running}
+        finished |= {row.trial for row in rows} - {row.trial for row in running}
     before = Counter(map(int, (tmp_path / "started").read_text().split()))
-    search(tmp_path / "run", "cmaes", 80, 4, "never")
+    run_search(tmp_path / "run", "cmaes", 80, 4, "never")
     rows = _rows(tmp_path / "run")
     assert [row.trial for row in rows] == list(range(80))
     assert all(row.status in ("complete", "failed") for row in rows)
     started = Counter(map(int, (tmp_path / "started").read_text().split()))
-    assert not (started - before).keys() & told
+    assert not (started - before).keys() & finished
     assert sum(started.values()) <= 80 + 2 * 4
 
 
-def test_with_four_in_flight_interrupted_searches_propose_from_the_same_distribution(
+def test_resume_keeps_the_distribution_of_proposals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # One search's trials depend on each other, so a search counts as one sample: its mean weights.
-    monkeypatch.setattr(driven_search, "_die", _interrupt)
-    means: dict[str, list[list[float]]] = {"whole": [], "cut": []}
-    for kind, kills in (("whole", ()), ("cut", ("told:10", "asked:24"))):
+    # The trials of a search depend on each other, so a search is one sample: its mean weights.
+    monkeypatch.setattr(killable_search, "_die", _interrupt)
+    means: dict[str, list[list[float]]] = {"uninterrupted": [], "resumed": []}
+    for kind, kills in (("uninterrupted", ()), ("resumed", ("told:10", "asked:24"))):
         for seed in range(8):
             folder = tmp_path / f"{kind}{seed}" / "run"
             folder.parent.mkdir()
             for kill in kills:
                 with pytest.raises(KeyboardInterrupt):
-                    search(folder, "cmaes", 36, 4, kill, seed)
-            search(folder, "cmaes", 36, 4, "never", seed)
+                    run_search(folder, "cmaes", 36, 4, kill, seed)
+            run_search(folder, "cmaes", 36, 4, "never", seed)
             late_ND = np.array([list(row.weights.values()) for row in _rows(folder)[24:]])
             means[kind].append(late_ND.mean(axis=0).tolist())
-    whole_ND, cut_ND = np.array(means["whole"]), np.array(means["cut"])
-    evolving = np.ptp(whole_ND, axis=0) > 0
+    uninterrupted_ND, resumed_ND = np.array(means["uninterrupted"]), np.array(means["resumed"])
+    evolving = np.ptp(uninterrupted_ND, axis=0) > 0
     assert evolving.sum() == 4
-    for whole, cut in zip(whole_ND.T[evolving], cut_ND.T[evolving], strict=True):
-        assert ks_2samp(whole, cut).pvalue > 0.01
+    for uninterrupted, resumed in zip(
+        uninterrupted_ND.T[evolving], resumed_ND.T[evolving], strict=True
+    ):
+        assert ks_2samp(uninterrupted, resumed).pvalue > 0.01
 
 
 def _interrupt() -> None:
@@ -97,23 +99,23 @@ def _interrupt() -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_search_stopped_after_any_trial_goes_on_as_it_would_have(
+def test_a_search_stopped_after_any_trial_is_unchanged(
     start: Start, tmp_path: Path, name: str
 ) -> None:
-    whole = start(name, folder="whole")
-    run(whole, 50)
-    study = start(name, folder="cut")
+    uninterrupted = start(name, folder="uninterrupted")
+    run(uninterrupted, 50)
+    study = start(name, folder="resumed")
     for until in (1, 12, 33, 34, 50):
         run(study, until)
         study.close()
-        study = Study.open(tmp_path / "cut")
+        study = Study.open(tmp_path / "resumed")
     rows = study.rows()
     study.close()
-    assert rows == whole.rows()
+    assert rows == uninterrupted.rows()
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_proposals_follow_the_order_of_completion_and_not_of_numbers(
+def test_proposals_depend_on_the_order_of_completion(
     start: Start, tmp_path: Path, name: str
 ) -> None:
     study, rng = start(name), np.random.default_rng(2)

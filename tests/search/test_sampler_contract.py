@@ -1,4 +1,4 @@
-"""optuna's own contract for samplers, on ours."""
+"""optuna's contract tests for samplers, applied to ours."""
 
 from collections.abc import Callable
 

@@ -39,10 +39,10 @@ def _finished(trials: list[dict[str, float]]) -> CompletedTrials:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_what_a_sampler_remembers_never_changes_what_it_proposes(name: str) -> None:
+def test_the_memo_of_a_sampler_never_changes_proposals(name: str) -> None:
     used, rng = _proposer(name), np.random.default_rng(1)
     trials, number = _history(90), 0
-    for length in (0, 3, 3, 25, 60, 90, 40, 70):  # back from 90 to 40: another history
+    for length in (0, 3, 3, 25, 60, 90, 40, 70):  # from 90 back to 40 is a different history
         finished = _finished(trials[:length])
         for _ in range(rng.integers(1, 3)):
             number += 1
@@ -52,20 +52,20 @@ def test_what_a_sampler_remembers_never_changes_what_it_proposes(name: str) -> N
     assert used(swapped.study(), number) == _proposer(name)(swapped.study(), number)
 
 
-ALONE = Genotype(BOUNDS, {}, tuple(frozenset([name]) for name in BOUNDS if name != "d.rgb"))
+SINGLE_TASKS = Genotype(BOUNDS, {}, tuple(frozenset([name]) for name in BOUNDS if name != "d.rgb"))
 
 
-def _lone(values: Mapping[str, float]) -> list[tuple[dict[str, float], float]]:
-    starts = [ALONE.start(number) for number in (1, 2, 3)]
+def _single_task_trials(values: Mapping[str, float]) -> list[tuple[dict[str, float], float]]:
+    starts = [SINGLE_TASKS.initial_weights(number) for number in (1, 2, 3)]
     return [(start or {}, value) for start, value in zip(starts, values.values(), strict=True)]
 
 
-def test_cmaes_starts_leaning_to_the_tasks_that_did_well_alone() -> None:
-    history = _lone({"a.rgb": 3.0, "b.rgb": math.inf, "c.rgb": 1.0})
+def test_cmaes_starts_near_the_best_single_tasks() -> None:
+    history = _single_task_trials({"a.rgb": 3.0, "b.rgb": math.inf, "c.rgb": 1.0})
     finished = CompletedTrials(BOUNDS)
     for start, value in history:
         finished.add(start, "complete" if math.isfinite(value) else "failed", value)
-    propose = make_proposer(config.Sampler(), 0, ALONE)
+    propose = make_proposer(config.Sampler(), 0, SINGLE_TASKS)
     drawn = [propose(finished.study(), number) for number in range(4, 604)]
     unit = {n: (low, high - low) for n, (low, high) in BOUNDS.items()}
     means = {n: np.mean([(one[n] - unit[n][0]) / unit[n][1] for one in drawn]) for n in BOUNDS}
@@ -73,25 +73,34 @@ def test_cmaes_starts_leaning_to_the_tasks_that_did_well_alone() -> None:
         assert means[name] == pytest.approx(mean, abs=0.03), name  # sd 0.2 / sqrt(600), clipped
 
 
-def test_until_every_task_alone_has_finished_cmaes_stays_around_the_centre() -> None:
+def test_cmaes_stays_central_until_all_single_tasks_finish() -> None:
     finished = CompletedTrials(BOUNDS)
-    for start, value in _lone({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})[:2]:
+    for start, value in _single_task_trials({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})[:2]:
         finished.add(start, "complete", value)
-    waiting = make_proposer(config.Sampler(), 0, ALONE)(finished.study(), 5)
+    waiting = make_proposer(config.Sampler(), 0, SINGLE_TASKS)(finished.study(), 5)
     nothing = CompletedTrials(BOUNDS)
     assert waiting == make_proposer(config.Sampler(), 0, Genotype(BOUNDS, {}))(nothing.study(), 5)
 
 
-def test_with_tasks_alone_too_what_is_remembered_changes_nothing() -> None:
-    used = make_proposer(config.Sampler(population=4), 0, ALONE)
+def test_the_memo_with_single_tasks_never_changes_proposals() -> None:
+    used = make_proposer(config.Sampler(population=4), 0, SINGLE_TASKS)
     trials = [(trial, fitness(0, trial)) for trial in _history(40)]
-    lone = _lone({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})
-    order = [*trials[:2], lone[1], trials[2], lone[0], *trials[3:5], lone[2], *trials[5:], lone[0]]
+    single = _single_task_trials({"a.rgb": 1.0, "b.rgb": 2.0, "c.rgb": 3.0})
+    order = [
+        *trials[:2],
+        single[1],
+        trials[2],
+        single[0],
+        *trials[3:5],
+        single[2],
+        *trials[5:],
+        single[0],
+    ]
     for length in (0, 3, 5, 7, 8, 9, 30, len(order), 12):
         finished = CompletedTrials(BOUNDS)
         for trial, value in order[:length]:
             finished.add(trial, "complete", value)
-        fresh = make_proposer(config.Sampler(population=4), 0, ALONE)
+        fresh = make_proposer(config.Sampler(population=4), 0, SINGLE_TASKS)
         assert used(finished.study(), length) == fresh(finished.study(), length)
 
 
@@ -104,15 +113,13 @@ def test_seed_and_number_each_change_the_proposal(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cmaes", "ga", "tpe", "nsga2"])
-def test_what_has_finished_changes_the_proposal(name: str) -> None:
+def test_finished_trials_change_the_proposal(name: str) -> None:
     here = _proposer(name)(_finished(_history(60)).study(), 60)
     assert _proposer(name)(_finished(_history(60, seed=1)).study(), 60) != here
 
 
 @given(finite, finite, finite, finite)
-def test_samplers_are_told_complete_before_pruned_before_failed(
-    a: float, b: float, c: float, d: float
-) -> None:
+def test_complete_ranks_before_pruned_before_failed(a: float, b: float, c: float, d: float) -> None:
     assert rank_value("complete", a) < rank_value("pruned", b) < rank_value("failed", None)
     low, high = sorted((c, d))
     statuses: tuple[TrialStatus, ...] = ("complete", "pruned")
@@ -121,7 +128,7 @@ def test_samplers_are_told_complete_before_pruned_before_failed(
     assert rank_value("complete", None) == rank_value("failed", 0.0) == math.inf
 
 
-def test_pruned_trials_keep_their_order() -> None:
+def test_pruned_trials_are_ranked_by_fitness() -> None:
     nats = [-3.0, -0.1, 0.0, 0.2, 0.21, 8.0]
     told = [rank_value("pruned", value) for value in nats]
     assert told == sorted(told)
@@ -129,7 +136,7 @@ def test_pruned_trials_keep_their_order() -> None:
 
 
 class SpyCMA(CMA):
-    """Records what it is told, and counts decompositions."""
+    """Records what it is told."""
 
     told: list[list[tuple[np.ndarray, float]]] = []
 
@@ -150,7 +157,7 @@ def _unit(trial: Mapping[str, float]) -> tuple[float, ...]:
 
 
 @pytest.mark.parametrize("in_flight", [1, 8, 32])
-def test_cma_es_is_told_every_finished_trial_once_whenever_it_finishes(
+def test_cmaes_uses_every_finished_trial_once(
     told: list[list[tuple[np.ndarray, float]]], in_flight: int
 ) -> None:
     propose, finished, rng = _proposer("cmaes"), CompletedTrials(BOUNDS), np.random.default_rng(0)
@@ -167,10 +174,10 @@ def test_cma_es_is_told_every_finished_trial_once_whenever_it_finishes(
     assert [len(generation) for generation in told] == [population] * (203 // population)
     for index, generation in enumerate(told):
         batch = done[index * population : (index + 1) * population]
-        assert sorted(tuple(unit_D) for unit_D, _ in generation) == sorted(batch)
+        assert sorted(tuple(point_D) for point_D, _ in generation) == sorted(batch)
 
 
-def test_cma_es_is_told_ranks_and_never_nan_or_infinity(
+def test_cmaes_receives_ranks_and_never_nan_or_infinity(
     told: list[list[tuple[np.ndarray, float]]],
 ) -> None:
     propose, finished = _proposer("cmaes", population=4), CompletedTrials(BOUNDS)
@@ -184,19 +191,19 @@ def test_cma_es_is_told_ranks_and_never_nan_or_infinity(
     propose(finished.study(), 4)
     assert [rank for _, rank in told[0]] == [0, 1, 2, 3]
     expected = [_unit(trials[i]) for i in (3, 2, 1, 0)]  # complete by fitness, pruned, failed
-    assert [tuple(unit_D) for unit_D, _ in told[0]] == expected
+    assert [tuple(point_D) for point_D, _ in told[0]] == expected
 
 
-def test_an_ask_reads_each_finished_trial_once_in_its_life(
+def test_each_finished_trial_is_read_once(
     told: list[list[tuple[np.ndarray, float]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, unit = [0], box_sampler._unit
+    read, unit_point = [0], box_sampler._unit_point
 
     def counting(params: object, box: object) -> object:
         read[0] += 1
-        return unit(params, box)  # type: ignore[arg-type]
+        return unit_point(params, box)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(box_sampler, "_unit", counting)
+    monkeypatch.setattr(box_sampler, "_unit_point", counting)
     propose, finished = _proposer("cmaes"), CompletedTrials(BOUNDS)
     for number, trial in enumerate(_history(400)):
         finished.add(trial, "complete", fitness(number, trial))
@@ -205,8 +212,8 @@ def test_an_ask_reads_each_finished_trial_once_in_its_life(
         assert len(told) == (number + 1) // 8
 
 
-def test_cma_es_tells_the_library_in_order_what_the_library_alone_would_see() -> None:
-    # Oracle: cmaes driven by hand, its draws reseeded the same way, no study in between.
+def test_cmaes_equals_the_library_driven_by_hand() -> None:
+    # The library is driven without a study, and reseeded in the same way.
     propose, finished = _proposer("cmaes", seed=3), CompletedTrials(BOUNDS)
     library = CMA(
         mean=np.full(4, 0.5),
@@ -218,17 +225,17 @@ def test_cma_es_tells_the_library_in_order_what_the_library_alone_would_see() ->
     for number in range(50):
         trial = propose(finished.study(), number)
         library.reseed_rng(int(np.random.default_rng([3, number]).integers(2**32)))
-        unit_D = library.ask()
-        np.testing.assert_allclose(_unit(trial), unit_D, atol=1e-9)
+        point_D = library.ask()
+        np.testing.assert_allclose(_unit(trial), point_D, atol=1e-9)
         finished.add(trial, "complete", fitness(number, trial))
-        generation.append((unit_D, fitness(number, trial)))
+        generation.append((point_D, fitness(number, trial)))
         if len(generation) == library.population_size:
             library.tell(generation)
             generation = []
 
 
 @pytest.mark.parametrize("name", ["cmaes", "ga"])
-def test_a_weight_of_exactly_zero_is_reached_when_zero_is_best(name: str) -> None:
+def test_a_weight_of_exactly_zero_can_be_reached(name: str) -> None:
     propose, finished = _proposer(name), CompletedTrials(BOUNDS)
     zeros = 0
     for number in range(150):
@@ -240,7 +247,7 @@ def test_a_weight_of_exactly_zero_is_reached_when_zero_is_best(name: str) -> Non
 
 @pytest.mark.parametrize("value", [0.0, None])
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_search_that_learns_nothing_still_proposes(name: str, value: float | None) -> None:
+def test_samplers_propose_even_if_all_values_are_equal(name: str, value: float | None) -> None:
     propose, finished = _proposer(name), CompletedTrials(BOUNDS)
     for number in range(60):
         trial = propose(finished.study(), number)
@@ -248,16 +255,16 @@ def test_a_search_that_learns_nothing_still_proposes(name: str, value: float | N
         assert all(low <= trial[n] <= high for n, (low, high) in BOUNDS.items())
 
 
-def test_cma_es_begins_again_when_it_has_converged_to_the_last_digit(
+def test_cmaes_restarts_once_it_has_converged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, start = [0], cmaes_sampler.CmaEsSampler._start
+    starts, new_cma = [0], cmaes_sampler.CmaEsSampler._new_cma
 
-    def counting(self: cmaes_sampler.CmaEsSampler, num_weights: int) -> CMA:
-        begun[0] += 1
-        return start(self, num_weights)
+    def counting(self: cmaes_sampler.CmaEsSampler, mean_D: np.ndarray) -> CMA:
+        starts[0] += 1
+        return new_cma(self, mean_D)
 
-    monkeypatch.setattr(cmaes_sampler.CmaEsSampler, "_start", counting)
+    monkeypatch.setattr(cmaes_sampler.CmaEsSampler, "_new_cma", counting)
     bounds = {"a.rgb": (0.0, 1.0), "b.rgb": (0.0, 1.0)}
     propose, finished = (
         make_proposer(config.Sampler(), 0, Genotype(bounds, {})),
@@ -268,15 +275,15 @@ def test_cma_es_begins_again_when_it_has_converged_to_the_last_digit(
         trial = propose(finished.study(), number)
         values.append((trial["a.rgb"] - 0.6) ** 2 + (trial["b.rgb"] - 0.2) ** 2)
         finished.add(trial, "complete", values[-1])
-    assert begun[0] >= 2
+    assert starts[0] >= 2
     assert min(values) < 1e-20
     assert np.isfinite(values).all()
 
 
-def test_the_ga_breeds_from_the_newest_twenty_and_the_best_three_of_all_times() -> None:
+def test_ga_parents_are_the_newest_twenty_and_best_three() -> None:
     propose, trials = _proposer("ga"), _history(60)
     finished = CompletedTrials(BOUNDS)
-    for index, trial in enumerate(trials):  # the best are long ago, the newest the worst
+    for index, trial in enumerate(trials):  # the best are old, and the newest are the worst
         finished.add(trial, "complete", -1.0 if index in (7, 11, 30) else float(index))
     parents = set()
     for number in range(60, 360):
@@ -294,7 +301,7 @@ def test_the_ga_breeds_from_the_newest_twenty_and_the_best_three_of_all_times() 
 
 @settings(max_examples=20, deadline=None)
 @given(order=st.permutations(range(12)))
-def test_nsga2_breeds_from_whatever_finished_in_whatever_order(order: list[int]) -> None:
+def test_nsga2_children_inherit_from_any_finished_trial(order: list[int]) -> None:
     propose, trials = _proposer("nsga2", population=12), _history(12)
     finished = CompletedTrials(BOUNDS)
     for index in order:
@@ -304,7 +311,7 @@ def test_nsga2_breeds_from_whatever_finished_in_whatever_order(order: list[int])
     assert sum(inherited) >= 1
 
 
-def test_cma_es_and_ga_beat_random_search_on_nine_of_ten_seeds_alone_and_eight_at_once() -> None:
+def test_cmaes_and_ga_beat_random_search_on_nine_of_ten_seeds() -> None:
     bench = benchmark()
 
     def values(name: str, num_workers: int) -> list[float]:

@@ -18,7 +18,7 @@ Start = Callable[..., Study]
 SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]
 
 
-def test_trial_0_is_equal_weights(start: Start, genotype: Genotype) -> None:
+def test_trial_0_has_equal_weights(start: Start, genotype: Genotype) -> None:
     study = start()
     proposal = study.ask()
     assert proposal.number == 0
@@ -27,7 +27,7 @@ def test_trial_0_is_equal_weights(start: Start, genotype: Genotype) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_proposals_stay_in_bounds_and_keep_fixed_weights_whatever_is_told_in_whatever_order(
+def test_proposals_stay_in_bounds_whatever_is_told(
     start: Start, genotype: Genotype, name: str
 ) -> None:
     study, rng = start(name), np.random.default_rng(0)
@@ -49,7 +49,7 @@ def test_proposals_stay_in_bounds_and_keep_fixed_weights_whatever_is_told_in_wha
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
 @pytest.mark.parametrize("status", ["complete", "pruned"])
-def test_a_fitness_that_is_not_finite_makes_the_trial_failed_with_its_reason(
+def test_a_fitness_that_is_not_finite_fails_the_trial(
     start: Start, value: float | None, status: str
 ) -> None:
     study = start()
@@ -64,20 +64,20 @@ def test_a_fitness_that_is_not_finite_makes_the_trial_failed_with_its_reason(
     assert study.best(1) == []
 
 
-def test_telling_twice_or_what_was_never_asked_is_refused(start: Start) -> None:
+def test_telling_twice_or_an_unknown_trial_is_refused(start: Start) -> None:
     study = start()
     proposal = study.ask()
     tell(study, proposal)
     rows = study.rows()
-    with pytest.raises(UserError, match="trial 0 is complete: told already"):
+    with pytest.raises(UserError, match="trial 0 is complete: it has a result already"):
         tell(study, proposal)
     for number in (1, -1):
-        with pytest.raises(UserError, match="never asked"):
+        with pytest.raises(UserError, match="does not exist"):
             study.tell(number, status="complete", fitness=1, reason=None, seconds=1, indicators={})
     assert study.rows() == rows
 
 
-def test_the_best_are_complete_trials_ties_by_number(start: Start) -> None:
+def test_best_returns_complete_trials_with_ties_by_number(start: Start) -> None:
     study = start()
     told = [
         ("complete", 2.0),
@@ -91,7 +91,7 @@ def test_the_best_are_complete_trials_ties_by_number(start: Start) -> None:
     for proposal, (status, value) in reversed(list(zip(proposals, told, strict=True))):
         tell(study, proposal, status=status, fitness=value)
     study.ask()
-    study.add_control("noise", 0.0, None, {}, 1.0)
+    study.add_control("noise", "noise", 0.0, None, {}, 1.0)
     assert [row.trial for row in study.best(3)] == [1, 4, 0]
     assert [row.trial for row in study.best(9)] == [1, 4, 0, 5]
     assert study.counts() == {
@@ -103,14 +103,12 @@ def test_the_best_are_complete_trials_ties_by_number(start: Start) -> None:
     }
 
 
-def test_rows_hold_the_order_of_completion_also_after_a_resume(
-    start: Start, tmp_path: Path
-) -> None:
+def test_rows_have_the_order_of_completion_after_a_resume(start: Start, tmp_path: Path) -> None:
     study = start()
     proposals = [study.ask() for _ in range(4)]
     tell(study, proposals[2])
     tell(study, proposals[0], status="failed", fitness=None)
-    study.add_control("noise", 0.0, None, {}, 1.0)
+    study.add_control("noise", "noise", 0.0, None, {}, 1.0)
     tell(study, proposals[3], status="pruned")
     expected = {-1: None, 0: 1, 1: None, 2: 0, 3: 2}
     assert {row.trial: row.completed for row in study.rows()} == expected
@@ -119,7 +117,7 @@ def test_rows_hold_the_order_of_completion_also_after_a_resume(
         assert {row.trial: row.completed for row in resumed.rows()} == expected
 
 
-def test_an_abandoned_trial_is_asked_again_before_a_new_one(start: Start) -> None:
+def test_an_abandoned_trial_is_asked_again_first(start: Start) -> None:
     study = start()
     first, second, third = study.ask(), study.ask(), study.ask()
     study.abandon(third.number)
@@ -128,11 +126,11 @@ def test_an_abandoned_trial_is_asked_again_before_a_new_one(start: Start) -> Non
     assert [study.ask() for _ in range(2)] == [second, third]
     assert study.ask().number == 3
     tell(study, first)
-    with pytest.raises(UserError, match="told already"):
+    with pytest.raises(UserError, match="has a result already"):
         study.abandon(first.number)
 
 
-def test_an_abandoned_trial_that_is_told_after_all_is_not_asked_again(start: Start) -> None:
+def test_an_abandoned_trial_with_a_result_is_not_asked_again(start: Start) -> None:
     study = start()
     proposal = study.ask()
     study.abandon(proposal.number)
@@ -143,8 +141,10 @@ def test_an_abandoned_trial_that_is_told_after_all_is_not_asked_again(start: Sta
 def test_controls_have_negative_numbers_and_survive_resume(start: Start, tmp_path: Path) -> None:
     study = start()
     for index in range(11):
-        study.add_control(f"random init {index}", 2.0 + index, None, {"kl": 1.0}, 3.0)
-    study.add_control("noise", math.nan, "collapsed", {}, 1.0)
+        study.add_control(
+            "random_init", f"random init {index}", 2.0 + index, None, {"kl": 1.0}, 3.0
+        )
+    study.add_control("noise", "noise", math.nan, "collapsed", {}, 1.0)
     run(study, 2)
     rows = study.rows()
     assert [row.trial for row in rows] == [*range(-1, -13, -1), 0, 1]
@@ -155,9 +155,7 @@ def test_controls_have_negative_numbers_and_survive_resume(start: Start, tmp_pat
         assert resumed.rows() == rows
 
 
-def test_each_task_is_tried_alone_after_equal_weights_resumed_or_not(
-    start: Start, tmp_path: Path
-) -> None:
+def test_single_tasks_follow_equal_weights_even_if_resumed(start: Start, tmp_path: Path) -> None:
     bounds = dict.fromkeys(("arrow.rgb", "simclr.flow", "simclr.rgb"), (0.0, 1.0))
     alone = (frozenset(["arrow.rgb"]), frozenset(["simclr.flow", "simclr.rgb"]))
     genotype = Genotype(bounds, {}, alone)
@@ -175,11 +173,11 @@ def test_each_task_is_tried_alone_after_equal_weights_resumed_or_not(
         [1.0, 0.0, 0.0],
         [0.0, 1.0, 1.0],
     ]
-    with pytest.raises(UserError, match=r"tried alone \(1\) is simclr.flow, simclr.rgb there"):
+    with pytest.raises(UserError, match=r"single-task trial 2 is simclr.flow, simclr.rgb there"):
         Study.resume(folder, Genotype(bounds, {}, alone[:1]), study.sampler, study.seed)
 
 
-def test_with_every_weight_fixed_trial_0_is_the_whole_search(start: Start) -> None:
+def test_with_fixed_weights_trial_0_is_the_whole_search(start: Start) -> None:
     study = start(genotype=Genotype({}, {"simclr.rgb": 1.0, "order.rgb": 0.0}))
     assert not study.genotype.evolves
     proposal = study.ask()
@@ -190,13 +188,13 @@ def test_with_every_weight_fixed_trial_0_is_the_whole_search(start: Start) -> No
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_single_evolving_weight_is_searched_too(start: Start, name: str) -> None:
+def test_a_single_evolving_weight_is_searched(start: Start, name: str) -> None:
     study = start(name, genotype=Genotype({"simclr.rgb": (0.0, 1.0)}, {}))
     run(study, 60)
     assert abs(study.best(1)[0].weights["simclr.rgb"] - 0.3) < 0.2
 
 
-def test_a_search_that_is_there_is_not_overwritten(
+def test_an_existing_search_is_not_overwritten(
     start: Start, tmp_path: Path, genotype: Genotype
 ) -> None:
     start().close()
@@ -221,7 +219,7 @@ def test_a_search_that_is_there_is_not_overwritten(
         ),
     ],
 )
-def test_resuming_another_search_is_refused_says_what_differs_and_touches_nothing(
+def test_resuming_with_other_settings_is_refused(
     start: Start, tmp_path: Path, genotype: Genotype, changes: dict[str, Any], said: str
 ) -> None:
     study = start()
@@ -229,7 +227,7 @@ def test_resuming_another_search_is_refused_says_what_differs_and_touches_nothin
     study.close()
     journal = tmp_path / "run" / "study.journal"
     whole = journal.read_bytes()
-    torn = whole[: whole.rstrip().rindex(b"\n") + 20]  # a result without its state, half a line
+    torn = whole[: whole.rstrip().rindex(b"\n") + 20]  # the line of a result, and half of its state
     asked = {"genotype": genotype, "sampler": config.Sampler(), "seed": 0} | changes
     for before in (whole, torn):
         journal.write_bytes(before)
@@ -240,8 +238,8 @@ def test_resuming_another_search_is_refused_says_what_differs_and_touches_nothin
     Study.resume(tmp_path / "run", genotype, config.Sampler(), 0).close()
 
 
-def test_a_folder_without_a_search_is_refused_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no search to resume"):
+def test_a_folder_without_a_search_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no search to resume"):
         Study.open(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
@@ -249,7 +247,7 @@ def test_a_folder_without_a_search_is_refused_and_not_made(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "population"), [("cmaes", 3), ("ga", 1), ("nsga2", 1), ("random", 9), ("tpe", 9)]
 )
-def test_a_population_that_a_sampler_cannot_have_is_refused(
+def test_an_impossible_population_is_refused(
     tmp_path: Path, genotype: Genotype, name: str, population: int
 ) -> None:
     sampler = config.Sampler.model_validate({"name": name, "population": population})
@@ -259,7 +257,7 @@ def test_a_population_that_a_sampler_cannot_have_is_refused(
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_nothing_is_printed_and_nothing_warned_of(
+def test_a_search_prints_no_output_and_no_warnings(
     tmp_path: Path, genotype: Genotype, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)

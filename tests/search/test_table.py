@@ -1,6 +1,5 @@
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,12 +26,12 @@ rows = st.builds(
     completed=st.none() | st.integers(0, 10**6),
 )
 ROW = TrialRow(0, "equal weights", "complete", 1.25, None, 3.0, {"kl": 0.5}, {"simclr.rgb": 0.5}, 0)
-CONTROL = TrialRow(-1, "noise", "control", None, "collapsed", 0.5)
+CONTROL = TrialRow(-1, "noise", "control", None, "collapsed", 0.5, kind="noise")
 
 
 @settings(deadline=None)
 @given(table=st.lists(rows, max_size=6))
-def test_what_is_written_is_read(
+def test_a_table_survives_a_round_trip(
     table: list[TrialRow], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("table") / "trials.parquet"
@@ -40,11 +39,12 @@ def test_what_is_written_is_read(
     assert read_table(path) == table
 
 
-def test_columns_are_those_of_the_architecture_page(tmp_path: Path) -> None:
+def test_columns_and_types(tmp_path: Path) -> None:
     write_table(tmp_path / "trials.parquet", [CONTROL, ROW])
     schema = pq.read_schema(tmp_path / "trials.parquet")
     assert dict(zip(schema.names, schema.types, strict=True)) == {
         "trial": pa.int64(),
+        "kind": pa.string(),
         "name": pa.string(),
         "status": pa.string(),
         "fitness": pa.float64(),
@@ -56,16 +56,16 @@ def test_columns_are_those_of_the_architecture_page(tmp_path: Path) -> None:
     }
 
 
-def test_a_table_of_before_there_was_an_order_of_completion_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("column", ["completed", "kind"])
+def test_a_table_of_an_older_version_is_refused(tmp_path: Path, column: str) -> None:
     path = tmp_path / "trials.parquet"
     write_table(path, [CONTROL, ROW])
-    pq.write_table(pq.read_table(path).drop_columns(["completed"]), path)
-    assert read_table(path) == [CONTROL, replace(ROW, completed=None)]
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    with pytest.raises(UserError, match=f"no column {column}; start a new search"):
+        read_table(path)
 
 
-def test_a_reader_of_the_old_table_keeps_it_whole_while_a_new_one_takes_its_place(
-    tmp_path: Path,
-) -> None:
+def test_replacing_a_table_does_not_disturb_readers(tmp_path: Path) -> None:
     path = tmp_path / "trials.parquet"
     write_table(path, [ROW])
     old = path.read_bytes()
@@ -75,7 +75,7 @@ def test_a_reader_of_the_old_table_keeps_it_whole_while_a_new_one_takes_its_plac
     assert read_table(path) == [CONTROL, ROW, ROW]
 
 
-def test_a_full_disk_is_an_error_and_the_old_table_is_whole(
+def test_a_full_disk_leaves_the_old_table_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "trials.parquet"
@@ -91,8 +91,8 @@ def test_a_full_disk_is_an_error_and_the_old_table_is_whole(
     assert os.listdir(tmp_path) == ["trials.parquet"]  # noqa: PTH208
 
 
-def test_a_file_that_is_no_table_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such trials table"):
+def test_a_file_that_is_not_a_trials_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist; has the search started"):
         read_table(tmp_path / "trials.parquet")
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"path": ["a.mp4"]}), other)

@@ -23,15 +23,13 @@ def _lines(folder: Path) -> list[bytes]:
     return (folder / "study.journal").read_bytes().splitlines(keepends=True)
 
 
-def test_a_journal_cut_at_any_byte_of_its_last_line_resumes_and_stays_readable(
-    start: Start, tmp_path: Path
-) -> None:
+def test_a_journal_truncated_in_its_last_line_resumes(start: Start, tmp_path: Path) -> None:
     study = start()
     run(study, 1)
     rows = study.rows()
     study.close()
     *whole, last = _lines(tmp_path / "run")
-    assert b'"state"' in last  # of the last tell: its result is in the line before
+    assert b'"state"' in last  # the second line of the last tell; the result is in the line before
     for cut in range(len(last) + 1):
         folder = tmp_path / "cut"
         shutil.rmtree(folder, ignore_errors=True)
@@ -45,10 +43,10 @@ def test_a_journal_cut_at_any_byte_of_its_last_line_resumes_and_stays_readable(
         with Study.open(folder) as again:
             assert again.rows() == after
         trials = JournalStorage(JournalFileBackend(str(folder / "study.journal"))).get_all_trials(0)
-        assert all(trial.state.is_finished() for trial in trials)  # as optuna's tools see it
+        assert all(trial.state.is_finished() for trial in trials)  # in optuna's own tools too
 
 
-def test_a_trial_whose_result_was_torn_is_run_again(start: Start, tmp_path: Path) -> None:
+def test_a_trial_whose_result_is_truncated_runs_again(start: Start, tmp_path: Path) -> None:
     study = start()
     run(study, 2)
     proposal = study.ask()
@@ -65,15 +63,15 @@ def test_a_trial_whose_result_was_torn_is_run_again(start: Start, tmp_path: Path
         assert (again.number, again.weights) == (2, weights)
 
 
-def test_lock_files_that_optuna_left_behind_do_not_block(start: Start, tmp_path: Path) -> None:
+def test_a_lock_file_left_by_optuna_does_not_block(start: Start, tmp_path: Path) -> None:
     start().close()
     journal = tmp_path / "run" / "study.journal"
-    os.symlink(journal, f"{journal}.lock")  # noqa: PTH211 - dangling names are optuna's way
+    os.symlink(journal, f"{journal}.lock")  # noqa: PTH211 - optuna makes dangling links
     with Study.open(tmp_path / "run") as study:
         assert study.ask().number == 0
 
 
-def test_a_second_driver_is_refused_until_the_first_lets_go(start: Start, tmp_path: Path) -> None:
+def test_a_second_driver_is_refused_until_the_first_closes(start: Start, tmp_path: Path) -> None:
     study = start()
     before = _lines(tmp_path / "run")
     script = (
@@ -93,7 +91,7 @@ def test_a_second_driver_is_refused_until_the_first_lets_go(start: Start, tmp_pa
     Study.open(tmp_path / "run").close()
 
 
-def test_a_full_disk_leaves_a_whole_journal_and_a_running_trial(
+def test_a_full_disk_leaves_the_journal_intact(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = start()
@@ -119,20 +117,18 @@ def test_a_full_disk_leaves_a_whole_journal_and_a_running_trial(
         assert resumed.rows() == rows
 
 
-def test_a_journal_damaged_before_its_last_line_is_an_error_that_names_it(
-    start: Start, tmp_path: Path
-) -> None:
+def test_a_damaged_journal_is_named(start: Start, tmp_path: Path) -> None:
     study = start()
     run(study, 2)
     study.close()
     lines = _lines(tmp_path / "run")
     lines[3] = b"{garbage\n"
     (tmp_path / "run" / "study.journal").write_bytes(b"".join(lines))
-    with pytest.raises(RunError, match=r"study\.journal: damaged"):
+    with pytest.raises(RunError, match=r"study\.journal: is damaged"):
         Study.open(tmp_path / "run")
 
 
-def test_a_kill_while_a_search_is_begun_leaves_none(
+def test_a_kill_while_a_search_is_created_leaves_none(
     tmp_path: Path, genotype: Genotype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
@@ -147,8 +143,18 @@ def test_a_kill_while_a_search_is_begun_leaves_none(
     Study.create(tmp_path / "run", genotype, config.Sampler(), 0).close()
 
 
-def test_an_empty_journal_is_an_error_that_names_it(start: Start, tmp_path: Path) -> None:
+def test_an_empty_journal_is_named(start: Start, tmp_path: Path) -> None:
     start().close()
     (tmp_path / "run" / "study.journal").write_bytes(b"")
     with pytest.raises(RunError, match=r"study\.journal: holds no search"):
+        Study.open(tmp_path / "run")
+
+
+def test_a_journal_of_another_format_is_refused(start: Start, tmp_path: Path) -> None:
+    start().close()
+    journal = tmp_path / "run" / "study.journal"
+    text = journal.read_text()
+    assert '"format":2,' in text
+    journal.write_text(text.replace('"format":2,', ""))  # as the first format was
+    with pytest.raises(UserError, match=r"study\.journal: has format 1, .* reads format 2"):
         Study.open(tmp_path / "run")
