@@ -1,4 +1,4 @@
-"""Textures that move in a known way: sums of sinusoids, evaluated where the motion takes them."""
+"""Pairs of images with known optical flow: sums of sinusoids, evaluated at moved positions."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,10 @@ Motion = Callable[[Array, Array], tuple[Array, Array]]
 
 
 def texture(seed: int, waves: int = 60) -> Callable[[Array, Array], Array]:
-    """A texture in [0, 1] over the plane; wavelengths 5 to 40 pixels, amplitude as wavelength."""
+    """Return a texture in [0, 1] as a function of position.
+
+    Its waves have lengths of 5 to 40 pixels and amplitudes proportional to their lengths.
+    """
     rng = np.random.default_rng(seed)
     length = np.exp(rng.uniform(np.log(5), np.log(40), waves))
     angle, phase = rng.uniform(0, 2 * np.pi, (2, waves))
@@ -26,10 +29,12 @@ def texture(seed: int, waves: int = 60) -> Callable[[Array, Array], Array]:
 
 
 def translation(dx: float, dy: float) -> Motion:
+    """Return the motion by (dx, dy) pixels everywhere."""
     return lambda x, y: (np.full_like(x, dx), np.full_like(y, dy))
 
 
 def rotation(degrees: float, size: int) -> Motion:
+    """Return the rotation about the centre of an image of side `size`."""
     c, s, m = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), (size - 1) / 2
     return lambda x, y: (
         c * (x - m) - s * (y - m) + m - x,
@@ -38,16 +43,17 @@ def rotation(degrees: float, size: int) -> Motion:
 
 
 def zoom(factor: float, size: int) -> Motion:
+    """Return the enlargement about the centre of an image of side `size`."""
     m = (size - 1) / 2
     return lambda x, y: ((factor - 1) * (x - m), (factor - 1) * (y - m))
 
 
-def pair(seed: int, motion: Motion, size: int) -> tuple[Array, Array, Array]:
-    """Two images and the flow (2, H, W) between them: second(x + flow(x)) = first(x)."""
+def image_pair(seed: int, motion: Motion, size: int) -> tuple[Array, Array, Array]:
+    """Return two images and the flow (2, H, W) between them: second(x + flow(x)) = first(x)."""
     at = texture(seed)
     y, x = np.mgrid[:size, :size].astype(float)
     flow = np.stack(motion(x, y))
-    # Where did each pixel of the second image come from? Invert x + flow(x) by fixed point.
+    # Find the origin of each pixel of the second image: invert x + flow(x) by fixed point.
     from_x, from_y = x.copy(), y.copy()
     for _ in range(100):
         dx, dy = motion(from_x, from_y)

@@ -42,40 +42,40 @@ def same(a: ViewInput, b: ViewInput) -> bool:
 
 
 def test_a_view_does_not_depend_on_the_other_views() -> None:
-    clips, ignoring = noise_clips(), view_settings(*EVERYTHING)
-    together = build_views(VIEWS, clips, ignoring, seed=1, step=2)
-    backwards = build_views(reversed(VIEWS), clips, ignoring, seed=1, step=2)
+    clips, settings = noise_clips(), view_settings(*EVERYTHING)
+    together = build_views(VIEWS, clips, settings, seed=1, step=2)
+    backwards = build_views(reversed(VIEWS), clips, settings, seed=1, step=2)
     for view in VIEWS:
-        alone = build_view(view, clips, ignoring, seed=1, step=2)
+        alone = build_view(view, clips, settings, seed=1, step=2)
         assert same(alone, together[view.input_key]), view
         assert same(alone, backwards[view.input_key]), view
 
 
 def test_inputs_are_keyed_by_recipe_without_encoder() -> None:
-    made = build_views(VIEWS, noise_clips(), view_settings(), seed=0, step=0)
-    assert list(made) == list(dict.fromkeys(view.input_key for view in VIEWS))
-    assert len(made) == len(VIEWS) - 1, "the momentum view shares the input of a student view"
+    built = build_views(VIEWS, noise_clips(), view_settings(), seed=0, step=0)
+    assert list(built) == list(dict.fromkeys(view.input_key for view in VIEWS))
+    assert len(built) == len(VIEWS) - 1, "the momentum view shares the input of a student view"
     inner = View(Stream.RGB, within=View(Stream.RGB, encoder=Role.MOMENTUM))
     assert inner.input_key == View(Stream.RGB, within=View(Stream.RGB, encoder=Role.NONE)).input_key
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=range(len(VIEWS)))
 def test_input_shape_predicts_the_built_shape(view) -> None:
-    made = build_view(view, noise_clips(), view_settings(*EVERYTHING))
+    built = build_view(view, noise_clips(), view_settings(*EVERYTHING))
     pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
-    assert made.pixels.shape == (6, *pieces, *input_shape(view, view_settings(), 12.0))
-    assert made.pixels.dtype == torch.float32
-    assert made.pixels.is_contiguous()
-    assert made.pixels.isfinite().all()
+    assert built.pixels.shape == (6, *pieces, *input_shape(view, view_settings(), 12.0))
+    assert built.pixels.dtype == torch.float32
+    assert built.pixels.is_contiguous()
+    assert built.pixels.isfinite().all()
 
 
 def test_views_change_with_seed_step_and_draw_and_repeat() -> None:
-    clips, ignoring, view = noise_clips(), view_settings(*EVERYTHING), View(Stream.RGB)
-    first = build_view(view, clips, ignoring)
-    assert same(first, build_view(view, clips, ignoring))
+    clips, settings, view = noise_clips(), view_settings(*EVERYTHING), View(Stream.RGB)
+    first = build_view(view, clips, settings)
+    assert same(first, build_view(view, clips, settings))
     for seed, step, draw in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         other_view = View(Stream.RGB, draw=draw)
-        other = build_view(other_view, clips, ignoring, seed=seed, step=step)
+        other = build_view(other_view, clips, settings, seed=seed, step=step)
         assert not torch.allclose(first.applied.crop_B4, other.applied.crop_B4)
 
 
@@ -92,10 +92,10 @@ def test_random_numbers_are_independent_across_arguments() -> None:
 def test_gray_and_rgb_of_equal_draws_share_a_crop() -> None:
     clips = noise_clips()
     rgb, gray = (View(stream, draw=2) for stream in (Stream.RGB, Stream.GRAY))
-    made = build_views([rgb, gray], clips, view_settings("crop", "flip", "time"), seed=0, step=0)
-    image = made[rgb.input_key].pixels.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
+    built = build_views([rgb, gray], clips, view_settings("crop", "flip", "time"), seed=0, step=0)
+    image = built[rgb.input_key].pixels.transpose(1, 2) * PIXEL_SD + PIXEL_MEAN
     expected = (luma(image).transpose(1, 2) - PIXEL_MEAN) / PIXEL_SD
-    torch.testing.assert_close(made[gray.input_key].pixels, expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(built[gray.input_key].pixels, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_streams_and_masks_of_equal_draws_are_cropped_once(monkeypatch) -> None:
@@ -124,24 +124,24 @@ def test_a_clean_view_has_no_randomness_in_space() -> None:
 
 
 def test_autocast_does_not_change_views() -> None:
-    views, clips, ignoring = (
+    views, clips, settings = (
         [View(Stream.RGB), View(Stream.FLOW)],
         noise_clips(),
         view_settings(*EVERYTHING),
     )
-    plain = build_views(views, clips, ignoring, seed=0, step=0)
+    plain = build_views(views, clips, settings, seed=0, step=0)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = build_views(views, clips, ignoring, seed=0, step=0)
+        inside = build_views(views, clips, settings, seed=0, step=0)
     assert all(same(plain[v.input_key], inside[v.input_key]) for v in views)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_builds_the_same_views() -> None:
-    clips, ignoring = noise_clips(), view_settings(*EVERYTHING)
-    here = build_views(VIEWS, clips, ignoring, seed=0, step=0)
-    there = build_views(VIEWS, clips.to("cuda"), ignoring, seed=0, step=0)
-    for view, made in here.items():
-        assert torch.equal(made.applied.start_B, there[view].applied.start_B.cpu())
-        error = (made.pixels - there[view].pixels.cpu()).abs()
+    clips, settings = noise_clips(), view_settings(*EVERYTHING)
+    here = build_views(VIEWS, clips, settings, seed=0, step=0)
+    there = build_views(VIEWS, clips.to("cuda"), settings, seed=0, step=0)
+    for view, built in here.items():
+        assert torch.equal(built.applied.start_B, there[view].applied.start_B.cpu())
+        error = (built.pixels - there[view].pixels.cpu()).abs()
         assert error.mean() < 1e-2, view

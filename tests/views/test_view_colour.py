@@ -108,8 +108,8 @@ def test_frames_share_a_jitter_unless_jitter_frames_is_set() -> None:
     clips = timed_clips(batch=20)
     still = type(clips)(**{**vars(clips), "frames_BLHWC": torch.full_like(clips.frames_BLHWC, 90)})
     strong, each = View(Stream.RGB), View(Stream.RGB, space=CLEAN, jitter_frames=True)
-    made = build_views([strong, each], still, view_settings("colour", size=4), seed=0, step=0)
-    spread = [made[v.input_key].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
+    built = build_views([strong, each], still, view_settings("colour", size=4), seed=0, step=0)
+    spread = [built[v.input_key].pixels.std(dim=2).amax(dim=(1, 2, 3)) for v in (strong, each)]
     assert spread[0].max() < 1e-5
     assert (spread[1] > 0.1).float().mean() > 0.9
 
@@ -135,6 +135,6 @@ def test_colours_change_only_in_strong_views_that_ignore_them() -> None:
         (View(Stream.RGB, space=CLEAN), ("colour", "noise")),
         (View(Stream.RGB), ("crop", "flip", "time", "speed")),
     ):
-        made = build_view(view, clips, view_settings(*ignores))
-        red = made.pixels[:, 0] * PIXEL_SD + PIXEL_MEAN
+        built = build_view(view, clips, view_settings(*ignores))
+        red = built.pixels[:, 0] * PIXEL_SD + PIXEL_MEAN
         torch.testing.assert_close(red, torch.full_like(red, 200 / 255))

@@ -86,9 +86,9 @@ def test_crops_are_blurred_along_both_axes() -> None:
 @pytest.mark.parametrize("kind", ["strong", "weak", "clean"])
 def test_padding_never_reaches_a_view(kind) -> None:
     views = [View(s, space=Space(kind)) for s in (Stream.RGB, Stream.GRAY, Stream.FLOW)]
-    ignoring = view_settings("crop", "flip", "noise", "colour")
+    settings = view_settings("crop", "flip", "noise", "colour")
     black, white = (
-        build_views(views, noise_clips(pad=p), ignoring, seed=0, step=0) for p in (0, 255)
+        build_views(views, noise_clips(pad=p), settings, seed=0, step=0) for p in (0, 255)
     )
     for view in views:
         assert torch.equal(black[view.input_key].pixels, white[view.input_key].pixels)
@@ -102,29 +102,29 @@ def test_applied_boxes_locate_the_pixels() -> None:
     frames = (smooth * 255).byte().permute(0, 2, 3, 1)[:, None].expand(-1, 20, -1, -1, -1)
     clips = type(clips)(**{**vars(clips), "frames_BLHWC": frames.contiguous()})
     view = View(Stream.RGB, space=Space("strong", size=24))
-    made = build_view(view, clips, view_settings("crop", "flip"), seed=1, step=0)
+    built = build_view(view, clips, view_settings("crop", "flip"), seed=1, step=0)
     for b, (height, width) in enumerate(clips.size_B2.tolist()):
-        top, left, tall, wide = made.applied.crop_B4[b].tolist()
+        top, left, tall, wide = built.applied.crop_B4[b].tolist()
         y = top * height + (torch.arange(24) + 0.5) * tall * height / 24
         x = left * width + (torch.arange(24) + 0.5) * wide * width / 24
-        x = x.flip(0) if made.applied.flipped_B[b] else x
+        x = x.flip(0) if built.applied.flipped_B[b] else x
         grid = torch.stack([(x / 20 - 1).expand(24, 24), (y / 20 - 1)[:, None].expand(24, 24)], 2)
         image = frames[b, :1].permute(0, 3, 1, 2).float() / 255
         theirs = F.grid_sample(image, grid[None], align_corners=False, padding_mode="border")[0]
-        ours = made.pixels[b, :, 0] * PIXEL_SD + PIXEL_MEAN
+        ours = built.pixels[b, :, 0] * PIXEL_SD + PIXEL_MEAN
         assert (ours - theirs).abs()[:, 1:-1, 1:-1].max() < 0.02
-    assert made.applied.flipped_B.any()
-    assert not made.applied.flipped_B.all()
+    assert built.applied.flipped_B.any()
+    assert not built.applied.flipped_B.all()
 
 
 def test_each_kind_of_space_crops_as_documented() -> None:
-    clips, ignoring = noise_clips(batch=600, length=1), view_settings("crop", frames=1, size=4)
+    clips, settings = noise_clips(batch=600, length=1), view_settings("crop", frames=1, size=4)
     kinds = {"strong": Space(), "weak": WEAK, "clean": CLEAN, "own": Space("weak", (0.05, 0.1))}
     size_B2 = clips.size_B2.float()
     box, area = {}, {}
     for name, space in kinds.items():
         view = View(Stream.RGB, space=space)
-        applied = build_view(view, clips, ignoring).applied
+        applied = build_view(view, clips, settings).applied
         assert not applied.flipped_B.any(), "`flip` is not in `ignores`"
         box[name] = applied.crop_B4 * size_B2.repeat(1, 2)
         area[name] = applied.crop_B4[:, 2] * applied.crop_B4[:, 3]
@@ -148,11 +148,11 @@ def test_each_kind_of_space_crops_as_documented() -> None:
 
 
 def test_an_inner_crop_lies_inside_the_outer_crop() -> None:
-    clips, ignoring = noise_clips(batch=200, length=8), view_settings("crop", "time", size=4)
+    clips, settings = noise_clips(batch=200, length=8), view_settings("crop", "time", size=4)
     outer = View(Stream.RGB, draw=1)
     inner = View(Stream.RGB, space=Space("strong", (0.05, 0.6)), draw=2, within=outer)
-    made = build_views([outer, inner], clips, ignoring, seed=0, step=0)
-    out, inn = (made[view.input_key].applied.crop_B4 for view in (outer, inner))
+    built = build_views([outer, inner], clips, settings, seed=0, step=0)
+    out, inn = (built[view.input_key].applied.crop_B4 for view in (outer, inner))
     assert (inn[:, :2] >= out[:, :2] - 1e-6).all()
     assert (inn[:, :2] + inn[:, 2:] <= out[:, :2] + out[:, 2:] + 1e-6).all()
     assert (inn[:, 2:] < out[:, 2:] - 0.01).any(dim=1).float().mean() > 0.5
@@ -163,9 +163,9 @@ def test_jittered_frames_shift_independently_by_one_pixel() -> None:
     still = View(Stream.RGB, space=WEAK)
     moving = View(Stream.RGB, space=WEAK, jitter_frames=True)
     whole = View(Stream.FLOW, space=WEAK), View(Stream.FLOW, space=WEAK, jitter_frames=True)
-    made = build_views([still, moving, *whole], clips, view_settings(), seed=0, step=0)
+    built = build_views([still, moving, *whole], clips, view_settings(), seed=0, step=0)
     one, other = (
-        made[v].pixels * PIXEL_SD + PIXEL_MEAN for v in (still.input_key, moving.input_key)
+        built[v].pixels * PIXEL_SD + PIXEL_MEAN for v in (still.input_key, moving.input_key)
     )
     shifts = []
     for b in range(6):
@@ -177,7 +177,7 @@ def test_jittered_frames_shift_independently_by_one_pixel() -> None:
             }
             shifts.append(max(like, key=like.__getitem__))
     assert set(shifts) == {(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
-    assert torch.equal(made[whole[0].input_key].pixels, made[whole[1].input_key].pixels)
+    assert torch.equal(built[whole[0].input_key].pixels, built[whole[1].input_key].pixels)
 
 
 def _likeness(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -13,7 +13,7 @@ from evossl.views import flow as flow_module
 from evossl.views.build import FLOW_PIXELS_PER_UNIT, build_views
 from evossl.views.flow import clip_flow
 from evossl.views.spec import CLEAN, STRONG, Space, Time, View
-from tests.helpers.moving_textures import Array, Motion, pair, rotation, translation, zoom
+from tests.helpers.moving_textures import Array, Motion, image_pair, rotation, translation, zoom
 from tests.helpers.view_clips import build_view, noise_clips, view_settings
 
 SIZE = 64
@@ -49,7 +49,7 @@ def error(flow: Array, truth: Array) -> float:
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_end_point_error_is_at_most_1_3_times_that_of_dis(motion: str, size: int) -> None:
     first, second, truth = zip(
-        *(pair(17 * i, m, size) for i, m in enumerate(MOTIONS[motion](size))), strict=True
+        *(image_pair(17 * i, m, size) for i, m in enumerate(MOTIONS[motion](size))), strict=True
     )
     ours = pair_flow(tensor_of(first), tensor_of(second)).numpy()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -70,8 +70,8 @@ def test_identical_frames_have_zero_flow() -> None:
 
 
 def test_a_static_background_has_almost_no_flow() -> None:
-    still, _, _ = pair(1, translation(0, 0), SIZE)
-    first, second, _ = pair(2, translation(3, 0), SIZE)
+    still, _, _ = image_pair(1, translation(0, 0), SIZE)
+    first, second, _ = image_pair(2, translation(3, 0), SIZE)
     y, x = np.mgrid[:SIZE, :SIZE]
     before, after = (np.hypot(y - 32, x - middle) < 12 for middle in (30, 33))
     flow = pair_flow(
@@ -85,14 +85,14 @@ def test_a_static_background_has_almost_no_flow() -> None:
 
 
 def test_a_brightness_change_is_not_motion() -> None:
-    first, second, truth = pair(5, translation(1.5, -1.0), SIZE)
+    first, second, truth = image_pair(5, translation(1.5, -1.0), SIZE)
     same, darker = (pair_flow(tensor_of([first]), tensor_of([b])) for b in (second, second * 0.95))
     assert error(darker.numpy(), truth[None]) < 0.15
     assert (same - darker).abs().mean() < 0.15
 
 
 def test_mirroring_a_clip_mirrors_its_flow() -> None:
-    first, second, _ = pair(3, translation(1.3, 0.7), SIZE)
+    first, second, _ = image_pair(3, translation(1.3, 0.7), SIZE)
     clip = torch.stack([tensor_of([first])[0], tensor_of([second])[0]])[None]
     sign = torch.tensor([-1.0, 1.0])[:, None, None]
     mirrored = clip_flow(clip.flip(-1))
@@ -113,7 +113,7 @@ def moving_clips(velocity: tuple[float, float]):
     """Two equal clips of a texture that moves by `velocity` pixels (right, down) per frame."""
     clips = noise_clips(batch=2, length=10)
     frames = np.stack(
-        [pair(0, translation(t * velocity[0], t * velocity[1]), 40)[1] for t in range(10)]
+        [image_pair(0, translation(t * velocity[0], t * velocity[1]), 40)[1] for t in range(10)]
     )
     video = torch.tensor(bytes_of(frames))[None, :, :, :, None].expand(2, 10, 40, 40, 3)
     size = torch.tensor([[40, 40], [40, 40]])
@@ -122,8 +122,8 @@ def moving_clips(velocity: tuple[float, float]):
 
 def test_flow_is_in_pixels_of_the_view_right_and_down() -> None:
     view = View(Stream.FLOW, space=Space("clean", size=60))
-    made = build_view(view, moving_clips((1.0, -0.5)), view_settings())
-    middle = made.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_PIXELS_PER_UNIT
+    built = build_view(view, moving_clips((1.0, -0.5)), view_settings())
+    middle = built.pixels[..., 15:45, 15:45].mean(dim=(0, 2, 3, 4)) * FLOW_PIXELS_PER_UNIT
     torch.testing.assert_close(middle, torch.tensor([1.5, -0.75]), atol=0.1, rtol=0)
 
 
@@ -135,9 +135,9 @@ def test_flow_follows_stride_reversal_and_flip() -> None:
         "fast": View(Stream.FLOW, space=base.space, time=Time(frames=4, stride=2)),
         "back": View(Stream.FLOW, space=base.space, time=Time(reverse=1.0)),
     }
-    made = build_views(views.values(), clips, view_settings(), seed=0, step=0)
+    built = build_views(views.values(), clips, view_settings(), seed=0, step=0)
     mean = {
-        name: made[v.input_key].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4))
+        name: built[v.input_key].pixels[..., 8:-8, 8:-8].mean(dim=(0, 2, 3, 4))
         * FLOW_PIXELS_PER_UNIT
         for name, v in views.items()
     }
@@ -166,8 +166,8 @@ def test_flow_does_not_cross_segments() -> None:
         View(Stream.FLOW, time=time, space=CLEAN),
         View(Stream.FLOW, time=time, space=CLEAN, pieces=2),
     )
-    made = build_views([whole, apart], noise_clips(), view_settings(), seed=0, step=0)
-    joined, pieces = made[whole.input_key].pixels, made[apart.input_key].pixels
+    built = build_views([whole, apart], noise_clips(), view_settings(), seed=0, step=0)
+    joined, pieces = built[whole.input_key].pixels, built[apart.input_key].pixels
     assert torch.equal(pieces.transpose(1, 2).flatten(2, 3), joined)
     assert torch.equal(pieces[:, :, :, 3], pieces[:, :, :, 2])
 

@@ -57,16 +57,16 @@ def test_log_mel_matches_torchaudio() -> None:
 def test_sound_covers_exactly_the_seconds_of_its_frames() -> None:
     clips = noise_clips(batch=6, length=30)
     view = View(Stream.AUDIO, time=Time(offset=2, stride=2), space=WEAK)
-    made = build_view(view, clips, view_settings())
-    begin = (made.applied.start_B + 4) / 12 * AUDIO_RATE
+    built = build_view(view, clips, view_settings())
+    begin = (built.applied.start_B + 4) / 12 * AUDIO_RATE
     at = torch.arange(clips.waveform_BS.shape[1])
     heard = (at >= begin[:, None].round()) & (at < (begin + 16 / 12 * AUDIO_RATE)[:, None].round())
     silent = replaced(clips, waveform_BS=clips.waveform_BS * heard)
     other = build_view(view, silent, view_settings())
-    assert torch.equal(made.pixels, other.pixels)
+    assert torch.equal(built.pixels, other.pixels)
     halved = replaced(clips, waveform_BS=torch.where(heard, 0.5 * clips.waveform_BS, 0.0))
     quieter = build_view(view, halved, view_settings())
-    difference = (made.pixels - quieter.pixels) * LOG_MEL_SD
+    difference = (built.pixels - quieter.pixels) * LOG_MEL_SD
     torch.testing.assert_close(
         difference, torch.full_like(difference, math.log(4)), atol=0.1, rtol=0
     )
@@ -84,43 +84,43 @@ def test_sound_is_aligned_with_frames_of_equal_draws(fps, time) -> None:
     """The amplitude of the sound of frame t is 1.25 ** t, so t can be read from the columns."""
     clips, settings = timed_clips(batch=16, fps=fps), view_settings(size=2)
     picture, heard = (View(stream, time=time, space=WEAK) for stream in (Stream.RGB, Stream.AUDIO))
-    made = build_views([picture, heard], clips, settings, seed=0, step=0)
-    value = made[picture.input_key].pixels.mean(dim=(1, 3, 4)) * 0.225 + 0.45
-    frame = value * 255 / 5 + (made[picture.input_key].applied.stride_B[:, None] - 1) / 2
+    built = build_views([picture, heard], clips, settings, seed=0, step=0)
+    value = built[picture.input_key].pixels.mean(dim=(1, 3, 4)) * 0.225 + 0.45
+    frame = value * 255 / 5 + (built[picture.input_key].applied.stride_B[:, None] - 1) / 2
     power = (
-        (made[heard.input_key].pixels[:, 0, 0] * LOG_MEL_SD).unflatten(2, (8, -1)).mean(dim=(1, 3))
+        (built[heard.input_key].pixels[:, 0, 0] * LOG_MEL_SD).unflatten(2, (8, -1)).mean(dim=(1, 3))
     )
     slope = 2 * math.log(1.25)
     gap = frame - power / slope
     assert (gap - gap.median()).abs().max() < 1.0, "frames"
-    assert made[picture.input_key].applied.reversed_B.any()
+    assert built[picture.input_key].applied.reversed_B.any()
 
 
 def test_reversed_sound_is_the_spectrogram_backwards() -> None:
     clips = noise_clips()
     forth, back = (View(Stream.AUDIO, time=Time(reverse=p), space=WEAK) for p in (0.0, 1.0))
-    made = build_views([forth, back], clips, view_settings(), seed=0, step=0)
-    assert torch.equal(made[back.input_key].pixels, made[forth.input_key].pixels.flip(-1))
+    built = build_views([forth, back], clips, view_settings(), seed=0, step=0)
+    assert torch.equal(built[back.input_key].pixels, built[forth.input_key].pixels.flip(-1))
 
 
 def test_a_stride_averages_the_power_of_its_columns() -> None:
     clips, settings = noise_clips(length=16), view_settings()
     fast = View(Stream.AUDIO, time=Time(frames=8, stride=2), space=WEAK)
     slow = View(Stream.AUDIO, time=Time(frames=16), space=WEAK)
-    made = build_views([fast, slow], clips, settings, seed=0, step=0)
-    power = torch.exp(made[slow.input_key].pixels * LOG_MEL_SD + LOG_MEL_MEAN) - POWER_FLOOR
+    built = build_views([fast, slow], clips, settings, seed=0, step=0)
+    power = torch.exp(built[slow.input_key].pixels * LOG_MEL_SD + LOG_MEL_MEAN) - POWER_FLOOR
     mean = power.unflatten(-1, (64, 2)).mean(dim=-1)
     expected = (torch.log(mean + POWER_FLOOR) - LOG_MEL_MEAN) / LOG_MEL_SD
-    torch.testing.assert_close(made[fast.input_key].pixels, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(built[fast.input_key].pixels, expected, atol=1e-3, rtol=0)
 
 
 def test_samples_without_sound_are_invalid() -> None:
     clips = noise_clips()
     views = View(Stream.AUDIO, space=WEAK), View(Stream.RGB, space=WEAK)
-    made = build_views(views, clips, view_settings(), seed=0, step=0)
-    assert torch.equal(made[views[0].input_key].valid_B, clips.has_audio_B)
-    assert made[views[1].input_key].valid_B.all()
-    assert made[views[0].input_key].pixels.isfinite().all()
+    built = build_views(views, clips, view_settings(), seed=0, step=0)
+    assert torch.equal(built[views[0].input_key].valid_B, clips.has_audio_B)
+    assert built[views[1].input_key].valid_B.all()
+    assert built[views[0].input_key].pixels.isfinite().all()
 
 
 def test_augmented_sound_has_the_drawn_gain_and_noise() -> None:

@@ -16,8 +16,8 @@ from tests.helpers.view_clips import build_view, noise_clips, view_settings
 def test_each_slice_masks_its_ratio_and_tubes_repeat_it(tube, ratio) -> None:
     plain = View(Stream.RGB, space=WEAK, time=Time(frames=7))
     masked = View(Stream.RGB, space=WEAK, time=Time(frames=7), mask=Mask(ratio, 4, tube))
-    made = build_views([plain, masked], noise_clips(), view_settings(), seed=0, step=0)
-    mask = made[masked.input_key].applied.mask_BTHW
+    built = build_views([plain, masked], noise_clips(), view_settings(), seed=0, step=0)
+    mask = built[masked.input_key].applied.mask_BTHW
     assert mask.shape == (6, 4, 4, 4)
     assert (mask.sum(dim=(2, 3)) == round(16 * ratio)).all()
     steady = (mask == mask[:, :1]).all()
@@ -26,7 +26,7 @@ def test_each_slice_masks_its_ratio_and_tubes_repeat_it(tube, ratio) -> None:
         assert len({tuple(row.flatten().tolist()) for row in mask}) == 6, (
             "each sample has its own mask"
         )
-    before, after = made[plain.input_key].pixels, made[masked.input_key].pixels
+    before, after = built[plain.input_key].pixels, built[masked.input_key].pixels
     for b, c, t, y, x in torch.cartesian_prod(
         *(torch.arange(n) for n in (6, 3, 7, 16, 16))
     ).tolist()[::29]:
@@ -36,19 +36,19 @@ def test_each_slice_masks_its_ratio_and_tubes_repeat_it(tube, ratio) -> None:
 
 def test_sound_is_masked_in_bands_and_columns() -> None:
     view = View(Stream.AUDIO, space=WEAK, mask=Mask(0.5))
-    made = build_view(view, noise_clips(), view_settings())
-    assert made.applied.mask_BTHW.shape == (6, 1, 3, 8)
-    assert ((made.pixels == 0).float().mean(dim=(1, 2, 3, 4)) - 0.5).abs().max() < 0.01
+    built = build_view(view, noise_clips(), view_settings())
+    assert built.applied.mask_BTHW.shape == (6, 1, 3, 8)
+    assert ((built.pixels == 0).float().mean(dim=(1, 2, 3, 4)) - 0.5).abs().max() < 0.01
 
 
 def test_pieces_have_their_own_masks() -> None:
     view = View(Stream.RGB, space=WEAK, time=Time(segments=2), pieces=2, mask=Mask(0.5, 4))
-    made = build_view(view, noise_clips(), view_settings())
-    mask = made.applied.mask_BTHW
+    built = build_view(view, noise_clips(), view_settings())
+    mask = built.applied.mask_BTHW
     assert mask.shape == (6, 2, 2, 4, 4)
     assert not torch.equal(mask[:, 0], mask[:, 1])
     is_masked = mask.repeat_interleave(2, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
-    assert torch.equal(made.pixels[:, :, 0] == 0, is_masked)
+    assert torch.equal(built.pixels[:, :, 0] == 0, is_masked)
 
 
 def test_blocks_must_divide_the_input() -> None:

@@ -18,9 +18,9 @@ from tests.helpers.view_clips import LEVEL, build_view, noise_clips, timed_clips
 CPU = torch.device("cpu")
 
 
-def seen_frames(made: ViewInput) -> Tensor:
+def seen_frames(built: ViewInput) -> Tensor:
     """(B, T): numbers of the frames in the order shown, read from the pixels."""
-    value = (made.pixels.mean(dim=(-4, -2, -1)) * PIXEL_SD + PIXEL_MEAN) * 255 / LEVEL
+    value = (built.pixels.mean(dim=(-4, -2, -1)) * PIXEL_SD + PIXEL_MEAN) * 255 / LEVEL
     assert torch.allclose(value, value.round(), atol=1e-3)
     return value.round().long()
 
@@ -30,9 +30,9 @@ def planned(view: View, clips, settings) -> TimePlan:
     return plan_time(view, clips, settings, StepRNG(0, 0, CPU), None)
 
 
-def expected_frames(made: ViewInput, time: Time, frames: int = 8) -> list[list[int]]:
+def expected_frames(built: ViewInput, time: Time, frames: int = 8) -> list[list[int]]:
     """The frames that `Applied` describes, computed in plain loops."""
-    applied, rows = made.applied, []
+    applied, rows = built.applied, []
     for b in range(len(applied.start_B)):
         stride = int(applied.stride_B[b])
         part = frames // time.segments
@@ -69,10 +69,10 @@ def expected_frames(made: ViewInput, time: Time, frames: int = 8) -> list[list[i
 )
 def test_applied_describes_the_frames_shown(time) -> None:
     view = View(Stream.RGB, time=time, space=WEAK)
-    made = build_view(view, timed_clips(length=40), view_settings())
+    built = build_view(view, timed_clips(length=40), view_settings())
     frames = time.frames or 8
-    assert seen_frames(made).tolist() == expected_frames(made, time, frames)
-    assert made.valid_B.all()
+    assert seen_frames(built).tolist() == expected_frames(built, time, frames)
+    assert built.valid_B.all()
 
 
 def test_windows_are_uniform_inside_the_stretch() -> None:
@@ -132,28 +132,28 @@ def test_required_frames_is_where_samples_become_valid() -> None:
     clips = timed_clips(batch=len(lengths), length=40, lengths=lengths)
     for time in (Time(), Time(stride=3), Time(offset=3), Time(shift=0.5), Time(frames=5, shift=1)):
         view = View(Stream.RGB, time=time, space=WEAK)
-        made = build_view(view, clips, view_settings(size=2))
-        assert (made.valid_B == (lengths >= required_frames(view, view_settings()))).all(), time
+        built = build_view(view, clips, view_settings(size=2))
+        assert (built.valid_B == (lengths >= required_frames(view, view_settings()))).all(), time
     assert required_frames(View(Stream.RGB, time=Time(shift=0.5)), view_settings()) == 15
 
 
 def test_a_short_stretch_is_invalid_and_repeats_a_frame() -> None:
     clips = timed_clips(batch=2, lengths=torch.tensor([5, 8]))
-    made = build_view(View(Stream.RGB, space=WEAK), clips, view_settings())
-    assert made.valid_B.tolist() == [False, True]
-    assert seen_frames(made).tolist() == [[0, 1, 2, 3, 4, 4, 4, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
+    built = build_view(View(Stream.RGB, space=WEAK), clips, view_settings())
+    assert built.valid_B.tolist() == [False, True]
+    assert seen_frames(built).tolist() == [[0, 1, 2, 3, 4, 4, 4, 4], [0, 1, 2, 3, 4, 5, 6, 7]]
 
 
 def test_a_stride_too_long_falls_back_to_the_largest_fit() -> None:
     lengths = torch.tensor([8, 16, 23, 24, 32]).repeat_interleave(40)
     clips = timed_clips(batch=200, lengths=lengths)
-    made = build_view(
+    built = build_view(
         View(Stream.RGB, time=Time(stride=(3, 1, 2)), space=WEAK), clips, view_settings(size=2)
     )
-    drawn = made.applied.stride_B.view(5, 40)
+    drawn = built.applied.stride_B.view(5, 40)
     seen = [sorted(set(row)) for row in drawn.tolist()]
     assert seen == [[1], [1, 2], [1, 2], [1, 2, 3], [1, 2, 3]]
-    assert made.valid_B.all()
+    assert built.valid_B.all()
     assert (drawn[1] == 2).sum() > (drawn[4] == 2).sum(), "samples that drew a stride of 3 use 2"
 
 
@@ -166,8 +166,8 @@ def test_equal_time_draws_share_their_window() -> None:
         View(Stream.GRAY, time=Time(reverse=0.5, segments=2, shuffle=0.5), draw=1),
         View(Stream.RGB, draw=2),
     ]
-    made = build_views(views, clips, view_settings("time", "crop", size=8), seed=3, step=1)
-    starts = [made[view.input_key].applied.start_B for view in views]
+    built = build_views(views, clips, view_settings("time", "crop", size=8), seed=3, step=1)
+    starts = [built[view.input_key].applied.start_B for view in views]
     assert all(torch.equal(starts[0], other) for other in starts[1:4])
     correlation = torch.corrcoef(torch.stack([starts[0], starts[4]]).float())[0, 1]
     assert abs(correlation) < 5 / 200**0.5
@@ -177,8 +177,8 @@ def test_past_and_future_of_a_window_are_consecutive() -> None:
     clips = timed_clips()
     past = View(Stream.RGB, time=Time(frames=5, window=8), space=WEAK)
     future = View(Stream.RGB, time=Time(frames=3, offset=5), space=WEAK, encoder=Role.NONE)
-    made = build_views([past, future], clips, view_settings(), seed=0, step=0)
-    shown = torch.cat([seen_frames(made[v.input_key]) for v in (past, future)], dim=1)
+    built = build_views([past, future], clips, view_settings(), seed=0, step=0)
+    shown = torch.cat([seen_frames(built[v.input_key]) for v in (past, future)], dim=1)
     assert (shown == shown[:, :1] + torch.arange(8)).all()
 
 
@@ -189,12 +189,12 @@ def test_a_hole_separates_halves_and_flow_does_not_cross_it(before: int, after: 
     first, hole = Time(frames=before, window=window), Time(frames=3, offset=before, window=window)
     last = Time(frames=after, offset=before + 3, window=window)
     views = [View(Stream.FLOW, time, WEAK) for time in (whole, first, last)]
-    made = build_views(
+    built = build_views(
         [*views, View(Stream.FLOW, hole, WEAK)], noise_clips(), view_settings(), seed=0, step=0
     )
-    both = torch.cat([made[view.input_key].pixels for view in views[1:]], dim=2)
-    assert torch.allclose(made[views[0].input_key].pixels, both, atol=1e-5)
-    starts = [m.applied.start_B for m in made.values()]
+    both = torch.cat([built[view.input_key].pixels for view in views[1:]], dim=2)
+    assert torch.allclose(built[views[0].input_key].pixels, both, atol=1e-5)
+    starts = [m.applied.start_B for m in built.values()]
     assert all(torch.equal(starts[0], start) for start in starts[1:])
 
 
@@ -213,9 +213,9 @@ def test_strong_views_share_their_time_unless_ignored() -> None:
 
 
 def test_only_strong_views_of_stride_one_change_speed() -> None:
-    clips, ignoring = timed_clips(batch=200), view_settings("speed")
+    clips, settings = timed_clips(batch=200), view_settings("speed")
     strides = {
-        name: set(planned(view, clips, ignoring).stride_B.tolist())
+        name: set(planned(view, clips, settings).stride_B.tolist())
         for name, view in {
             "strong": View(Stream.RGB),
             "sound": View(Stream.AUDIO),
@@ -231,10 +231,10 @@ def test_only_strong_views_of_stride_one_change_speed() -> None:
 def test_an_inner_view_lies_in_the_outer_window() -> None:
     outer = View(Stream.RGB, time=Time(stride=2, shift=0.5), space=WEAK, draw=1)
     inner = View(Stream.RGB, time=Time(frames=4, stride=(1, 4)), space=WEAK, within=outer, draw=2)
-    made = build_views(
+    built = build_views(
         [outer, inner], timed_clips(batch=300, length=40), view_settings(size=2), seed=0, step=0
     )
-    out, inn = (made[view.input_key] for view in (outer, inner))
+    out, inn = (built[view.input_key] for view in (outer, inner))
     offset = inn.applied.start_B - out.applied.start_B
     assert (offset >= 0).all()
     assert (offset + 4 * inn.applied.stride_B <= 16).all()
@@ -252,15 +252,15 @@ def test_an_inner_view_is_invalid_if_its_outer_view_is() -> None:
 
 
 def test_independent_pieces_have_their_own_draws() -> None:
-    clips, ignoring = noise_clips(), view_settings("crop", "time")
-    made = build_view(View(Stream.RGB, time=Time(frames=4), draw=2, pieces=3), clips, ignoring)
-    assert made.pixels.shape == (6, 3, 3, 4, 16, 16)
+    clips, settings = noise_clips(), view_settings("crop", "time")
+    built = build_view(View(Stream.RGB, time=Time(frames=4), draw=2, pieces=3), clips, settings)
+    assert built.pixels.shape == (6, 3, 3, 4, 16, 16)
     for i in range(3):
-        alone = build_view(View(Stream.RGB, time=Time(frames=4), draw=2000 + i), clips, ignoring)
-        assert torch.equal(made.pixels[:, i], alone.pixels)
-        assert torch.equal(made.applied.start_B[:, i], alone.applied.start_B)
-        assert torch.equal(made.applied.crop_B4[:, i], alone.applied.crop_B4)
-    assert not torch.allclose(made.applied.crop_B4[:, 0], made.applied.crop_B4[:, 1])
+        alone = build_view(View(Stream.RGB, time=Time(frames=4), draw=2000 + i), clips, settings)
+        assert torch.equal(built.pixels[:, i], alone.pixels)
+        assert torch.equal(built.applied.start_B[:, i], alone.applied.start_B)
+        assert torch.equal(built.applied.crop_B4[:, i], alone.applied.crop_B4)
+    assert not torch.allclose(built.applied.crop_B4[:, 0], built.applied.crop_B4[:, 1])
 
 
 @pytest.mark.parametrize("stream", list(Stream))
@@ -281,9 +281,9 @@ def test_segments_as_pieces_equal_the_split_clip(stream) -> None:
 def test_time_plans_do_not_depend_on_pixels() -> None:
     clips, view = timed_clips(), View(Stream.RGB, time=Time(reverse=0.5, stride=(1, 2)), space=WEAK)
     plan = planned(view, clips, view_settings())
-    made = build_view(view, clips, view_settings())
-    assert torch.equal(plan.start_B, made.applied.start_B)
-    assert torch.equal(plan.frame_index_BT(clips.num_frames_B), seen_frames(made))
+    built = build_view(view, clips, view_settings())
+    assert torch.equal(plan.start_B, built.applied.start_B)
+    assert torch.equal(plan.frame_index_BT(clips.num_frames_B), seen_frames(built))
 
 
 @pytest.mark.parametrize(
