@@ -1,6 +1,6 @@
-"""Task: one self-supervised objective, and the catalogue of tasks that are loaded by path.
+"""Task: one self-supervised objective, with its place, its term and the batch it receives.
 
-A task declares views, owns its heads and grades features with a scalar loss. It never decodes,
+A task declares views, owns its heads and computes a scalar loss from features. It never decodes,
 augments or calls an encoder.
 
 Shapes: B clip, N piece.
@@ -26,7 +26,7 @@ class Teacher:
     """A frozen, pretrained encoder that a task learns from.
 
     Attributes:
-        folder: as `evossl export` writes it.
+        folder: the encoder folder.
         width: D of its embeddings.
     """
 
@@ -43,10 +43,10 @@ class Place:
 
     Attributes:
         streams: one stream or two.
-        directed: the first stream feeds the second: "flow->rgb" rather than "rgb+flow".
-        variant: which of the task's `variants` this is (distillation: the stage), or None.
-        shapes: of each of the streams; empty until the place is bound.
-        teacher: what a task with `needs_teacher` learns from, else None.
+        directed: True if the pair is ordered: "flow->rgb" rather than "rgb+flow".
+        variant: one of the task's `variants` (distillation: the stage), or None.
+        shapes: the feature shapes of each stream's encoder; empty until the place is bound.
+        teacher: the frozen encoder of a task with `needs_teacher`, else None.
     """
 
     streams: Streams
@@ -57,8 +57,7 @@ class Place:
 
     def bind(self, shapes: Mapping[Stream, EncoderShape], teacher: Teacher | None) -> "Place":
         """Return this place with the shapes of its encoders' features, and its teacher."""
-        own = {stream: shapes[stream] for stream in self.streams}
-        return replace(self, shapes=own, teacher=teacher)
+        return replace(self, shapes={s: shapes[s] for s in self.streams}, teacher=teacher)
 
     @property
     def stream(self) -> Stream:
@@ -77,7 +76,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The place in a term's name: "rgb", "rgb+audio", "flow->rgb.stage3"."""
+        """The place as part of a term's name: "rgb", "rgb+audio", "flow->rgb.stage3"."""
         joined = ("->" if self.directed else "+").join(self.streams)
         return joined if self.variant is None else f"{joined}.{self.variant}"
 
@@ -93,7 +92,7 @@ def pairs(*streams: Stream) -> tuple[Place, ...]:
 
 
 def directed_pairs(*streams: Stream, into: Stream | None = None) -> tuple[Place, ...]:
-    """Return one place for each ordered pair (from, to); with `into`, only those that end there."""
+    """Return one place for each ordered pair (from, to), or only for those that end at `into`."""
     return tuple(
         Place(pair, directed=True)
         for pair in permutations(streams, 2)
@@ -106,8 +105,8 @@ class Term:
     """A task at a place: one loss with one loss weight.
 
     Attributes:
-        task: its name in the space.
-        place: where it is instantiated, with the variant.
+        task: the task's name in the space.
+        place: the place, with the variant.
     """
 
     task: str
@@ -120,15 +119,18 @@ class Term:
 
     @property
     def name(self) -> str:
-        """For example "simclr.rgb", "alignment.rgb+audio", "distill.flow->rgb.stage3"."""
+        """For example "simclr.rgb", "brave.rgb+audio" or "distill.flow->rgb.stage3"."""
         return f"{self.task}.{self.place.name}"
 
 
 @dataclass(frozen=True)
 class ViewOutput:
-    """A view of the valid samples: its pixels, what was done to them, what its encoder gave.
+    """One view of the valid samples.
 
-    `features` is None for a view with `encoder=Role.NONE`.
+    Attributes:
+        pixels: the input of the encoder.
+        applied: the augmentations of each sample; the labels of pretext tasks.
+        features: the encoder's output; None for a view with `encoder=Role.NONE`.
     """
 
     pixels: Tensor
@@ -143,7 +145,7 @@ class ViewOutput:
 
     @property
     def mask_BTHW(self) -> Tensor:
-        """What is blanked, in blocks, of a view with a mask."""
+        """The mask, one value per block; only for a view with a mask."""
         assert self.applied.mask_BTHW is not None, "this view has no mask"
         return self.applied.mask_BTHW
 
@@ -155,20 +157,20 @@ class ViewOutput:
 
     @property
     def last_map(self) -> Tensor:
-        """The last stage's map, (B, C, T, H, W); sound (B, C, 1, F, T)."""
+        """The last stage's map, (B, C, T, H, W); audio (B, C, 1, F, T)."""
         return list(self.maps.values())[-1]
 
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """What a task is shown: only samples that are valid in all of its views, always 2 or more.
+    """A task's input: only the samples that are valid in all of its views, always 2 or more.
 
     Attributes:
-        views: by the names the task gave them.
-        video_id_B: int64, of the shown samples.
-        valid_B: bool, over the whole batch: which samples are shown.
-        progress: share of the training done, in [0, 1].
-        generator: on the CPU, seeded by (seed, step, term).
+        views: the views, by the names that the task gave them.
+        video_id_B: int64, the video of each sample.
+        valid_B: bool, over the whole batch: which samples are included.
+        progress: completed fraction of the training, in [0, 1].
+        generator: a CPU generator, seeded by (seed, step, term).
     """
 
     views: Mapping[str, ViewOutput]
@@ -188,63 +190,65 @@ class TaskBatch:
 class Task(nn.Module):
     """One self-supervised objective on one place. Subclass it in one file of `tasks/`.
 
-    The file's name is the task's name; its class is the only subclass of `Task` in it.
+    The file's name is the task's name, and the file contains exactly one subclass of `Task`.
 
     Attributes:
-        places: where it makes sense: `each(...)`, `pairs(...)`, `directed_pairs(...)` or a sum.
-        variants: a term for each, at each place (distillation: the stages); empty for one term.
-        needs_trained: index into the place's streams of an encoder that must have another active
-            task of its own, else the term is off (distillation's teacher).
-        needs_teacher: it learns from the frozen encoder that the space names (`Place.teacher`).
+        places: the supported places: `each(...)`, `pairs(...)`, `directed_pairs(...)` or a sum.
+        variants: one term per variant at each place (distillation: the stages); empty for one term.
+        teacher_stream_index: index into the place's streams of the teacher of a distillation. The
+            term is active only if another active task trains that stream's encoder.
+        needs_teacher: the task learns from the frozen encoder that the space names
+            (`Place.teacher`).
     """
 
     places: ClassVar[tuple[Place, ...]]
     variants: ClassVar[tuple[str, ...]] = ()
-    needs_trained: ClassVar[int | None] = None
+    teacher_stream_index: ClassVar[int | None] = None
     needs_teacher: ClassVar[bool] = False
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         self.place = place
-        self._followers: list[tuple[nn.Module, nn.Module]] = []
+        self._momentum_heads: list[tuple[nn.Module, nn.Module]] = []
 
     def views(self) -> dict[str, View]:
-        """Return the views this task is to be shown, by names of its own."""
+        """Return the views that this task needs, by names of its choice."""
         raise NotImplementedError  # abstract
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        """Return the scalar loss; no side effects: state changes belong in `after_step`."""
+    def loss(self, batch: TaskBatch) -> Tensor:
+        """Return the scalar loss, without side effects: state is updated in `after_step`."""
         raise NotImplementedError  # abstract
 
     def before_forward(self, progress: float) -> None:
-        """Called before the step's forwards (prototypes' norms)."""
+        """Hook before the step's forward passes (used to normalise prototypes)."""
 
     def after_backward(self, progress: float) -> None:
-        """Called between backward and the optimiser's step (freezing a last layer)."""
+        """Hook between the backward pass and the optimiser step (used to freeze a layer)."""
 
-    def after_step(self, seen: TaskBatch) -> None:
-        """Called once a batch, without gradient (queues, centres).
+    def after_step(self, batch: TaskBatch) -> None:
+        """Hook once per batch, without gradient (used to update queues and centres).
 
-        After the optimiser's step; of accumulated batches all but the last come before it.
+        It runs after the optimiser step; with accumulated batches, only the last one does.
         """
 
     def momentum(self, head: nn.Module) -> nn.Module:
-        """Return a copy of `head` that follows it by EMA as the momentum encoder does."""
-        follower = deepcopy(head).requires_grad_(False)
-        self._followers.append((head, follower))
-        return follower
+        """Return a copy of `head` that is updated as its EMA, like the momentum encoders."""
+        momentum_head = deepcopy(head).requires_grad_(False)
+        self._momentum_heads.append((head, momentum_head))
+        return momentum_head
 
     @property
-    def followers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """The (head, its moving average) pairs."""
-        return iter(self._followers)
+    def momentum_heads(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """The pairs of a head and its EMA copy."""
+        return iter(self._momentum_heads)
 
 
-def heads(task: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters of a task that are trained."""
+def trainable_parameters(task: nn.Module) -> Iterator[nn.Parameter]:
+    """Return the parameters of a task's heads that are trained."""
     return (p for p in task.parameters() if p.requires_grad)
 
 
 def zero_loss(task: nn.Module, device: torch.device) -> Tensor:
-    """A zero that reaches every head, for a batch with fewer than 2 valid samples."""
-    return sum((p.sum() * 0.0 for p in heads(task)), start=torch.zeros((), device=device))
+    """Return a zero that depends on all heads, for a batch with fewer than 2 valid samples."""
+    zeros = (p.sum() * 0.0 for p in trainable_parameters(task))
+    return sum(zeros, start=torch.zeros((), device=device))

@@ -1,10 +1,11 @@
-"""Arrow of time: is this clip played backwards, or forwards?
+"""Arrow of time: classify whether a clip is played backwards or forwards.
 
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
 CVPR 2020). After Wei, Lim, Zisserman, Freeman, Learning and Using the Arrow of Time, CVPR 2018.
 
-On every stream; for sound the log-mel is reversed. Frames of RGB and gray are jittered, so that a
-shot that fades does not tell by its light. How a sound dies away is left in: it tells the way.
+On every stream; for audio the log-mel is reversed. Frames of RGB and grayscale are jittered, so
+that a fade in brightness does not reveal the answer. The decay of sounds is left in, although it
+does reveal the direction.
 
 Should learn: motion.
 """
@@ -18,20 +19,19 @@ from evossl.views.spec import WEAK, Time, View
 
 
 class ArrowOfTime(Task):
-    """A linear answer to clips of which half are played backwards."""
+    """A linear classifier of clips, half of which are played backwards."""
 
     places = each(*Stream)
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self.head = nn.Linear(place.width, 1)
+        self.classifier = nn.Linear(place.width, 1)
 
     def views(self) -> dict[str, View]:
         time = Time(reverse=0.5)
         return {"clip": View(self.place.stream, time, WEAK, jitter_frames=True)}
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        clip = seen["clip"]
-        return binary_cross_entropy(
-            self.head(clip.embedding_BD).squeeze(-1), clip.applied.reversed_B
-        )
+    def loss(self, batch: TaskBatch) -> Tensor:
+        clip = batch["clip"]
+        logit_B = self.classifier(clip.embedding_BD).squeeze(-1)
+        return binary_cross_entropy(logit_B, clip.applied.reversed_B)

@@ -1,51 +1,52 @@
-"""JEPA: the features of what is blanked in a clip, predicted from those of what is left.
+"""JEPA: predict the features of a clip's masked regions from those of its visible regions.
 
 V-JEPA (Bardes et al., Revisiting Feature Prediction for Learning Visual Representations from Video,
-TMLR 2024), as far as a convolution allows: the student is shown the blanks as the mean, for it
-cannot leave them out; features are places of the last map; the predictor convolves. Blocks are a
-quarter of a side, for the last map of a small clip has about four places: theirs are drawn as large
-rectangles.
+TMLR 2024), as far as a convolutional encoder allows. It cannot leave out masked regions, so the
+student's masked pixels are set to the mean; the features are positions of the last map; the
+predictor is convolutional. V-JEPA masks large rectangles; here blocks have a quarter of the side,
+because the last map of a small clip has about four positions along a side.
 
-On RGB, grayscale and flow. Not on sound, whose log-mel no square block divides.
+On RGB, grayscale and flow. Not on audio, whose log-mel cannot be divided into square blocks.
 
 Should learn: motion.
 """
 
 from torch import Tensor
 
-from evossl.io.task_options import Part
-from evossl.losses.prediction import hidden_share, masked_features
+from evossl.io.task_options import OpenUnitInterval
+from evossl.losses.prediction import masked_feature_loss, masked_fraction
 from evossl.models.heads.map_predictor import MapPredictor
 from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
-from evossl.views.recipes import masked_and_whole
+from evossl.views.recipes import masked_and_full_views
 from evossl.views.spec import Mask, Role, View
 
-BLOCKS = 4  # along a side
+BLOCKS_PER_SIDE = 4
 
 
 class JEPA(Task):
-    """Absolute error to the momentum encoder's map of the whole clip, where the student was blind.
+    """Absolute error to the momentum encoder's map of the full clip, at the masked positions.
 
     Args:
         place: one stream.
-        ratio: share of the blocks that is blanked, the same ones in all frames.
+        mask_ratio: fraction of the blocks that is masked; all frames share one mask.
     """
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
 
-    def __init__(self, place: Place, ratio: Part = 0.75) -> None:
+    def __init__(self, place: Place, mask_ratio: OpenUnitInterval = 0.75) -> None:
         super().__init__(place)
-        self.mask = Mask(ratio, patch=max(1, place.shape.input[-1] // BLOCKS), tube=True)
+        patch_size = max(1, place.shape.input[-1] // BLOCKS_PER_SIDE)
+        self.mask = Mask(mask_ratio, patch_size, tube=True)
         channels, frames, height, width = place.shape.last_map
-        self.size = (frames, height, width)
-        self.predict = MapPredictor(channels)
+        self.map_size = (frames, height, width)
+        self.predictor = MapPredictor(channels)
 
     def views(self) -> dict[str, View]:
-        return masked_and_whole(self.place.stream, self.mask, whole=Role.MOMENTUM)
+        return masked_and_full_views(self.place.stream, self.mask, full_role=Role.MOMENTUM)
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        masked, target = seen["masked"], seen["whole"].last_map
-        share_BTHW = hidden_share(masked.mask_BTHW, self.size)
-        predicted = self.predict(masked.last_map, share_BTHW)
-        return masked_features(predicted, target, share_BTHW)
+    def loss(self, batch: TaskBatch) -> Tensor:
+        masked, target_BCTHW = batch["masked"], batch["full"].last_map
+        fraction_BTHW = masked_fraction(masked.mask_BTHW, self.map_size)
+        predicted_BCTHW = self.predictor(masked.last_map, fraction_BTHW)
+        return masked_feature_loss(predicted_BCTHW, target_BCTHW, fraction_BTHW)

@@ -1,17 +1,17 @@
-"""Knowledge distillation: what a frozen encoder, larger or longer trained, says of the same clip.
+"""Knowledge distillation: match a larger or longer trained, frozen encoder on the same clip.
 
 Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, NIPS 2014 workshop (arXiv
 2015): the logits. Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015: the features.
 
-An encoder trained without labels has no classes. Here a class is a direction in the space of the
-teacher's embedding, each of its features standardised over the batch: drawn once, at random, never
-trained; a clip's logit is how far it lies in that direction. Many directions hold all that the
-embedding does (Johnson and Lindenstrauss), yet a low temperature asks first for where a clip stands
-out. RKD (Park et al., CVPR 2019) and SEED (Fang et al., ICLR 2021) compare with other clips
-instead, of the batch or of a queue: small batches have few of them.
+An encoder trained without labels has no classes. Here a class is a random, fixed direction in the
+space of the teacher's embedding, whose features are standardised over the batch; a clip's logit is
+its projection on that direction. Many directions preserve the embedding (Johnson and
+Lindenstrauss), and a low temperature emphasises the directions in which a clip stands out. RKD
+(Park et al., CVPR 2019) and SEED (Fang et al., ICLR 2021) instead compare a clip with other clips
+of the batch or of a queue, of which small batches have few.
 
-On RGB, as every exported encoder is; the other streams reach it by `distill`. The teacher is
-`teacher:` under the task in the space, or --teacher.
+On RGB, the stream of every exported encoder; the other streams can be distilled into RGB with
+`distill`. The teacher is given by `teacher:` under the task in the space, or by --teacher.
 
 Should learn: motion.
 """
@@ -19,43 +19,45 @@ Should learn: motion.
 import torch
 from torch import Tensor, nn
 
-from evossl.io.task_options import Classes, Positive
-from evossl.losses.distance import squared_error, unit
-from evossl.losses.distillation import soft_targets
-from evossl.losses.redundancy import standardised
-from evossl.models.heads.mlp import mlp
+from evossl.io.task_options import ClusterCount, PositiveFloat
+from evossl.losses.distance import l2_normalise, mean_squared_error
+from evossl.losses.distillation import distillation_loss
+from evossl.losses.redundancy import standardise_features
+from evossl.models.heads.mlp import projection_head
 from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
 from evossl.views.spec import STRONG, Role, View
 
 
 class KnowledgeDistillation(Task):
-    """Two terms. `logits`: a linear layer gives the teacher's; `features`: an MLP its embedding.
+    """Two variants. `logits`: a linear layer predicts logits; `features`: an MLP the embedding.
 
-    Both see the same pixels: a teacher shown another crop would be right about something else.
+    Teacher and student see the same pixels; a teacher of another crop would describe other content.
 
     Args:
-        place: RGB, with a teacher; its variant is the term.
-        temperature: of the logits, whose spread is about 1.
-        classes: how many directions.
+        place: RGB, with a teacher; its variant is `logits` or `features`.
+        temperature: divides the logits, whose standard deviation is about 1.
+        num_classes: number of directions.
     """
 
     places = each(Stream.RGB)
     variants = ("logits", "features")
     needs_teacher = True
 
-    def __init__(self, place: Place, temperature: Positive = 0.5, classes: Classes = 256) -> None:
+    def __init__(
+        self, place: Place, temperature: PositiveFloat = 0.5, num_classes: ClusterCount = 256
+    ) -> None:
         super().__init__(place)
-        assert place.teacher is not None, "checked by whoever builds the task"
+        assert place.teacher is not None, "the caller provides the teacher"
         self.teacher = place.teacher
         self.temperature = temperature
         self.direction_KD: Tensor
         if place.variant == "logits":
-            self.head: nn.Module = nn.Linear(place.width, classes)
-            directions = unit(torch.randn(classes, self.teacher.width))
+            self.head: nn.Module = nn.Linear(place.width, num_classes)
+            directions = l2_normalise(torch.randn(num_classes, self.teacher.width))
             self.register_buffer("direction_KD", directions)
         else:
-            self.head = mlp([place.width, place.width, self.teacher.width])
+            self.head = projection_head(place.width, self.teacher.width)
 
     def views(self) -> dict[str, View]:
         return {
@@ -65,9 +67,9 @@ class KnowledgeDistillation(Task):
             ),
         }
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        given = self.head(seen["student"].embedding_BD)
-        taught_BD = standardised(seen["teacher"].embedding_BD.detach())
+    def loss(self, batch: TaskBatch) -> Tensor:
+        prediction = self.head(batch["student"].embedding_BD)
+        teacher_BD = standardise_features(batch["teacher"].embedding_BD.detach())
         if self.place.variant == "features":
-            return squared_error(given, taught_BD)
-        return soft_targets(given, taught_BD @ self.direction_KD.T, self.temperature)
+            return mean_squared_error(prediction, teacher_BD)
+        return distillation_loss(prediction, teacher_BD @ self.direction_KD.T, self.temperature)

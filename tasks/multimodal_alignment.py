@@ -1,10 +1,10 @@
-"""Multimodal alignment: are two streams of one video in step in time, or not?
+"""Multimodal alignment: classify whether two streams of one video are synchronised.
 
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
 CVPR 2020). After Owens, Efros, Audio-Visual Scene Analysis with Self-Supervised Multisensory
-Features, ECCV 2018; the negatives are of the same video, as there.
+Features, ECCV 2018; as there, negatives are shifted in time within the same video.
 
-On every pair but RGB and grayscale: these are in step where their pixels are equal.
+On every pair except RGB and grayscale, where comparing pixels would give the answer.
 
 Should learn: motion.
 """
@@ -20,14 +20,14 @@ from evossl.views.spec import WEAK, Time, View
 
 
 class MultimodalAlignment(Task):
-    """One answer to both embeddings: yes is in step; half of the second stream's are shifted."""
+    """A classifier of both embeddings; in half of the clips the second stream is shifted."""
 
-    places = tuple(s for s in pairs(*Stream) if s.streams != (Stream.RGB, Stream.GRAY))
+    places = tuple(p for p in pairs(*Stream) if p.streams != (Stream.RGB, Stream.GRAY))
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        width = sum(place.shapes[stream].width for stream in place.streams)
-        self.head = mlp([width, place.width, 1])
+        both_widths = sum(place.shapes[stream].width for stream in place.streams)
+        self.classifier = mlp([both_widths, place.width, 1])
 
     def views(self) -> dict[str, View]:
         first, second = self.place.streams
@@ -36,6 +36,7 @@ class MultimodalAlignment(Task):
             "second": View(second, time=Time(shift=0.5), space=WEAK),
         }
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        both = torch.cat([seen["first"].embedding_BD, seen["second"].embedding_BD], dim=-1)
-        return binary_cross_entropy(self.head(both).squeeze(-1), ~seen["second"].applied.shifted_B)
+    def loss(self, batch: TaskBatch) -> Tensor:
+        both_BD = torch.cat(batch.embeddings("first", "second"), dim=-1)
+        is_synchronised_B = ~batch["second"].applied.shifted_B
+        return binary_cross_entropy(self.classifier(both_BD).squeeze(-1), is_synchronised_B)

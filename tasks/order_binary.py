@@ -1,12 +1,12 @@
-"""Order: is this clip shuffled, or in order?
+"""Order verification: classify whether the segments of a clip are shuffled or in order.
 
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
 CVPR 2020). After Misra, Zitnick, Hebert, Shuffle and Learn: Unsupervised Learning using Temporal
 Order Verification, ECCV 2016.
 
-On every stream; for sound the segments are of its log-mel. As much time as a segment lasts is left
-out between two of them, shuffled or not, so that a jump alone says nothing (its size may); frames
-are jittered for the same reason, and flow is within segments.
+On every stream; for audio the segments are parts of the log-mel. Between segments there is a gap,
+shuffled or not, so that a jump alone reveals nothing (its size may); frames are jittered for the
+same reason, and flow is computed within segments.
 
 Should learn: motion.
 """
@@ -18,35 +18,34 @@ from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
 from evossl.views.spec import WEAK, Time, View
 
-SEGMENTS = 4
-GAP = 0.5
-FEWEST_SEGMENTS = 3  # two have only their order and its reversal, which does not count as shuffled
+NUM_SEGMENTS = 4
+MIN_SEGMENTS = 3  # two have only their order and its reversal, which does not count as shuffled
+GAP = 0.5  # fraction of the time that is left out between segments
 
 
 class OrderBinary(Task):
-    """A linear answer to clips of which half are shuffled."""
+    """A linear classifier of clips, half of which are shuffled."""
 
     places = each(*Stream)
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self.head = nn.Linear(place.width, 1)
+        self.classifier = nn.Linear(place.width, 1)
 
     def views(self) -> dict[str, View]:
         time = Time(segments=self._num_segments(), shuffle=0.5, gap=GAP)
         return {"clip": View(self.place.stream, time, WEAK, jitter_frames=True)}
 
     def _num_segments(self) -> int:
-        """Four, or the number nearest to it that cuts the clip's frames into equal segments."""
+        """Return 4, or the nearest number that divides the clip into equal segments."""
         if self.place.stream is Stream.AUDIO:
-            return SEGMENTS
+            return NUM_SEGMENTS
         num_frames = self.place.shape.input[1]
-        most = num_frames // (2 if self.place.stream is Stream.FLOW else 1)
-        equal = [n for n in range(FEWEST_SEGMENTS, most + 1) if num_frames % n == 0]
-        return min(equal, key=lambda n: abs(n - SEGMENTS), default=SEGMENTS)
+        max_segments = num_frames // (2 if self.place.stream is Stream.FLOW else 1)
+        divisors = [n for n in range(MIN_SEGMENTS, max_segments + 1) if num_frames % n == 0]
+        return min(divisors, key=lambda n: abs(n - NUM_SEGMENTS), default=NUM_SEGMENTS)
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        clip = seen["clip"]
-        return binary_cross_entropy(
-            self.head(clip.embedding_BD).squeeze(-1), clip.applied.shuffled_B
-        )
+    def loss(self, batch: TaskBatch) -> Tensor:
+        clip = batch["clip"]
+        logit_B = self.classifier(clip.embedding_BD).squeeze(-1)
+        return binary_cross_entropy(logit_B, clip.applied.shuffled_B)

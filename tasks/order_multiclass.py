@@ -1,36 +1,35 @@
-"""Order of segments: in which of all orders do four pieces of this clip come?
+"""Order prediction: classify the order of four shuffled segments of a clip.
 
 Xu, Xiao, Zhao, Shao, Xie, Zhuang, Self-Supervised Spatiotemporal Learning via Video Clip Order
 Prediction, CVPR 2019. After Lee, Huang, Singh, Yang, Unsupervised Representation Learning by
 Sorting Sequences, ICCV 2017.
 
-On every stream; for sound the segments are of its log-mel. Pieces leave a gap of time between them
-and are cropped each at a place of its own; they have equal brightness or loudness.
+On every stream; for audio the segments are parts of the log-mel. Segments have gaps in time between
+them, independent crops, and equal brightness or loudness.
 
 Should learn: motion.
 """
 
 from torch import Tensor
 
-from evossl.models.heads.permutation_head import Arranger
+from evossl.models.heads.permutation_head import PermutationHead
 from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
-from evossl.views.recipes import SEGMENTS, segments_of_time
+from evossl.views.recipes import TIME_PUZZLE, time_puzzle_view
 from evossl.views.spec import View
 
 
 class OrderMulticlass(Task):
-    """One of 24 orders: each piece is embedded by itself, the head compares them."""
+    """Cross entropy of 24 orders: segments are encoded separately, and the head compares them."""
 
     places = each(*Stream)
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self.head = Arranger(place.width, SEGMENTS)
+        self.head = PermutationHead(place.width, TIME_PUZZLE)
 
     def views(self) -> dict[str, View]:
-        stream = self.place.stream
-        return {"pieces": segments_of_time(stream, self.place.shape.input)}
+        return {"pieces": time_puzzle_view(self.place.stream, self.place.shape.input)}
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        return self.head.loss(seen["pieces"].embedding_BD, seen["pieces"].applied)
+    def loss(self, batch: TaskBatch) -> Tensor:
+        return self.head.loss(batch["pieces"].embedding_BD, batch["pieces"].applied)

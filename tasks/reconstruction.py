@@ -1,7 +1,7 @@
-"""Reconstruction: the input of an encoder from its last stage's map.
+"""Reconstruction: decode an encoder's input from its last map.
 
 ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Representation Learning,
-CVPR 2020) puts it on every modality, and so do we: RGB, grayscale, flow and log-mel sound. After
+CVPR 2020) applies it to every modality, and so do we: RGB, grayscale, flow and log-mel audio. After
 Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 2006.
 
 Should learn: appearance.
@@ -9,7 +9,7 @@ Should learn: appearance.
 
 from torch import Tensor
 
-from evossl.losses.distance import squared_error
+from evossl.losses.distance import mean_squared_error
 from evossl.models.heads.clip_decoder import ClipDecoder
 from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
@@ -17,7 +17,7 @@ from evossl.views.spec import WEAK, View
 
 
 class Reconstruction(Task):
-    """Mean squared error in normalised pixels: the target is what the encoder was given."""
+    """Mean squared error in normalised pixels; the target is the encoder's own input."""
 
     places = each(*Stream)
 
@@ -28,6 +28,6 @@ class Reconstruction(Task):
     def views(self) -> dict[str, View]:
         return {"clip": View(self.place.stream, space=WEAK)}
 
-    def loss(self, seen: TaskBatch) -> Tensor:
-        clip = seen["clip"]
-        return squared_error(self.decoder(clip.last_map), clip.pixels)
+    def loss(self, batch: TaskBatch) -> Tensor:
+        clip = batch["clip"]
+        return mean_squared_error(self.decoder(clip.last_map), clip.pixels)

@@ -1,11 +1,11 @@
-"""SVT: views of a video at several frame rates and extents are matched in the clusters they get.
+"""SVT: predict the cluster assignment of a video's views from views of other speeds and extents.
 
 Ranasinghe, Naseer, Khan, Khan, Ryoo, Self-supervised Video Transformer, CVPR 2022. After Caron et
 al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021.
 
-On RGB, grayscale and flow: a local view is a part in space too, which sound has not.
+On RGB, grayscale and flow. Not on audio, because local views are spatial crops too.
 
-Shapes: G teacher's view, V student's view.
+Shapes: B clip, K prototype, V student's view, G teacher's view.
 
 Should learn: motion.
 """
@@ -13,32 +13,41 @@ Should learn: motion.
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from evossl.families import SelfDistilled
-from evossl.io.task_options import Classes, Positive, Share
-from evossl.task import Place, each
+from evossl.io.task_options import ClusterCount, PositiveFloat, UnitInterval
+from evossl.losses.clustering import centre_and_sharpen, multi_view_cross_entropy
+from evossl.models.heads.dino_head import DINOHead, ScoreCentre, teacher_temperature
+from evossl.models.heads.prototypes import score_views
+from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
-from evossl.views.recipes import NumCrops, local_crops, momentum_views
+from evossl.views.recipes import LocalCropCount, local_crop_views, momentum_views
 from evossl.views.spec import STRONG, Time, View
 
 MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
-SLOW_RATES = (2, 4)  # frames of the cache a step, of the second global view, where they fit
+SLOW_STRIDES = (2, 4)  # cache frames per step of the second global view, where they fit
+STUDENT_TEMPERATURE = 0.1
 
 
-class SVT(SelfDistilled):
-    """Two global views, one at the clip's rate, one over more time, and parts of the latter.
+class SVT(Task):
+    """DINO's loss on two global views, of which the second spans more time, and on local views.
 
-    A matching "l->g": the student's clusters of each local view follow the teacher's of each global
-    one. A view is never matched with itself.
+    The local views are small crops of the second global view, half as long as a clip. A matching
+    "l->g" means that the student's local views predict the teacher's global views. No view predicts
+    itself. The teacher is the momentum encoder with a momentum copy of the student's head.
 
     Args:
         place: one stream.
-        matchings: some of "l->g", "g->g", "l->l", "g->l"; the paper's is the first two.
-        local: local views, half as long as the clip and of half its side.
-        clusters: outputs of the heads.
-        temperature: of the teacher, after the warm-up. At the papers' 0.04 to 0.07 a short training
-            of a small encoder stays at the uniform (measured).
-        warmup: share of the training over which it rises from 0.04, where it is above that.
+        matchings: some of "l->g", "g->g", "l->l", "g->l"; the paper's are the first two.
+        local_crops: number of local views per clip.
+        prototypes: number of prototypes, the outputs of the heads.
+        teacher_temperature: the teacher's temperature after the warm-up. At the papers' 0.04 to
+            0.07, a short training of a small encoder stays at the uniform distribution (measured).
+        temperature_warmup: fraction of the training in which the temperature rises from 0.04, if
+            it ends above that.
+
+    Raises:
+        ValueError: an unknown matching, no matching, or too few local crops.
     """
 
     places = each(Stream.RGB, Stream.GRAY, Stream.FLOW)
@@ -47,43 +56,75 @@ class SVT(SelfDistilled):
         self,
         place: Place,
         matchings: Sequence[str] = MATCHINGS[:2],
-        local: NumCrops = 4,
-        clusters: Classes = 256,
-        temperature: Positive = 0.02,
-        warmup: Share = 0.1,
+        local_crops: LocalCropCount = 4,
+        prototypes: ClusterCount = 256,
+        teacher_temperature: PositiveFloat = 0.02,
+        temperature_warmup: UnitInterval = 0.1,
     ) -> None:
-        _check(matchings, local)
-        asking, asked = ({matching.split("->")[i] for matching in matchings} for i in (0, 1))
-        student = {f"student {n}": v for n, v in _views(place, asking, local).items()}
-        teacher = momentum_views(_views(place, asked, local), prefix="momentum")
-        matched_GV = torch.tensor(
+        super().__init__(place)
+        _check_matchings(matchings, local_crops)
+        self.teacher_temperature, self.temperature_warmup = teacher_temperature, temperature_warmup
+        student, teacher = ({matching.split("->")[i] for matching in matchings} for i in (0, 1))
+        views = _build_views(place, student, local_crops)
+        self.student_views = {f"student {name}": view for name, view in views.items()}
+        self.teacher_views = momentum_views(_build_views(place, teacher, local_crops))
+        self.pair_GV = torch.tensor(
             [
-                [f"{v[0]}->{g[0]}" in matchings and v != g for v in _parts(asking, local)]
-                for g in _parts(asked, local)
+                [f"{v[0]}->{g[0]}" in matchings and v != g for v in _labels(student, local_crops)]
+                for g in _labels(teacher, local_crops)
             ]
         )
-        super().__init__(place, student, teacher, clusters, temperature, warmup, matched_GV)
+        self.student_head = DINOHead(place.width, prototypes)
+        self.teacher_head = self.momentum(self.student_head)
+        self.centre = ScoreCentre(prototypes)
+
+    def views(self) -> dict[str, View]:
+        return self.student_views | self.teacher_views
+
+    def loss(self, batch: TaskBatch) -> Tensor:
+        score_VBK = score_views(self.student_head, batch.embeddings(*self.student_views))
+        temperature = teacher_temperature(
+            batch.progress, final=self.teacher_temperature, warmup=self.temperature_warmup
+        )
+        target_GBK = centre_and_sharpen(
+            self._teacher_scores(batch), self.centre.mean_K, temperature
+        )
+        return multi_view_cross_entropy(score_VBK / STUDENT_TEMPERATURE, target_GBK, self.pair_GV)
+
+    def after_backward(self, progress: float) -> None:
+        self.student_head.prototypes.cancel_early_gradient(progress)
+
+    def after_step(self, batch: TaskBatch) -> None:
+        self.centre.update(self._teacher_scores(batch))
+
+    @torch.no_grad()
+    def _teacher_scores(self, batch: TaskBatch) -> Tensor:
+        return score_views(self.teacher_head, batch.embeddings(*self.teacher_views))
 
 
-def _check(matchings: Sequence[str], local: int) -> None:
+def _check_matchings(matchings: Sequence[str], local_crops: int) -> None:
     if not matchings or not set(matchings) <= set(MATCHINGS):
-        raise ValueError(f"matchings are some of {', '.join(MATCHINGS)}, got {matchings}")
+        raise ValueError(f"matchings must be some of {', '.join(MATCHINGS)}, got {matchings}")
     needed = 2 if "l->l" in matchings else int(any("l" in matching for matching in matchings))
-    if local < needed:
-        raise ValueError(f"{', '.join(matchings)} need {needed} or more local views, got {local}")
+    if local_crops < needed:
+        raise ValueError(
+            f"matchings {', '.join(matchings)} need local_crops of {needed} or more, "
+            f"got {local_crops}"
+        )
 
 
-def _views(place: Place, kinds: set[str], local: int) -> dict[str, View]:
-    """Return the global views, the local ones, or both."""
+def _build_views(place: Place, kinds: set[str], local_crops: int) -> dict[str, View]:
+    """Return the global views ("g"), the local views ("l"), or both."""
     stream, shape = place.stream, place.shape.input
-    slow = View(stream, Time(stride=SLOW_RATES), STRONG, draw=1)
+    slow = View(stream, Time(stride=SLOW_STRIDES), STRONG, draw=1)
     views = {"0": View(stream, space=STRONG), "1": slow} if "g" in kinds else {}
     if "l" in kinds:
-        views |= local_crops(stream, shape, local, Time(frames=max(2, shape[1] // 2)), slow)
+        time = Time(frames=max(2, shape[1] // 2))
+        views |= local_crop_views(stream, shape, local_crops, time, within=slow)
     return views
 
 
-def _parts(kinds: set[str], local: int) -> list[tuple[str, int]]:
-    """Return kind and number of each of these views, as they come out of the encoder."""
-    counts = {"g": 2, "l": local}
+def _labels(kinds: set[str], local_crops: int) -> list[tuple[str, int]]:
+    """Return the kind and the number of each view, in the order in which the head scores them."""
+    counts = {"g": 2, "l": local_crops}
     return [(kind, i) for kind, count in counts.items() if kind in kinds for i in range(count)]

@@ -12,11 +12,11 @@ from evossl.task_loader import load_catalogue
 
 TASKS = load_catalogue()
 CHOSEN = {"svt.matchings", "triplet.negatives"}  # words, which the task holds against its own
-RIGHT = {"tempo.speeds": [1, 3], "triplet.negatives": "hardest", "svt.matchings": ["g->g"]}
+RIGHT = {"tempo.strides": [1, 3], "triplet.negatives": "hardest", "svt.matchings": ["g->g"]}
 
 
 def options() -> Iterator[str]:
-    """Every option of every task of the catalogue, "moco.queue"."""
+    """Every option of every task of the catalogue, "moco.queue_size"."""
     for name, task in TASKS.items():
         yield from (f"{name}.{option}" for option in list(inspect.signature(task).parameters)[1:])
 
@@ -49,18 +49,18 @@ def test_no_option_takes_less_than_nothing_more_than_all_or_no_number(name: str)
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("moco.queue", 0, "Input should be greater than or equal to 1 (got 0)"),
+        ("moco.queue_size", 0, "Input should be greater than or equal to 1 (got 0)"),
         ("moco.temperature", 0, "Input should be greater than 0 (got 0)"),
         ("moco.temperature", float("inf"), "Input should be a finite number (got inf)"),
-        ("dino.local", 500, "Input should be less than or equal to 100 (got 500)"),
-        ("dino.clusters", 1, "Input should be greater than or equal to 2 (got 1)"),
-        ("dino.warmup", 2, "Input should be less than or equal to 1 (got 2)"),
-        ("swav.queue", -1, "Input should be greater than or equal to 0 (got -1)"),
-        ("rho_byol.rho", 9, "Input should be less than or equal to 4 (got 9)"),
+        ("dino.local_crops", 500, "Input should be less than or equal to 100 (got 500)"),
+        ("dino.prototypes", 1, "Input should be greater than or equal to 2 (got 1)"),
+        ("dino.temperature_warmup", 2, "Input should be less than or equal to 1 (got 2)"),
+        ("swav.queue_size", -1, "Input should be greater than or equal to 0 (got -1)"),
+        ("byol.rho", 9, "Input should be less than or equal to 4 (got 9)"),
         ("vicreg.expansion", 1000, "Input should be less than or equal to 8 (got 1000)"),
-        ("generative.ratio", 1, "Input should be less than 1 (got 1)"),
-        ("tempo.speeds", [0, 1], "Input should be greater than or equal to 1 (got 0)"),
-        ("tempo.speeds", 3, "Input should be a valid list (got 3)"),
+        ("generative.mask_ratio", 1, "Input should be less than 1 (got 1)"),
+        ("tempo.strides", [0, 1], "Input should be greater than or equal to 1 (got 0)"),
+        ("tempo.strides", 3, "Input should be a valid list (got 3)"),
         ("distill.joint", "yes", "Input should be a valid boolean (got 'yes')"),
     ],
 )
@@ -82,5 +82,5 @@ def test_an_unknown_option_is_answered_with_the_nearest() -> None:
     said = refusal("simclr", "temprature", 1)
     assert said == (
         "tasks.simclr.options: unknown option 'temprature': did you mean 'temperature'? "
-        "Known: temperature"
+        "Known: hidden_layers, rho, temperature"
     )

@@ -1,1 +1,1 @@
-"""Pure functions on tensors: one family of losses a file."""
+"""Loss functions: pure functions from tensors to a scalar, one family per file."""

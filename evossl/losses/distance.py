@@ -1,6 +1,6 @@
-"""Distances between embeddings, whose gradients stay finite where embeddings coincide.
+"""Distances between embeddings, with gradients that stay finite where embeddings coincide.
 
-Shapes: N, M embeddings, D embedding.
+Shapes: N and M embeddings, D embedding.
 """
 
 from torch import Tensor
@@ -8,28 +8,28 @@ from torch.nn import functional as F
 
 from evossl.losses.precision import full_precision
 
-SHORTEST = 1e-4  # vectors shorter than this are not stretched to unit length: bounds the gradient
-SQUARED_DISTANCE_FLOOR = 1e-12  # the square root's slope is infinite at 0
+MIN_NORM = 1e-4  # shorter vectors are not scaled up to unit length, which bounds the gradient
+SQUARED_DISTANCE_FLOOR = 1e-12  # the slope of the square root is infinite at 0
 
 
-def unit(x_ND: Tensor) -> Tensor:
-    """Return the rows at unit length; rows shorter than `SHORTEST` stay inside the unit sphere."""
-    return F.normalize(x_ND, dim=-1, eps=SHORTEST)
+def l2_normalise(x_ND: Tensor) -> Tensor:
+    """Return the rows scaled to unit length; rows shorter than `MIN_NORM` become shorter than 1."""
+    return F.normalize(x_ND, dim=-1, eps=MIN_NORM)
 
 
-def distances(x_ND: Tensor, y_MD: Tensor) -> Tensor:
+def pairwise_distances(x_ND: Tensor, y_MD: Tensor) -> Tensor:
     """Return the (N, M) Euclidean distances, at least 1e-6."""
-    return (squared_distances(x_ND, y_MD) + SQUARED_DISTANCE_FLOOR).sqrt()
+    return (pairwise_squared_distances(x_ND, y_MD) + SQUARED_DISTANCE_FLOOR).sqrt()
 
 
-def squared_distances(x_ND: Tensor, y_MD: Tensor) -> Tensor:
+def pairwise_squared_distances(x_ND: Tensor, y_MD: Tensor) -> Tensor:
     """Return the (N, M) squared Euclidean distances."""
     return (x_ND.unsqueeze(1) - y_MD.unsqueeze(0)).square().sum(dim=-1)
 
 
 @full_precision
-def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over all elements of (prediction - target)^2: the L2 loss a value.
+def mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the mean over all elements of (prediction - target)^2.
 
     Args:
         prediction: any shape; gradient flows.

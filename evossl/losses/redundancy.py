@@ -1,4 +1,4 @@
-"""Losses that keep the features of an embedding from saying the same, without negatives.
+"""Losses that decorrelate the features of an embedding, and so need no negatives.
 
 Shapes: B clip, D feature.
 """
@@ -14,15 +14,17 @@ VICREG_EPSILON = 1e-4
 
 
 @full_precision
-def standardised(x_BD: Tensor) -> Tensor:
-    """Return x, each feature with mean 0 and deviation 1 over the batch, or 0 if constant."""
+def standardise_features(x_BD: Tensor) -> Tensor:
+    """Return each feature with mean 0 and standard deviation 1 over the batch; constants are 0."""
     centred_BD = x_BD - x_BD.mean(dim=0)
     return centred_BD / (centred_BD.square().mean(dim=0) + BARLOW_EPSILON).sqrt()
 
 
 @full_precision
 def barlow_twins_loss(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
-    """sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2, C the features' cross-correlation.
+    """Return sum_i (1 - C_ii)^2 + redundancy * sum_{i != j} C_ij^2.
+
+    C is the cross-correlation matrix of the two views' features.
 
     Zbontar, Jing, Misra, LeCun, Deny, Barlow Twins: Self-Supervised Learning via Redundancy
     Reduction, ICML 2021, equation 1.
@@ -32,16 +34,16 @@ def barlow_twins_loss(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> Tensor:
         y_BD: the other view's, in the same order.
         redundancy: the paper's lambda.
     """
-    correlation_DD = standardised(x_BD).T @ standardised(y_BD) / len(x_BD)
-    own_D = correlation_DD.diagonal()
-    return (1 - own_D).square().sum() + redundancy * _off_diagonal(correlation_DD)
+    correlation_DD = standardise_features(x_BD).T @ standardise_features(y_BD) / len(x_BD)
+    diagonal_D = correlation_DD.diagonal()
+    return (1 - diagonal_D).square().sum() + redundancy * _off_diagonal_energy(correlation_DD)
 
 
 @full_precision
-def vicreg(
+def vicreg_loss(
     x_BD: Tensor, y_BD: Tensor, invariance: float, variance: float, covariance: float
 ) -> Tensor:
-    """Views agree, each feature has a deviation of at least 1, and features do not covary.
+    """Return the weighted sum of VICReg's invariance, variance and covariance terms.
 
     invariance * mean (x - y)^2 + variance * (v(x) + v(y)) / 2 + covariance * (c(x) + c(y)), with
     v(z) = mean_d max(0, 1 - sd(z_d)) and c(z) = sum_{i != j} cov(z_i, z_j)^2 / D.
@@ -52,15 +54,15 @@ def vicreg(
     Args:
         x_BD: one view's projections, B >= 2.
         y_BD: the other view's, in the same order.
-        invariance: weight of the first part.
-        variance: of the second.
-        covariance: of the third.
+        invariance: weight of the distance between the views.
+        variance: weight of the hinge on the standard deviations.
+        covariance: weight of the off-diagonal covariances.
     """
     views = (x_BD, y_BD)
     spread = sum(F.relu(1 - (z.var(dim=0) + VICREG_EPSILON).sqrt()).mean() for z in views)
-    shared = sum(_off_diagonal(_covariance(z)) / z.shape[1] for z in views)
-    agreement = (x_BD - y_BD).square().mean()
-    return invariance * agreement + variance * spread / 2 + covariance * shared
+    shared = sum(_off_diagonal_energy(_covariance(z)) / z.shape[1] for z in views)
+    distance = (x_BD - y_BD).square().mean()
+    return invariance * distance + variance * spread / 2 + covariance * shared
 
 
 def _covariance(x_BD: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ def _covariance(x_BD: Tensor) -> Tensor:
     return centred_BD.T @ centred_BD / (len(x_BD) - 1)
 
 
-def _off_diagonal(x_DD: Tensor) -> Tensor:
-    """Sum of the squares beside the diagonal."""
-    itself = torch.eye(len(x_DD), dtype=torch.bool, device=x_DD.device)
-    return x_DD.masked_fill(itself, 0.0).square().sum()
+def _off_diagonal_energy(x_DD: Tensor) -> Tensor:
+    """The sum of the squared off-diagonal elements."""
+    diagonal = torch.eye(len(x_DD), dtype=torch.bool, device=x_DD.device)
+    return x_DD.masked_fill(diagonal, 0.0).square().sum()

@@ -1,4 +1,4 @@
-"""Sets of views that several tasks ask for: equal ones are made and seen once.
+"""Views that several tasks use. Equal views are built and encoded once for all tasks.
 
 Shapes: C channel, T frame, H height, W width.
 """
@@ -12,120 +12,122 @@ from pydantic import Field
 from evossl.types import Stream
 from evossl.views.spec import STRONG, WEAK, Cells, Channels, Mask, Role, Space, Time, View
 
-MOST_CLIPS = 4  # of one video: the large-scale study's rho
-MOST_CROPS = 100  # small ones of one clip; ten are the most that is published
-Rho = Annotated[int, Field(ge=1, le=MOST_CLIPS)]
-NumCrops = Annotated[int, Field(ge=0, le=MOST_CROPS)]
-LOCAL_SCALE = (0.05, 0.3)  # share of the frame's area: up to where a strong view's begins
-MASKED_SCALE = (0.3, 1.0)  # V-JEPA's
-LOCAL_STEP = 8  # pixels: sides of local views are multiples of it
-WHOLE = Time()
-SEGMENTS = Cells(times=4)
+MAX_RHO = 4  # clips of one video, as in the large-scale study
+MAX_LOCAL_CROPS = 100  # per clip; at most ten are published
+Rho = Annotated[int, Field(ge=1, le=MAX_RHO)]
+LocalCropCount = Annotated[int, Field(ge=0, le=MAX_LOCAL_CROPS)]
+LOCAL_CROP_AREA = (0.05, 0.3)  # fraction of the frame; the crops of a strong view are larger
+MASKED_CROP_AREA = (0.3, 1.0)  # V-JEPA's
+LOCAL_SIDE_MULTIPLE = 8  # pixels
+WHOLE_CLIP = Time()
+TIME_PUZZLE = Cells(times=4)
 
 
 def strong_clips(stream: Stream, rho: int) -> dict[str, View]:
-    """Return the strong views "0", "1", ...: `rho` clips of a video, one in two views for rho 1.
+    """Return strongly augmented views "0", "1", ...: `rho` clips of a video, all positives.
 
-    Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised Spatiotemporal
-    Representation Learning, CVPR 2021: clips of one video are each other's positives.
+    With rho 1 there are two views of one clip. Feichtenhofer, Fan, Xiong, Girshick, He, A
+    Large-Scale Study on Unsupervised Spatiotemporal Representation Learning, CVPR 2021.
 
     Args:
-        stream: of the views.
-        rho: 1 to 4. The clips are of different times where the space ignores `time`.
+        stream: the stream of the views.
+        rho: 1 to 4. The clips start at different times if the space ignores `time`.
 
     Raises:
-        ValueError: another number of clips.
+        ValueError: rho is out of range.
     """
-    if rho not in range(1, MOST_CLIPS + 1):
-        raise ValueError(f"rho is the number of clips of a video, 1 to {MOST_CLIPS}, got {rho}")
-    times = (0, 0) if rho == 1 else range(rho)
+    if rho not in range(1, MAX_RHO + 1):
+        raise ValueError(f"rho, the number of clips per video, must be 1 to {MAX_RHO}, got {rho}")
+    time_draws = (0, 0) if rho == 1 else range(rho)
     return {
-        str(draw): View(stream, space=STRONG, time_draw=time, space_draw=draw)
-        for draw, time in enumerate(times)
+        str(draw): View(stream, space=STRONG, time_draw=time_draw, space_draw=draw)
+        for draw, time_draw in enumerate(time_draws)
     }
 
 
-def momentum_views(views: Mapping[str, View], prefix: str = "slow") -> dict[str, View]:
-    """Return "slow 0" for a view "0", ...: the same pixels for the encoder's moving average."""
+def momentum_views(views: Mapping[str, View], prefix: str = "momentum") -> dict[str, View]:
+    """Return the same views for the momentum encoder: "momentum 0" for "0", and so on."""
     return {f"{prefix} {name}": replace(v, encoder=Role.MOMENTUM) for name, v in views.items()}
 
 
-def local_crops(
+def local_crop_views(
     stream: Stream,
     input_shape: tuple[int, int, int, int],
     count: int,
-    time: Time = WHOLE,
+    time: Time = WHOLE_CLIP,
     within: View | None = None,
 ) -> dict[str, View]:
-    """Return the view "local" of `count` small crops at times of their own, none for sound.
+    """Return the view "local", which has `count` small crops at independent times (multi-crop).
 
-    Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments,
-    NeurIPS 2020, section 3.2 (multi-crop). Sound has no space to crop.
+    Audio has no spatial crops: the result is empty. Caron et al., Unsupervised Learning of Visual
+    Features by Contrasting Cluster Assignments, NeurIPS 2020, section 3.2.
 
     Args:
-        stream: of the views.
+        stream: the stream of the view.
         input_shape: (C, T, H, W) of the encoder's input.
-        count: of the crops; 0 for none.
-        time: of each.
-        within: the view in whose crop and window they lie; None is the whole stretch.
+        count: number of crops; with 0 the result is empty.
+        time: temporal sampling of each crop.
+        within: the view whose crop and window contain the crops; None for the whole stretch.
 
     Raises:
         ValueError: a negative count.
     """
     if count < 0:
-        raise ValueError(f"the number of local crops is 0 or more, got {count}")
+        raise ValueError(f"the number of local crops must be 0 or more, got {count}")
     if count == 0 or stream is Stream.AUDIO:
         return {}
-    space = Space("strong", LOCAL_SCALE, local_side(input_shape[-1]))
-    draw = MOST_CLIPS  # the draws before it are the clips'
+    space = Space("strong", LOCAL_CROP_AREA, local_crop_side(input_shape[-1]))
+    draw = MAX_RHO  # the draws before it belong to `strong_clips`
     return {"local": View(stream, time, space, draw, pieces=count, within=within)}
 
 
-def local_side(side: int) -> int:
-    """Return half of a view's side, rounded to a multiple of 8 and not below 8.
+def local_crop_side(side: int) -> int:
+    """Return half of a view's side, rounded to a multiple of 8 and at least 8 pixels.
 
-    >>> [local_side(side) for side in (16, 32, 64, 112)]
+    >>> [local_crop_side(side) for side in (16, 32, 64, 112)]
     [8, 16, 32, 56]
     """
-    return max(LOCAL_STEP, round(side / 2 / LOCAL_STEP) * LOCAL_STEP)
+    return max(LOCAL_SIDE_MULTIPLE, round(side / 2 / LOCAL_SIDE_MULTIPLE) * LOCAL_SIDE_MULTIPLE)
 
 
-def puzzle(stream: Stream, cells: Cells, time: Time = WHOLE) -> View:
-    """Return the view whose pieces are the cells; RGB shows one of its channels (`View.channels`).
+def puzzle_view(stream: Stream, cells: Cells, time: Time = WHOLE_CLIP) -> View:
+    """Return a view whose pieces are the cells, in a random order.
 
-    Kim, Cho, Kweon, Self-Supervised Video Representation Learning with Space-Time Cubic Puzzles,
-    AAAI 2019 (channel replication).
+    Each piece of RGB shows one randomly chosen channel three times. Kim, Cho, Kweon,
+    Self-Supervised Video Representation Learning with Space-Time Cubic Puzzles, AAAI 2019.
     """
-    channels: Channels = "one" if stream is Stream.RGB else "own"
+    channels: Channels = "random" if stream is Stream.RGB else "all"
     return View(stream, time, WEAK, cells=cells, channels=channels)
 
 
-def segments_of_time(stream: Stream, input_shape: tuple[int, int, int, int]) -> View:
-    """Return the puzzle of `SEGMENTS`: four pieces, each half as long as the clip.
+def time_puzzle_view(stream: Stream, input_shape: tuple[int, int, int, int]) -> View:
+    """Return the puzzle of four segments in time, each half as long as the encoder's input.
 
-    Of sound, whose length in frames is not known here, each is a quarter of the clip.
+    Audio segments are a quarter of the input each, because the number of video frames that audio
+    spans is not known here.
 
     Args:
-        stream: of the view.
+        stream: the stream of the view.
         input_shape: (C, T, H, W) of the encoder's input.
     """
     if stream is Stream.AUDIO:
-        return puzzle(stream, SEGMENTS)
-    return puzzle(stream, SEGMENTS, Time(frames=SEGMENTS.times * max(1, input_shape[1] // 2)))
+        return puzzle_view(stream, TIME_PUZZLE)
+    frames = TIME_PUZZLE.times * max(1, input_shape[1] // 2)
+    return puzzle_view(stream, TIME_PUZZLE, Time(frames=frames))
 
 
-def masked_and_whole(stream: Stream, mask: Mask, whole: Role) -> dict[str, View]:
-    """Return "masked", which the student sees, and "whole", the same pixels with nothing blanked.
+def masked_and_full_views(stream: Stream, mask: Mask, full_role: Role) -> dict[str, View]:
+    """Return "masked", for the student, and "full": the same pixels without the mask.
 
-    Cropped at random and otherwise as they are, as in VideoMAE and V-JEPA.
+    Both are randomly cropped and not augmented further, as in VideoMAE and V-JEPA.
 
     Args:
-        stream: of both.
-        mask: what is blanked.
-        whole: who sees the other one.
+        stream: the stream of both views.
+        mask: the mask of the first view.
+        full_role: the encoder of the second view.
     """
-    space = Space("weak", MASKED_SCALE)
+    space = Space("weak", MASKED_CROP_AREA)
     return {
         "masked": View(stream, space=space, mask=mask),
-        "whole": View(stream, space=space, encoder=whole),
+        "full": View(stream, space=space, encoder=full_role),
     }

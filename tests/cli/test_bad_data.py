@@ -43,14 +43,14 @@ def test_a_source_without_videos_is_refused(run_cli: RunCli, verb: str, where: s
 def test_index_fails_if_no_video_is_readable(
     run_cli: RunCli,
 ) -> None:
-    message = refused(run_cli, "index", "broken", code=1)
-    assert "failed: broken: no video can be read" in message
-    assert "2 set aside" in message
+    found = refused(run_cli, "index", "broken", code=1)
+    assert "failed: broken: no video can be read" in found
+    assert "2 set aside" in found
 
 
 def test_a_table_without_paths_is_refused(run_cli: RunCli) -> None:
     Path("table.csv").write_text("a,b\n1,2\n")
-    assert "no column 'path'; it has a, b" in refused(run_cli, "index", "table.csv")
+    assert "no column 'path'; its columns are: a, b" in refused(run_cli, "index", "table.csv")
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_a_table_without_paths_is_refused(run_cli: RunCli) -> None:
 def test_an_unwritable_manifest_is_refused_before_probing(
     run_cli: RunCli, videos: Path, out: str, message: str
 ) -> None:
-    message = refused(run_cli, "index", videos, "--out", out)
-    assert message in message
-    assert "indexing" not in message
+    found = refused(run_cli, "index", videos, "--out", out)
+    assert message in found
+    assert "indexing" not in found
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
@@ -125,26 +125,26 @@ VALID_RUN = "space: {}\nseed: 0\ndata: videos\ncommand: evossl\ncache: cache\n"
     [
         (b"{", "not YAML"),
         (bytes(range(256)), "not YAML"),
-        (b"", "it holds no keys"),
-        (b"[1]", "it holds no keys"),
+        (b"", "it has no keys"),
+        (b"[1]", "it has no keys"),
         (b"sed: 1", "unknown key 'sed': did you mean 'seed'?"),
         (b"seed: 1", "space is missing; data is missing; command is missing; cache is missing"),
-        (VALID_RUN.replace("seed: 0", "seed: zero").encode(), "seed is of the wrong kind"),
-        (VALID_RUN.replace("space: {}", "space: 3").encode(), "space is of the wrong kind"),
+        (VALID_RUN.replace("seed: 0", "seed: zero").encode(), "seed has the wrong type"),
+        (VALID_RUN.replace("space: {}", "space: 3").encode(), "space has the wrong type"),
         (
-            (VALID_RUN + "scales: {simclr.rgb: [1]}").encode(),
-            "scales.simclr.rgb is of the wrong kind",
+            (VALID_RUN + "gradient_scales: {simclr.rgb: [1]}").encode(),
+            "gradient_scales.simclr.rgb has the wrong type",
         ),
     ],
 )
 def test_a_damaged_run_yaml_is_refused(run_cli: RunCli, text: bytes, message: str) -> None:
     Path("run").mkdir()
     Path("run/run.yaml").write_bytes(text)
-    message = refused(run_cli, "report", "run")
-    assert message.startswith("error: run/run.yaml: is damaged")
-    assert message in message
-    assert "Bring the file back from a copy" in message
-    assert not any(word in message for word in ("RunInfo", "__init__", "codec", "NoneType"))
+    found = refused(run_cli, "report", "run")
+    assert found.startswith("error: run/run.yaml: damaged")
+    assert message in found
+    assert "Restore the file from a copy" in found
+    assert not any(word in found for word in ("RunInfo", "__init__", "codec", "NoneType"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_damaged_encoder_is_refused(
     ("argv", "message"),
     [
         (("--folds", "1"), "'--folds': 1 is not in the range"),
-        (("--folds", "9"), "fewer than folds: pass --folds"),
+        (("--folds", "9"), "fewer groups than folds: pass --folds"),
         (("--protocols", "knnn"), "unknown protocol 'knnn': did you mean 'knn'"),
         (("--protocols", ""), "--protocols: none given"),
         (("--label", "colour"), "unknown label column 'colour'"),
@@ -184,17 +184,17 @@ def test_wrong_evaluations_are_refused_before_decoding(
     run_cli: RunCli, videos: Path, trained: Path, argv: tuple[str, ...], message: str
 ) -> None:
     cache = trained.parent / "cache"
-    message = refused(run_cli, "evaluate", trained, "--data", videos, "--cache", cache, *argv)
-    assert message in message
-    assert "decoding" not in message
+    found = refused(run_cli, "evaluate", trained, "--data", videos, "--cache", cache, *argv)
+    assert message in found
+    assert "decoding" not in found
 
 
 def test_a_class_with_too_few_clips_is_named_in_the_error(
     run_cli: RunCli, videos: Path, trained: Path
 ) -> None:
     rare = min(videos.glob("*/"), key=lambda folder: len(list(folder.glob("*.mp4"))))
-    message = refused(run_cli, "evaluate", trained, "--data", videos, "--folds", "9")
-    assert f"class {rare.name!r} has" in message
+    found = refused(run_cli, "evaluate", trained, "--data", videos, "--folds", "9")
+    assert f"class {rare.name!r} has" in found
 
 
 def test_unusable_labels_are_refused_before_a_search(run_cli: RunCli, videos: Path) -> None:
@@ -203,7 +203,7 @@ def test_unusable_labels_are_refused_before_a_search(run_cli: RunCli, videos: Pa
     argv = ("--data", videos, "--space", "space.yaml", "--out", "run")
     for labels, message in (
         (one_class, "class"),
-        (videos, "fewer than folds"),
+        (videos, "fewer groups than folds"),
         ("nowhere", "nowhere"),
     ):
         assert message in refused(run_cli, "search", *argv, "--evaluate", labels)
@@ -230,8 +230,8 @@ def test_a_sound_task_on_silent_videos_leaves_no_run(run_cli: RunCli, videos: Pa
     argv += ["--space", "space.yaml", "--cache", "cache", "--out", "run"]
     heard = "  multimodal_contrast: {places: [rgb+audio]}\nstreams: [rgb, audio]"
     Path("space.yaml").write_text(SPACE.replace("  simclr: {places: [rgb]}", heard))
-    message = refused(run_cli, *argv)
-    assert "error: multimodal_contrast.rgb+audio: no batch had two clips with sound" in message
+    found = refused(run_cli, *argv)
+    assert "error: multimodal_contrast.rgb+audio: no batch had two clips with sound" in found
     assert not Path("run").exists()
     Path("space.yaml").write_text(SPACE)
     assert run_cli(*argv).code == 0
@@ -241,19 +241,19 @@ def test_an_existing_training_is_not_changed(run_cli: RunCli, videos: Path, trai
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     argv = ["train", "--data", videos, "--space", trained.parent / "space.yaml"]
     argv += ["--cache", trained.parent / "cache", "--out", trained]
-    assert "add --resume to go on" in refused(run_cli, *argv, "--steps", "2")
-    message = refused(run_cli, *argv, "--steps", "2", "--seed", "3", "--resume")
-    assert "seed: 0 there, 3 given" in message
+    assert "add --resume to continue it" in refused(run_cli, *argv, "--steps", "2")
+    found = refused(run_cli, *argv, "--steps", "2", "--seed", "3", "--resume")
+    assert "seed: 0 there, 3 given" in found
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
 
 
 def test_a_term_that_skipped_batches_is_reported(run_cli: RunCli) -> None:
     synthesise(Path("videos/short"), 20, 3, 1, video=VideoFormat(seconds=1.0))
     synthesise(Path("videos/long"), 8, 3, 2)
-    brave = "tasks:\n  brave: {places: [rgb], options: {reach: 4}}\n"  # 16 frames, of 12 or 24
+    brave = "tasks:\n  brave: {places: [rgb], options: {broad_stride: 4}}\n"  # 16 frames, of 12 or 24
     Path("space.yaml").write_text(SPACE.replace("tasks:\n", brave))
     argv = ("--data", "videos", "--space", "space.yaml", "--steps", "4", "--out", "run")
     output = run_cli("train", *argv)
     assert output.code == 0, output.err
-    assert re.search(r"brave\.rgb: was skipped in [1-4] of 4 batches", answer.err)
+    assert re.search(r"brave\.rgb: was skipped in [1-4] of 4 batches", output.err)
     assert "simclr.rgb: was skipped" not in output.err

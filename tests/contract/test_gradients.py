@@ -1,44 +1,47 @@
-"""Every loss has the gradient that it claims, with its heads, by finite differences in float64.
+"""Every task's loss has the correct gradient, with its heads: finite differences in float64.
 
-A memory has had a step, so that keys and neighbours are its rows.
+Queues and banks have been updated once, so that their rows are keys and neighbours.
 """
 
 import pytest
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from evossl.task import TaskBatch, Term
+from evossl.task import TaskBatch
 from evossl.task_loader import load_catalogue
 from evossl.views.spec import Role
 from tests.helpers import handmade_batches as hand
 from tests.helpers import oracle_checks as checks
+from tests.helpers.contract_cases import TERM_CASES, TermCase
 
-TERMS = [term for term in hand.all_terms() if term.task in load_catalogue()]
+CASES = [param for param in TERM_CASES if param.values[0].term.task in load_catalogue()]
 
-PREDICTORS = ("brave", "simsiam")
-"""Their targets are made of the very features that learn, so that a difference of these would be of
-the targets too; of the predictor's weights it is not."""
+PREDICTOR_TASKS = ("brave", "simsiam")
+"""Their targets are made of the features that learn, so that finite differences with respect to
+features would include the targets' gradient. The predictor's weights do not affect the targets."""
 
 
-def learning(case: hand.Case, seen: TaskBatch) -> tuple[Tensor, ...]:
-    """What a gradient is to reach, and all that it does."""
-    if case.term.task in PREDICTORS:
-        return tuple(case.task.predict.parameters())
-    case.task.loss(seen).backward()
+def find_leaves(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, ...]:
+    """Return the inputs that should receive a gradient, and all others that do."""
+    if case.term.task in PREDICTOR_TASKS:
+        return tuple(case.task.predictor.parameters())
+    case.task.loss(batch).backward()
     leaves = []
     for name, view in case.views.items():
         if view.encoder is not Role.NONE:
-            embedding_BD, *maps = hand.leaves(seen[name].features)
+            embedding_BD, *maps = hand.leaves(batch[name].features)
             leaves += [embedding_BD] if hand.is_student(case, name) else []
             leaves += [map_ for map_ in maps if map_.grad is not None]
     return tuple(leaves)
 
 
-@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.name)
-def test_the_gradient_is_the_slope_of_the_loss(term: Term, monkeypatch: pytest.MonkeyPatch) -> None:
-    case, seen = checks.at_edge(term, "random", steps=1)
-    if hasattr(case.task, "swap"):
-        checks.hold_codes(case.task, monkeypatch)
-    leaves = learning(case, seen)
+@pytest.mark.parametrize("term_case", CASES)
+def test_gradient_matches_finite_differences(
+    term_case: TermCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, batch = checks.build_edge_case(term_case.term, "random", steps=1, **term_case.options)
+    if term_case.term.task == "swav":
+        checks.freeze_codes(case.task, monkeypatch)
+    leaves = find_leaves(case, batch)
     assert leaves
-    assert gradcheck(lambda *_: case.task.loss(seen), leaves, fast_mode=True)
+    assert gradcheck(lambda *_: case.task.loss(batch), leaves, fast_mode=True)

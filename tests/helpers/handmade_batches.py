@@ -1,4 +1,4 @@
-"""What a task is shown, made by hand: features of declared shapes as leaves, labels at random.
+"""Batches for tasks without encoders: random features of declared shapes, random labels.
 
 Shapes: B clip, D embedding, N segment.
 """
@@ -23,7 +23,7 @@ from evossl.views.spec import Applied, Role, View
 FRAMES, SIZE, BANDS, MEL_STEPS = 8, 32, 40, 66
 SETTINGS = ViewSettings(FRAMES, SIZE, BANDS, ignores=())
 
-# Stages as R(2+1)D's: widths double, extents halve. Sound's widths differ, its time is finer.
+# Stages like those of R(2+1)D: widths double, extents halve. Audio has other widths, finer time.
 SHAPES: Mapping[Stream, EncoderShape] = {
     **{
         stream: EncoderShape(
@@ -53,14 +53,16 @@ SHAPES: Mapping[Stream, EncoderShape] = {
 
 TEACHER = Teacher("teacher", width=28)
 
-TASKS = Path(os.environ.get("EVOSSL_TASKS", Path(__file__).parents[2] / "examples" / "tasks"))
-"""Tasks that are tested beside the catalogue's: the examples, or a user's own."""
-CATALOGUE = load_catalogue(TASKS)
+TASKS_FOLDER = Path(
+    os.environ.get("EVOSSL_TASKS", Path(__file__).parents[2] / "examples" / "tasks")
+)
+"""Tasks that are tested together with the catalogue: the examples, or a user's own."""
+CATALOGUE = load_catalogue(TASKS_FOLDER)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A term and its task, built."""
+    """A term, its task and the task's views."""
 
     term: Term
     task: Task
@@ -68,7 +70,7 @@ class Case:
 
 
 def all_terms() -> Iterator[Term]:
-    """Every task on every place at every variant."""
+    """Yield the terms of every task on every place with every variant."""
     for name, task in CATALOGUE.items():
         for place in task.places:
             for variant in task.variants or (None,):
@@ -76,24 +78,25 @@ def all_terms() -> Iterator[Term]:
 
 
 def build(term: Term, seed: int = 0, **options: object) -> Case:
-    """The task of a term, initial weights under a seed as the trainer draws them."""
-    kind = CATALOGUE[term.task]
+    """Return the task of a term, with initial weights drawn from a seed as the trainer does."""
+    task_class = CATALOGUE[term.task]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        task = kind(term.place.bind(SHAPES, TEACHER if kind.needs_teacher else None), **options)
+        teacher = TEACHER if task_class.needs_teacher else None
+        task = task_class(term.place.bind(SHAPES, teacher), **options)
     return Case(term, task, task.views())
 
 
 def input_shape(view: View) -> tuple[int, ...]:
-    """(C, T, H, W) of a view's pixels, (N, C, T, H, W) of N pieces."""
+    """Return (C, T, H, W) of a view's pixels, or (N, C, T, H, W) of N pieces."""
     pieces = (view.num_pieces,) if view.num_pieces > 1 else ()
     if view.stream is Stream.AUDIO:
         return *pieces, *SHAPES[view.stream].input
     return *pieces, *shapes.input_shape(view, SETTINGS, fps=12.0)
 
 
-def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
-    """Labels at random: about half reversed, shuffled and shifted."""
+def make_applied(num: int, generator: Generator, segments: int = 4) -> Applied:
+    """Return random labels: about half of the samples are reversed, shuffled and shifted."""
 
     def coin() -> Tensor:
         return torch.rand(num, generator=generator) < 0.5
@@ -111,25 +114,25 @@ def applied(num: int, generator: Generator, segments: int = 4) -> Applied:
     )
 
 
-def applied_to(view: View, num: int, generator: Generator) -> Applied:
-    """Labels of a view: each drawn piece has its own, cells have an order, masks their blocks."""
+def make_view_applied(view: View, num: int, generator: Generator) -> Applied:
+    """Return random labels for a view: per drawn piece, with an order of cells, or with a mask."""
     if view.cells is not None:
         cells = view.cells
         order_B = torch.randint(0, cells.num_orders, (num,), generator=generator)
-        return replace(applied(num, generator, cells.count), order_B=order_B)
+        return replace(make_applied(num, generator, cells.count), order_B=order_B)
     if view.mask is not None:
         blocks = mask_shape(view.mask, shapes.input_shape(view, SETTINGS, fps=12.0))
         mask = torch.rand(num, *blocks, generator=generator) < view.mask.ratio
-        return replace(applied(num, generator), mask_BTHW=mask)
+        return replace(make_applied(num, generator), mask_BTHW=mask)
     if view.pieces == 1 or splits_segments(view):
-        return applied(num, generator)
-    each = [applied(num, generator) for _ in range(view.pieces)]
+        return make_applied(num, generator)
+    each = [make_applied(num, generator) for _ in range(view.pieces)]
     names = [name for name in Applied.__dataclass_fields__ if getattr(each[0], name) is not None]
     return Applied(**{n: torch.stack([getattr(a, n) for a in each], dim=1) for n in names})
 
 
-def features(view: View, num: int, generator: Generator, scale: float = 1.0) -> Features:
-    """Leaves of the stream's shapes that ask for gradients."""
+def make_features(view: View, num: int, generator: Generator, scale: float = 1.0) -> Features:
+    """Return random features of the stream's shapes, as leaves that require gradients."""
     shape = SHAPES[view.stream]
     rows = (num, view.num_pieces) if view.num_pieces > 1 else (num,)
 
@@ -142,18 +145,22 @@ def features(view: View, num: int, generator: Generator, scale: float = 1.0) -> 
     return Features(leaf(shape.width), maps)
 
 
-def show(views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 1.0) -> TaskBatch:
-    """Pixels, features and labels at random; equal recipes get equal pixels."""
+def make_batch(
+    views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 1.0
+) -> TaskBatch:
+    """Return random pixels, features and labels; equal views get equal pixels."""
     generator = Generator().manual_seed(seed)
     pixels: dict[View, Tensor] = {}
-    shown = {}
+    outputs = {}
     for name, view in views.items():
         if view.input_key not in pixels:
             pixels[view.input_key] = torch.randn(num, *input_shape(view), generator=generator)
-        seen_by = None if view.encoder is Role.NONE else features(view, num, generator, scale)
-        shown[name] = ViewOutput(pixels[view.input_key], applied_to(view, num, generator), seen_by)
+        is_encoded = view.encoder is not Role.NONE
+        features = make_features(view, num, generator, scale) if is_encoded else None
+        applied = make_view_applied(view, num, generator)
+        outputs[name] = ViewOutput(pixels[view.input_key], applied, features)
     return TaskBatch(
-        shown,
+        outputs,
         video_id_B=torch.arange(num),
         valid_B=torch.ones(num, dtype=torch.bool),
         progress=0.5,
@@ -161,27 +168,27 @@ def show(views: Mapping[str, View], num: int = 6, seed: int = 0, scale: float = 
     )
 
 
-def permuted(seen: TaskBatch, order: Tensor) -> TaskBatch:
-    """The same samples in another order."""
+def permute(batch: TaskBatch, order: Tensor) -> TaskBatch:
+    """Return the same samples in another order."""
     views = {
         name: ViewOutput(
             view.pixels[order],
             view.applied.rows(order),
             None if view.features is None else view.features.rows(order),
         )
-        for name, view in seen.views.items()
+        for name, view in batch.views.items()
     }
-    generator = Generator().manual_seed(seen.generator.initial_seed())
-    return TaskBatch(views, seen.video_id_B[order], seen.valid_B, seen.progress, generator)
+    generator = Generator().manual_seed(batch.generator.initial_seed())
+    return TaskBatch(views, batch.video_id_B[order], batch.valid_B, batch.progress, generator)
 
 
 def leaves(features: Features) -> list[Tensor]:
-    """The embedding and the maps."""
+    """Return the embedding and the maps."""
     return [features.embedding_BD, *features.maps.values()]
 
 
 def is_student(case: Case, name: str) -> bool:
-    """A view whose features the task is to train: not those of a teacher or a moving average."""
-    view, index = case.views[name], case.task.needs_trained
+    """Say whether the task trains the view's encoder: it is no teacher and no momentum encoder."""
+    view, index = case.views[name], case.task.teacher_stream_index
     is_teacher = index is not None and view.stream is case.term.streams[index]
     return view.encoder is Role.STUDENT and not is_teacher

@@ -28,7 +28,7 @@ def to_unit(x: list[float]) -> list[float]:
     return [a / norm for a in x]
 
 
-def max_margin(x_BD: Tensor, y_BD: Tensor, margin: float) -> float:
+def max_margin_loss(x_BD: Tensor, y_BD: Tensor, margin: float) -> float:
     """mean_i |x_i - y_i| + mean_{i != j} max(0, margin - |x_i - y_j|)."""
     x, y = rows(x_BD), rows(y_BD)
     clips = range(len(x))
@@ -75,7 +75,7 @@ def sinkhorn(score_NK: Tensor, epsilon: float, iterations: int) -> list[list[flo
     return q
 
 
-def cross_view(logit_VBK: Tensor, target_GBK: Tensor, matched_GV: Tensor) -> float:
+def multi_view_cross_entropy(logit_VBK: Tensor, target_GBK: Tensor, matched_GV: Tensor) -> float:
     """Mean over matched pairs and clips of -sum_k target log softmax(logit)."""
     views, targets = [rows(x) for x in logit_VBK], [rows(x) for x in target_GBK]
     costs = []

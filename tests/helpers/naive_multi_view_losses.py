@@ -35,7 +35,7 @@ def info_nce(
     return fmean(costs)
 
 
-def nt_xent_of_views(view_VBD: Tensor, temperature: float) -> float:
+def multi_view_nt_xent(view_VBD: Tensor, temperature: float) -> float:
     """Each ordered pair of a clip's views, against all views of all other clips."""
     views, costs = [rows(view) for view in view_VBD], []
     for i in range(len(views[0])):
@@ -47,7 +47,7 @@ def nt_xent_of_views(view_VBD: Tensor, temperature: float) -> float:
     return fmean(costs)
 
 
-def triplet(x_BD: Tensor, y_BD: Tensor, margin: float, negatives: str) -> float:
+def triplet_margin_loss(x_BD: Tensor, y_BD: Tensor, margin: float, negatives: str) -> float:
     """FaceNet's equation 3 over the anchors of both views."""
     x, y, costs = rows(x_BD), rows(y_BD), []
     for anchors, others in ((x, y), (y, x)):
@@ -78,12 +78,12 @@ def columns(x_BD: Tensor) -> list[list[float]]:
 def barlow_twins_loss(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> float:
     """Barlow Twins' equations 1 and 2, with BatchNorm's epsilon in the standard deviation."""
 
-    def standardised(x: list[float]) -> list[float]:
+    def standardise_features(x: list[float]) -> list[float]:
         mean = fmean(x)
         deviation = math.sqrt(fmean((a - mean) ** 2 for a in x) + 1e-5)
         return [(a - mean) / deviation for a in x]
 
-    first, second = ([standardised(c) for c in columns(z)] for z in (x_BD, y_BD))
+    first, second = ([standardise_features(c) for c in columns(z)] for z in (x_BD, y_BD))
     cost = 0.0
     for i, x in enumerate(first):
         for j, y in enumerate(second):
@@ -92,7 +92,7 @@ def barlow_twins_loss(x_BD: Tensor, y_BD: Tensor, redundancy: float) -> float:
     return cost
 
 
-def vicreg(x_BD: Tensor, y_BD: Tensor, weights: tuple[float, float, float]) -> float:
+def vicreg_loss(x_BD: Tensor, y_BD: Tensor, weights: tuple[float, float, float]) -> float:
     """VICReg's equations 1 to 6, v halved as in the authors' code."""
     spread = shared = 0.0
     for z in (columns(x_BD), columns(y_BD)):

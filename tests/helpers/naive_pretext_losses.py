@@ -5,7 +5,7 @@ from itertools import product
 
 from torch import Tensor
 
-from evossl.losses.colour import NearColours
+from evossl.losses.colour import SoftEncoding
 
 
 def cross_entropy(logit_BK: Tensor, label_B: Tensor) -> float:
@@ -17,7 +17,7 @@ def cross_entropy(logit_BK: Tensor, label_B: Tensor) -> float:
     return total / len(logit_BK)
 
 
-def gradient_difference(prediction: Tensor, target: Tensor) -> float:
+def gradient_difference_loss(prediction: Tensor, target: Tensor) -> float:
     """Mathieu et al., equation 6, alpha 1, as the mean over rows' steps plus that over columns'."""
     x, y = prediction.detach().double(), target.detach().double()
     *outer, height, width = x.shape
@@ -39,21 +39,21 @@ def soft_code(ab: list[float], middles: list[list[float]]) -> dict[int, float]:
     return {q: weight / sum(weights.values()) for q, weight in weights.items()}
 
 
-def rarity(share_Q: list[float]) -> list[float]:
+def rebalancing_weights(share_Q: list[float]) -> list[float]:
     """Zhang et al., equation 4: 1 / ((1 - l) p + l / Q), l = 1/2, of mean 1 under p."""
     raw = [1 / (0.5 * p + 0.5 / len(share_Q)) for p in share_Q]
     mean = sum(p * w for p, w in zip(share_Q, raw, strict=True))
     return [w / mean for w in raw]
 
 
-def colour_cross_entropy(logit_BQX: Tensor, near: NearColours, weight: list[float]) -> float:
+def colorization_loss(logit_BQX: Tensor, near: SoftEncoding, weight: list[float]) -> float:
     """Zhang et al., equations 2 and 3: the mean over pixels of -v sum_q Z_q log Zhat_q."""
     costs = []
     for b, x in product(range(logit_BQX.shape[0]), range(logit_BQX.shape[2])):
         logits = logit_BQX[b, :, x].detach().double().tolist()
         total = math.log(sum(math.exp(a) for a in logits))
         code = dict(
-            zip(near.index_BKX[b, :, x].tolist(), near.share_BKX[b, :, x].tolist(), strict=True)
+            zip(near.index_BKX[b, :, x].tolist(), near.weight_BKX[b, :, x].tolist(), strict=True)
         )
         v = weight[max(code, key=lambda q: code[q])]
         costs.append(-v * sum(share * (logits[q] - total) for q, share in code.items()))

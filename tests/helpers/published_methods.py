@@ -1,4 +1,4 @@
-"""The published methods, each by itself on RGB, and a teacher for the one that asks for it."""
+"""The published methods, each alone on RGB, and a teacher for the method that needs one."""
 
 from pathlib import Path
 
@@ -14,20 +14,34 @@ METHODS = sorted(
 )
 
 
-def alone_on_rgb(method: str, **options: object) -> dict[str, object]:
-    """Keys of a space of one method, with all of its terms on RGB."""
-    return {"streams": ["rgb"], "tasks": {method: {"weight": 1.0, "options": options}}}
+VARIANTS: dict[str, dict[str, object]] = {
+    "rho_byol": {"task": "byol"},
+    "rho_moco": {
+        "task": "moco",
+        "options": {"symmetric": True, "hidden_layers": 2, "temperature": 0.1},
+    },
+    "rho_simclr": {"task": "simclr", "options": {"hidden_layers": 2}},
+    "rho_swav": {"task": "swav", "options": {"local_crops": 0}},
+}
+"""Methods that are options of another method's task; with two clips of a video each."""
 
 
-def taught(space: SearchSpace, folder: Path, width: int = 1) -> SearchSpace:
-    """The space, with a small encoder that saw its clips for every task that asks for a teacher."""
+def method_alone(method: str, **options: object) -> dict[str, object]:
+    """Return the keys of a space with one method, with all of its terms on RGB."""
+    choice = {"weight": 1.0, **VARIANTS.get(method, {})}
+    choice["options"] = {**choice.get("options", {}), **options}
+    return {"streams": ["rgb"], "tasks": {method: choice}}
+
+
+def with_teacher(space: SearchSpace, folder: Path, width: int = 1) -> SearchSpace:
+    """Return the space with a small teacher encoder for every task that needs a teacher."""
     tasks = load_catalogue()
-    pupils = {name: choice for name, choice in space.tasks.items() if tasks[name].needs_teacher}
-    if not pupils:
+    students = {n: c for n, c in space.tasks.items() if tasks[c.task or n].needs_teacher}
+    if not students:
         return space
     small = space.model_copy(update={"backbone": Backbone(name="c3d", width=width)})
     encoder = build_encoder(Stream.RGB, small.backbone, seed=1)
-    export_encoder(encoder, folder / "encoder", EncoderConfig.of(small, encoder))
+    export_encoder(encoder, folder / "encoder", EncoderConfig.from_space(small, encoder))
     teacher = {"teacher": str(folder / "encoder")}
-    given = {name: choice.model_copy(update=teacher) for name, choice in pupils.items()}
-    return space.model_copy(update={"tasks": {**space.tasks, **given}})
+    choices = {name: choice.model_copy(update=teacher) for name, choice in students.items()}
+    return space.model_copy(update={"tasks": {**space.tasks, **choices}})

@@ -1,4 +1,4 @@
-"""How much a simple reader gets out of a statistic: what a closed shortcut must not give.
+"""How well a linear classifier predicts a label from a statistic that may be a shortcut.
 
 Shapes: B clip, K statistic.
 """
@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def reads(statistic_BK: Tensor, label_B: Tensor) -> float:
-    """The share of the second half of the clips whose label a linear reader of the first gets."""
+def linear_accuracy(statistic_BK: Tensor, label_B: Tensor) -> float:
+    """Return the accuracy on the second half of the clips of ridge regression on the first half."""
     x_BK = statistic_BK.flatten(1).double()
     x_BK = (x_BK - x_BK.mean(dim=0)) / (x_BK.std(dim=0) + 1e-9)
     x_BK = torch.cat([x_BK, torch.ones(len(x_BK), 1, dtype=torch.float64)], dim=1)
@@ -24,6 +24,6 @@ def reads(statistic_BK: Tensor, label_B: Tensor) -> float:
     return float((answer_B == label_B[half:].cpu()).double().mean())
 
 
-def most_by_chance(chance: float, num: int) -> float:
-    """The share that guesses get right, and four standard deviations more."""
+def chance_limit(chance: float, num: int) -> float:
+    """Return the accuracy of guessing plus four standard deviations."""
     return chance + 4 * math.sqrt(chance * (1 - chance) / num)

@@ -1,4 +1,4 @@
-"""Clips whose time can be read off their pixels and sound, and what a task is shown of them.
+"""Clips whose pixels and sound reveal the time of each frame, and task batches made of them.
 
 Shapes: B clip, L frame of a stretch, T frame of a view, C channel, H height, W width, S sample.
 """
@@ -21,11 +21,11 @@ FPS = 12.0
 SETTINGS = ViewSettings(
     frames=hand.FRAMES, size=hand.SIZE, mel_bands=hand.BANDS, ignores=("colour", "crop", "time")
 )
-MARGIN = 14  # pixels between the bar's way and the border: no crop of a weak view cuts it
+MARGIN = 14  # pixels between the bar and the border, so that no crop of a weak view cuts the bar
 
 
 def moving_bar(num: int = 24, length: int = 32, speed: int = 1) -> ClipBatch:
-    """A bright bar that moves right by `speed` pixels a frame, and noise that grows louder."""
+    """Return clips of a bar that moves right by `speed` pixels per frame; the noise gets louder."""
     side = 2 * MARGIN + 2 + speed * (length - 1)
     frames = torch.zeros(num, length, side, side, 3, dtype=torch.uint8)
     for t in range(length):
@@ -45,7 +45,7 @@ def moving_bar(num: int = 24, length: int = 32, speed: int = 1) -> ClipBatch:
 
 
 def gliding_tone(clips: ClipBatch) -> ClipBatch:
-    """The same, with a tone of one loudness that rises by octaves, from 100 Hz to 6.4 kHz."""
+    """Return the clips with a tone of constant loudness that rises from 100 Hz to 6.4 kHz."""
     second_S = torch.arange(clips.waveform_BS.shape[1], dtype=torch.float64) / AUDIO_RATE
     growth = math.log(64) / float(second_S[-1])
     tone_S = 0.5 * torch.sin(2 * math.pi * 100 / growth * torch.exp(growth * second_S))
@@ -53,45 +53,45 @@ def gliding_tone(clips: ClipBatch) -> ClipBatch:
 
 
 def pitch(mel_F_T: Tensor) -> Tensor:
-    """Where among the bands a sound's power lies, of log-mels (..., F, T)."""
+    """Return the mean mel band of the power of log-mels (..., F, T)."""
     share_F = (4 * mel_F_T.mean(dim=-1)).softmax(dim=-1)
     return share_F @ torch.arange(share_F.shape[-1], dtype=torch.float32)
 
 
-def see(
+def build_batch(
     views: Mapping[str, View],
     clips: ClipBatch,
     seed: int = 0,
     ignores: tuple[str, ...] = SETTINGS.ignores,
 ) -> TaskBatch:
-    """The views made of the clips, seen by no encoder."""
+    """Return a batch of views built from the clips, without features."""
     made = build_views(views.values(), clips, replace(SETTINGS, ignores=ignores), seed=seed, step=0)
-    shown = {
+    outputs = {
         name: ViewOutput(made[view.input_key].pixels, made[view.input_key].applied, None)
         for name, view in views.items()
     }
     assert all(made[view.input_key].valid_B.all() for view in views.values())
     everyone = torch.ones(len(clips), dtype=torch.bool)
-    return TaskBatch(shown, clips.video_id_B, everyone, 0.5, Generator().manual_seed(seed))
+    return TaskBatch(outputs, clips.video_id_B, everyone, 0.5, Generator().manual_seed(seed))
 
 
-def told(seen: TaskBatch, name: str, embedding_BD: Tensor) -> TaskBatch:
-    """The same, with an encoder that gives `embedding_BD` of the view `name`."""
-    views = dict(seen.views)
+def with_embedding(batch: TaskBatch, name: str, embedding_BD: Tensor) -> TaskBatch:
+    """Return the batch with this embedding of the view `name`."""
+    views = dict(batch.views)
     views[name] = replace(views[name], features=Features(embedding_BD, {}))
-    return replace(seen, views=views)
+    return replace(batch, views=views)
 
 
 @torch.no_grad()
-def answer_is_first_feature(head: nn.Linear) -> None:
-    """Set the weights of a head of one output: it passes on the first feature."""
-    head.weight.zero_()
-    head.bias.zero_()
-    head.weight[0, 0] = 1.0
+def return_first_feature(classifier: nn.Linear) -> None:
+    """Set the weights of a classifier with one output to return the first feature."""
+    classifier.weight.zero_()
+    classifier.bias.zero_()
+    classifier.weight[0, 0] = 1.0
 
 
 def clock_BT(view: ViewOutput, stream: Stream) -> Tensor:
-    """A number for each step that grows with time: the bar's place, the sound's loudness."""
+    """Return a number per step that grows with time: the bar's position or the loudness."""
     if stream is Stream.AUDIO:
         loudness_BT = view.pixels.mean(dim=(1, 2, 3))
         return torch.stack([part.mean(dim=1) for part in loudness_BT.chunk(4, dim=1)], dim=1)
@@ -101,6 +101,6 @@ def clock_BT(view: ViewOutput, stream: Stream) -> Tensor:
     return (light_BTW * x_W).sum(dim=-1) / light_BTW.sum(dim=-1)
 
 
-def built(name: str, *streams: Stream, directed: bool = False) -> hand.Case:
-    """A task at a place."""
+def build(name: str, *streams: Stream, directed: bool = False) -> hand.Case:
+    """Return a task at a place."""
     return hand.build(Term(name, Place(streams, directed)))

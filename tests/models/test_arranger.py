@@ -10,7 +10,7 @@ from itertools import permutations
 import torch
 from torch import Generator, Tensor
 
-from evossl.models.heads.permutation_head import Arranger
+from evossl.models.heads.permutation_head import PermutationHead
 from evossl.views.spec import Applied, Cells
 from tests.helpers import handmade_batches as hand
 from tests.helpers import naive_pretext_losses as naive
@@ -18,10 +18,10 @@ from tests.helpers import naive_pretext_losses as naive
 FOUR = Cells(times=4)
 
 
-def arranger(width: int = 4) -> Arranger:
+def arranger(width: int = 4) -> PermutationHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Arranger(width, FOUR)
+        return PermutationHead(width, FOUR)
 
 
 def ordered(num: int, seed: int = 0) -> tuple[Tensor, Applied]:
@@ -29,7 +29,9 @@ def ordered(num: int, seed: int = 0) -> tuple[Tensor, Applied]:
     generator = Generator().manual_seed(seed)
     order_B = torch.randint(24, (num,), generator=generator)
     permutation_BN = torch.tensor(list(permutations(range(4))))[order_B]
-    applied = replace(hand.applied(num, generator), order_B=order_B, permutation_BN=permutation_BN)
+    applied = replace(
+        hand.make_applied(num, generator), order_B=order_B, permutation_BN=permutation_BN
+    )
     return torch.eye(4)[permutation_BN], applied
 
 
@@ -43,8 +45,8 @@ def test_the_loss_is_the_cross_entropy_of_the_order() -> None:
 def test_pieces_are_projected_alike_and_side_by_side() -> None:
     head = arranger()
     x, _ = ordered(6)
-    by_hand = torch.cat([head.project(x[:, piece]) for piece in range(4)], dim=1)
-    torch.testing.assert_close(head(x), head.compare(by_hand))
+    by_hand = torch.cat([head.projector(x[:, piece]) for piece in range(4)], dim=1)
+    torch.testing.assert_close(head(x), head.classifier(by_hand))
 
 
 def test_told_which_cell_each_piece_is_it_finds_the_order_of_clips_it_has_not_seen() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
-from evossl.losses.distance import unit
-from evossl.models.heads.memory_bank import Bank, Queue
+from evossl.losses.distance import l2_normalise
+from evossl.models.heads.memory_bank import EmbeddingQueue, MemoryBank
 
 
 def draw(num: int, width: int = 3, seed: int = 0) -> Tensor:
@@ -21,7 +21,7 @@ def ids(*numbers: int) -> Tensor:
     return torch.tensor(numbers, dtype=torch.int64)
 
 
-def as_pairs(memory: Queue | Bank) -> set[tuple[int, tuple[float, ...]]]:
+def as_pairs(memory: EmbeddingQueue | MemoryBank) -> set[tuple[int, tuple[float, ...]]]:
     rows = [tuple(row) for row in memory.row_FD.tolist()]
     return set(zip(memory.video_id_F.tolist(), rows, strict=True))
 
@@ -31,23 +31,23 @@ def as_pairs(memory: Queue | Bank) -> set[tuple[int, tuple[float, ...]]]:
 def test_a_queue_holds_the_newest_rows_and_counts_those_that_are_filled(
     size: int, batches: list[int]
 ) -> None:
-    queue, kept = Queue(size, 3), []
+    queue, kept = EmbeddingQueue(size, 3), []
     for step, num in enumerate(batches):
         row_ND, video_id_N = draw(num, seed=step), torch.arange(num) + 100 * step
-        queue.push(row_ND, video_id_N)
+        queue.enqueue(row_ND, video_id_N)
         kept += list(zip(video_id_N.tolist(), map(tuple, row_ND.tolist()), strict=True))
     assert len(queue) == len(queue.row_FD) == min(size, len(kept))
     assert as_pairs(queue) == set(kept[-size:])
 
 
 def test_an_empty_queue_shows_no_row() -> None:
-    queue = Queue(4, 3)
+    queue = EmbeddingQueue(4, 3)
     assert (len(queue), queue.row_FD.shape, queue.video_id_F.shape) == (0, (0, 3), (0,))
 
 
 def test_a_queue_keeps_no_graph_of_what_is_put_in() -> None:
-    queue = Queue(4, 3)
-    queue.push(draw(2).requires_grad_() * 2, ids(0, 1))
+    queue = EmbeddingQueue(4, 3)
+    queue.enqueue(draw(2).requires_grad_() * 2, ids(0, 1))
     assert queue.row_FD.grad_fn is None
 
 
@@ -57,14 +57,18 @@ def test_a_queue_keeps_no_graph_of_what_is_put_in() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_a_bank_is_a_dictionary_of_running_means(batches: list[list[int]], keep: float) -> None:
-    bank, naive = Bank(6, 3, keep), {}
+    bank, naive = MemoryBank(6, 3, keep), {}
     for step, videos in enumerate(batches):
         row_BD = draw(len(videos), seed=step)
         bank.update(row_BD, ids(*videos))
         for video in set(videos):
-            clips = [unit(row) for row, own in zip(row_BD, videos, strict=True) if own == video]
-            new = unit(torch.stack(clips).sum(dim=0))
-            naive[video] = unit(keep * naive[video] + (1 - keep) * new) if video in naive else new
+            clips = [
+                l2_normalise(row) for row, own in zip(row_BD, videos, strict=True) if own == video
+            ]
+            new = l2_normalise(torch.stack(clips).sum(dim=0))
+            naive[video] = (
+                l2_normalise(keep * naive[video] + (1 - keep) * new) if video in naive else new
+            )
     assert set(bank.video_id_F.tolist()) == naive.keys()
     assert len(bank) == len(naive)
     row_6D, known_6 = bank.read(torch.arange(6))
@@ -75,7 +79,7 @@ def test_a_bank_is_a_dictionary_of_running_means(batches: list[list[int]], keep:
 
 
 def test_a_full_bank_forgets_the_video_that_came_first() -> None:
-    bank = Bank(3, 3)
+    bank = MemoryBank(3, 3)
     bank.update(draw(3), ids(7, 8, 9))
     bank.update(draw(2, seed=1), ids(7, 30))  # 7 is seen again: it still came first
     assert set(bank.video_id_F.tolist()) == {8, 9, 30}
@@ -84,7 +88,7 @@ def test_a_full_bank_forgets_the_video_that_came_first() -> None:
 
 
 def test_the_order_of_the_clips_changes_no_bank() -> None:
-    first, second = Bank(4, 3), Bank(4, 3)
+    first, second = MemoryBank(4, 3), MemoryBank(4, 3)
     row_BD, video_id_B = draw(5), ids(3, 1, 3, 0, 2)
     order = torch.tensor([4, 2, 0, 3, 1])
     first.update(row_BD, video_id_B)
@@ -93,13 +97,15 @@ def test_the_order_of_the_clips_changes_no_bank() -> None:
     torch.testing.assert_close(first.row_FD, second.row_FD)
 
 
-@pytest.mark.parametrize("build", [Queue, Bank])
-def test_a_checkpoint_holds_a_memory_exactly(tmp_path: Path, build: type[Queue | Bank]) -> None:
+@pytest.mark.parametrize("build", [EmbeddingQueue, MemoryBank])
+def test_a_checkpoint_holds_a_memory_exactly(
+    tmp_path: Path, build: type[EmbeddingQueue | MemoryBank]
+) -> None:
     """What is pushed afterwards goes where it would have gone."""
     before, after = build(4, 3), build(4, 3)
 
     def feed(memory: nn.Module, seed: int) -> None:
-        put = memory.push if isinstance(memory, Queue) else memory.update
+        put = memory.enqueue if isinstance(memory, EmbeddingQueue) else memory.update
         put(draw(3, seed=seed), torch.arange(3) + 2 * seed)
 
     feed(before, 0)
@@ -113,12 +119,12 @@ def test_a_checkpoint_holds_a_memory_exactly(tmp_path: Path, build: type[Queue |
     assert all(torch.equal(value, state[name]) for name, value in before.state_dict().items())
 
 
-@pytest.mark.parametrize("build", [Queue, Bank])
-def test_a_memory_without_room_is_refused(build: type[Queue | Bank]) -> None:
+@pytest.mark.parametrize("build", [EmbeddingQueue, MemoryBank])
+def test_a_memory_without_room_is_refused(build: type[EmbeddingQueue | MemoryBank]) -> None:
     with pytest.raises(ValueError, match="at least 1 row, got 0"):
         build(0, 3)
 
 
 def test_a_share_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"lies in \[0, 1\], got 1.5"):
-        Bank(3, 3, keep=1.5)
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.5"):
+        MemoryBank(3, 3, momentum=1.5)

@@ -22,16 +22,16 @@ def test_the_loss_and_its_gradient_are_lightlys(
     stream: Stream, edge: str, redundancy: float
 ) -> None:
     term = Term("barlow_twins", Place((stream,)))
-    case, seen = checks.at_edge(term, edge, redundancy=redundancy)
-    leaves = [seen[name].embedding_BD for name in ("0", "1")]
-    expected = BarlowTwinsLoss(redundancy)(*map(case.task.project, leaves))
-    checks.assert_same(case.task.loss(seen), expected, *leaves)
+    case, batch = checks.build_edge_case(term, edge, redundancy=redundancy)
+    leaves = [batch[name].embedding_BD for name in ("0", "1")]
+    expected = BarlowTwinsLoss(redundancy)(*map(case.task.projector, leaves))
+    checks.assert_same(case.task.loss(batch), expected, *leaves)
 
 
 def test_without_options_the_weight_is_the_papers() -> None:
     case = hand.build(RGB)
-    seen = hand.show(case.views)
-    x_BD, y_BD = (case.task.project(seen[name].embedding_BD)[:, :8] for name in ("0", "1"))
+    batch = hand.make_batch(case.views)
+    x_BD, y_BD = (case.task.projector(batch[name].embedding_BD)[:, :8] for name in ("0", "1"))
     expected = naive_views.barlow_twins_loss(x_BD, y_BD, 5e-3)
     ours = barlow_twins_loss(x_BD, y_BD, case.task.redundancy).item()
     assert math.isclose(ours, expected, rel_tol=1e-5)
@@ -46,16 +46,16 @@ def test_views_that_agree_in_features_that_do_not_correlate_cost_nothing() -> No
 @pytest.mark.parametrize("times", [1, 4])
 def test_the_head_is_as_many_times_as_wide_as_the_encoder_as_is_asked(times: int) -> None:
     task = hand.build(RGB, expansion=times).task
-    linear = [m.out_features for m in task.project if isinstance(m, torch.nn.Linear)]
+    linear = [m.out_features for m in task.projector if isinstance(m, torch.nn.Linear)]
     assert linear == [times * task.place.width] * 3
 
 
 def test_a_head_of_no_width_is_refused() -> None:
-    with pytest.raises(ValueError, match="an expansion is 1 or more, got 0"):
+    with pytest.raises(ValueError, match="expansion must be 1 or more, got 0"):
         hand.build(RGB, expansion=0)
 
 
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
-    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

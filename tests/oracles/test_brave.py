@@ -36,9 +36,9 @@ def regression(prediction_BD: Tensor, target_BD: Tensor) -> float:
     return sum(1 - cosine(h, z) for h, z in both) / len(target_BD)
 
 
-def expected(case: hand.Case, seen: TaskBatch) -> float:
-    project, predict = case.task.project, case.task.predict
-    z_n, z_b = (project[name](seen[name].embedding_BD) for name in ("narrow", "broad"))
+def expected(case: hand.Case, batch: TaskBatch) -> float:
+    project, predict = case.task.projector, case.task.predictor
+    z_n, z_b = (project[name](batch[name].embedding_BD) for name in ("narrow", "broad"))
     forth = regression(predict["narrow"](z_n), z_b)
     back = regression(predict["broad"](z_b), z_n)
     return (forth + back) / 2
@@ -47,47 +47,49 @@ def expected(case: hand.Case, seen: TaskBatch) -> float:
 @each_place
 @pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
 def test_the_loss_is_the_loops_of_its_formula(streams: tuple[Stream, ...], edge: str) -> None:
-    case, seen = checks.at_edge(Term("brave", Place(streams)), edge)
-    assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
+    case, batch = checks.build_edge_case(Term("brave", Place(streams)), edge)
+    assert math.isclose(case.task.loss(batch).item(), expected(case, batch), rel_tol=1e-5)
 
 
 @each_place
 def test_loss_and_gradients_are_lightlys_cosine_to_targets_that_learn_nothing(
     streams: tuple[Stream, ...],
 ) -> None:
-    case, seen = checks.at_edge(Term("brave", Place(streams)), "random")
-    leaves = [seen[name].embedding_BD for name in ("narrow", "broad")]
+    case, batch = checks.build_edge_case(Term("brave", Place(streams)), "random")
+    leaves = [batch[name].embedding_BD for name in ("narrow", "broad")]
     task, cosine_loss = case.task, NegativeCosineSimilarity()
-    z_n, z_b = (task.project[name](x) for name, x in zip(("narrow", "broad"), leaves, strict=True))
-    forth = cosine_loss(task.predict["narrow"](z_n), z_b.detach())
-    back = cosine_loss(task.predict["broad"](z_b), z_n.detach())
-    checks.assert_same(task.loss(seen), 1 + (forth + back) / 2, *leaves)
+    z_n, z_b = (
+        task.projector[name](x) for name, x in zip(("narrow", "broad"), leaves, strict=True)
+    )
+    forth = cosine_loss(task.predictor["narrow"](z_n), z_b.detach())
+    back = cosine_loss(task.predictor["broad"](z_b), z_n.detach())
+    checks.assert_same(task.loss(batch), 1 + (forth + back) / 2, *leaves)
 
 
 def test_the_loss_of_identical_views_is_the_loops_of_its_formula() -> None:
-    case, seen = checks.at_edge(Term("brave", Place((Stream.RGB,))), "identical views")
-    assert math.isclose(case.task.loss(seen).item(), expected(case, seen), rel_tol=1e-5)
+    case, batch = checks.build_edge_case(Term("brave", Place((Stream.RGB,))), "identical views")
+    assert math.isclose(case.task.loss(batch).item(), expected(case, batch), rel_tol=1e-5)
 
 
 def test_a_perfect_prediction_costs_nothing() -> None:
-    case, seen = checks.at_edge(Term("brave", Place((Stream.RGB,))), "identical views")
+    case, batch = checks.build_edge_case(Term("brave", Place((Stream.RGB,))), "identical views")
     task = case.task
-    task.project["broad"].load_state_dict(task.project["narrow"].state_dict())
-    task.predict = torch.nn.ModuleDict({n: torch.nn.Identity() for n in ("narrow", "broad")})
-    assert abs(task.loss(seen).item()) < 1e-5
+    task.projector["broad"].load_state_dict(task.projector["narrow"].state_dict())
+    task.predictor = torch.nn.ModuleDict({n: torch.nn.Identity() for n in ("narrow", "broad")})
+    assert abs(task.loss(batch).item()) < 1e-5
 
 
 @each_place
 def test_views_learn_as_predictors_and_not_as_targets(streams: tuple[Stream, ...]) -> None:
     """Where predictions are constants, a gradient could only come from the targets."""
     case = built(streams)
-    seen = hand.show(case.views)
-    leaves = [seen[name].embedding_BD for name in ("narrow", "broad")]
-    learning = torch.autograd.grad(case.task.loss(seen), leaves)
+    batch = hand.make_batch(case.views)
+    leaves = [batch[name].embedding_BD for name in ("narrow", "broad")]
+    learning = torch.autograd.grad(case.task.loss(batch), leaves)
     assert all(slope.abs().sum() > 0 for slope in learning)
-    for predict in case.task.predict.values():
+    for predict in case.task.predictor.values():
         torch.nn.init.zeros_(predict[-1].weight)
-    constant = torch.autograd.grad(case.task.loss(seen), leaves)
+    constant = torch.autograd.grad(case.task.loss(batch), leaves)
     assert all((slope == 0).all() for slope in constant)
 
 
@@ -96,9 +98,9 @@ def test_views_learn_as_predictors_and_not_as_targets(streams: tuple[Stream, ...
 def test_the_broad_view_lasts_longer_and_begins_with_the_narrow_one_only_if_asked(
     streams: tuple[Stream, ...], synchronised: bool
 ) -> None:
-    case = built(streams, synchronised=synchronised, reach=2)
-    seen = real.see(case.views, real.moving_bar(num=12))
-    narrow, broad = seen["narrow"].applied, seen["broad"].applied
+    case = built(streams, synchronised=synchronised, broad_stride=2)
+    batch = real.build_batch(case.views, real.moving_bar(num=12))
+    narrow, broad = batch["narrow"].applied, batch["broad"].applied
     assert torch.equal(narrow.start_B, broad.start_B) == synchronised
     assert (narrow.stride_B == 1).all()
     assert (broad.stride_B == 2).all()
@@ -109,9 +111,9 @@ def test_the_broad_view_lasts_longer_and_begins_with_the_narrow_one_only_if_aske
 def test_views_are_synchronised_and_of_their_own_speeds_whatever_the_space_ignores(
     streams: tuple[Stream, ...],
 ) -> None:
-    case = built(streams, synchronised=True, reach=2)
-    seen = real.see(case.views, real.moving_bar(num=40), ignores=get_args(Ignore))
-    narrow, broad = seen["narrow"].applied, seen["broad"].applied
+    case = built(streams, synchronised=True, broad_stride=2)
+    batch = real.build_batch(case.views, real.moving_bar(num=40), ignores=get_args(Ignore))
+    narrow, broad = batch["narrow"].applied, batch["broad"].applied
     assert torch.equal(narrow.start_B, broad.start_B)
     assert set(narrow.stride_B.tolist()) == {1}
     assert set(broad.stride_B.tolist()) == {2}
@@ -127,5 +129,5 @@ def test_the_narrow_view_is_rgb_and_the_broad_one_of_the_place(streams: tuple[St
 
 
 def test_a_broad_view_that_is_shorter_is_refused() -> None:
-    with pytest.raises(ValueError, match="reach is 1 or more"):
-        built((Stream.RGB,), reach=0)
+    with pytest.raises(ValueError, match="broad_stride must be 1 or more"):
+        built((Stream.RGB,), broad_stride=0)

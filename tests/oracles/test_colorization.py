@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator
 
-from evossl.losses.colour import palette, to_ab
+from evossl.losses.colour import ab_bins, to_ab
 from evossl.task import Place, TaskBatch, Term
 from evossl.types import PIXEL_MEAN, PIXEL_SD, ClipBatch, Stream
 from evossl.views.spec import Role
@@ -13,17 +13,17 @@ from tests.helpers import handmade_batches as hand
 from tests.helpers import naive_pretext_losses as naive
 from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 
 PLACES = [Term("colorization", Place((Stream.RGB,)))]
 PLACES += [Term("colorization", Place((Stream.GRAY, Stream.RGB), directed=True))]
 places = pytest.mark.parametrize("term", PLACES, ids=lambda term: term.name)
 
 
-def codes(seen: TaskBatch) -> list[list[dict[int, float]]]:
+def codes(batch: TaskBatch) -> list[list[dict[int, float]]]:
     """The soft codes of each clip's pixels: one frame in four, the mean of 4 x 4 pixels."""
-    image = (seen["colours"].pixels.double() * PIXEL_SD + PIXEL_MEAN).clamp(0, 1)
-    middles, clips = palette().tolist(), []
+    image = (batch["colours"].pixels.double() * PIXEL_SD + PIXEL_MEAN).clamp(0, 1)
+    middles, clips = ab_bins().tolist(), []
     for rgb in image:
         _, frames, height, width = rgb.shape
         spots = product(range(0, frames, 4), range(height // 4), range(width // 4))
@@ -36,36 +36,38 @@ def codes(seen: TaskBatch) -> list[list[dict[int, float]]]:
 
 
 @places
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 def test_the_loss_is_the_rebalanced_cross_entropy_of_the_colours(term: Term, edge: str) -> None:
-    case, seen = checks.at_edge(term, edge)
+    case, batch = checks.build_edge_case(term, edge)
     with torch.no_grad():
-        case.task.shares.share_Q.copy_(torch.linspace(0, 2, len(palette())).softmax(dim=0))
-    weight = naive.rarity(case.task.shares.share_Q.double().tolist())
-    logit_BQX = case.task.decoder(seen["luma"].maps["stage4"]).flatten(2).double()
+        case.task.colour_prior.frequency_Q.copy_(
+            torch.linspace(0, 2, len(ab_bins())).softmax(dim=0)
+        )
+    weight = naive.rebalancing_weights(case.task.colour_prior.frequency_Q.double().tolist())
+    logit_BQX = case.task.decoder(batch["luma"].maps["stage4"]).flatten(2).double()
     costs = []
-    for log_share_QX, clip in zip(logit_BQX.log_softmax(dim=1).tolist(), codes(seen), strict=True):
+    for log_share_QX, clip in zip(logit_BQX.log_softmax(dim=1).tolist(), codes(batch), strict=True):
         for x, code in enumerate(clip):
             surprise = -sum(share * log_share_QX[q][x] for q, share in code.items())
             costs.append(weight[max(code, key=code.__getitem__)] * surprise)
-    assert math.isclose(case.task.loss(seen).item(), sum(costs) / len(costs), rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), sum(costs) / len(costs), rel_tol=1e-5)
 
 
 def test_colours_are_counted_after_each_step_and_the_count_is_kept() -> None:
     case = hand.build(PLACES[0])
-    seen = hand.show(case.views, num=2)
-    case.task.after_step(seen)
-    met = [0.0] * len(palette())
-    clips = codes(seen)
+    batch = hand.make_batch(case.views, num=2)
+    case.task.after_step(batch)
+    met = [0.0] * len(ab_bins())
+    clips = codes(batch)
     for code in (code for clip in clips for code in clip):
         for q, share in code.items():
             met[q] += share / sum(map(len, clips))
     expected = 0.99 / len(met) + 0.01 * torch.tensor(met)
-    torch.testing.assert_close(case.task.shares.share_Q, expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(case.task.colour_prior.frequency_Q, expected, rtol=1e-4, atol=1e-7)
     again = hand.build(PLACES[0], seed=1)
     again.task.load_state_dict(case.task.state_dict())
-    assert torch.equal(again.task.shares.share_Q, case.task.shares.share_Q)
-    assert torch.equal(again.task.loss(seen), case.task.loss(seen))
+    assert torch.equal(again.task.colour_prior.frequency_Q, case.task.colour_prior.frequency_Q)
+    assert torch.equal(again.task.loss(batch), case.task.loss(batch))
 
 
 @places
@@ -73,8 +75,8 @@ def test_the_input_shows_the_luma_of_the_very_pixels_whose_colours_are_asked_for
     term: Term,
 ) -> None:
     case = hand.build(term)
-    seen = real.see(case.views, colourful())
-    luma, rgb = (seen[name].pixels for name in ("luma", "colours"))
+    batch = real.build_batch(case.views, colourful())
+    luma, rgb = (batch[name].pixels for name in ("luma", "colours"))
     weights = torch.tensor([0.2989, 0.587, 0.114]).view(3, 1, 1, 1)
     expected = ((rgb * PIXEL_SD + PIXEL_MEAN) * weights).sum(dim=1, keepdim=True)
     shown = luma * PIXEL_SD + PIXEL_MEAN

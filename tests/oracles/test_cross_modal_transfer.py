@@ -20,19 +20,19 @@ def test_the_loss_is_the_mean_squared_error_in_the_other_stream(
 ) -> None:
     source, target = streams
     case = hand.build(Term("cross_modal_transfer", Place(streams, directed=True)))
-    seen = hand.show(case.views)
-    assert seen["source"].pixels.shape[1:] == hand.SHAPES[source].input
-    assert seen["target"].pixels.shape[1:] == hand.SHAPES[target].input
-    decoded = case.task.decoder(seen["source"].maps["stage4"])
-    expected = mean_squared_error(decoded, seen["target"].pixels)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    batch = hand.make_batch(case.views)
+    assert batch["source"].pixels.shape[1:] == hand.SHAPES[source].input
+    assert batch["target"].pixels.shape[1:] == hand.SHAPES[target].input
+    decoded = case.task.decoder(batch["source"].maps["stage4"])
+    expected = mean_squared_error(decoded, batch["target"].pixels)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @places
 def test_source_and_target_are_of_one_moment_and_one_crop(streams: tuple[Stream, Stream]) -> None:
-    case = real.built("cross_modal_transfer", *streams, directed=True)
-    seen = real.see(case.views, real.moving_bar(num=4))
-    source, target = seen["source"].applied, seen["target"].applied
+    case = real.build("cross_modal_transfer", *streams, directed=True)
+    batch = real.build_batch(case.views, real.moving_bar(num=4))
+    source, target = batch["source"].applied, batch["target"].applied
     assert torch.equal(source.start_B, target.start_B)
     assert torch.equal(source.crop_B4, target.crop_B4)
 

@@ -18,21 +18,21 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 def test_the_loss_is_the_mean_of_the_cross_entropies_of_both_orders(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("cubic_puzzles", Place((stream,))), edge)
+    case, batch = checks.build_edge_case(Term("cubic_puzzles", Place((stream,))), edge)
     expected = sum(
-        naive.cross_entropy(head(seen[name].embedding_BD), seen[name].applied.order_B)
-        for name, head in (("space", case.task.space), ("time", case.task.time))
+        naive.cross_entropy(head(batch[name].embedding_BD), batch[name].applied.order_B)
+        for name, head in (("space", case.task.space_head), ("time", case.task.time_head))
     )
-    assert math.isclose(case.task.loss(seen).item(), expected / 2, rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), expected / 2, rel_tol=1e-5)
 
 
 @streams
 def test_four_pieces_are_apart_in_space_and_four_in_time(stream: Stream) -> None:
-    case = real.built("cubic_puzzles", stream)
-    seen = real.see(case.views, real.moving_bar(num=4))
+    case = real.build("cubic_puzzles", stream)
+    batch = real.build_batch(case.views, real.moving_bar(num=4))
     channels = stream.channels
-    assert seen["space"].pixels.shape == (4, 4, channels, hand.FRAMES, 16, 16)
-    assert seen["time"].pixels.shape == (4, 4, channels, hand.FRAMES // 2, 32, 32)
+    assert batch["space"].pixels.shape == (4, 4, channels, hand.FRAMES, 16, 16)
+    assert batch["time"].pixels.shape == (4, 4, channels, hand.FRAMES // 2, 32, 32)
 
 
 def test_the_puzzle_of_time_is_seen_once_for_two_tasks() -> None:

@@ -3,32 +3,42 @@ from collections.abc import Callable
 import pytest
 import torch
 from lightly.loss import DINOLoss
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from evossl.models.heads.dino_head import DINOHead, teacher_temperature
 from evossl.task import Place, TaskBatch, Term
 from evossl.types import Stream
 from evossl.views.spec import Role
 from tests.helpers import handmade_batches as hand
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
+from tests.helpers.loss_edge_cases import EDGES, head_outputs, make_edge_batch
 
-OPTIONS = {"clusters": 12, "local": 3, "temperature": 0.07, "warmup": 0.2}
+OPTIONS = {
+    "prototypes": 12,
+    "local_crops": 3,
+    "teacher_temperature": 0.07,
+    "temperature_warmup": 0.2,
+}
 RGB = Term("dino", Place((Stream.RGB,)))
 
 
-def lightlys(case: hand.Case, seen: TaskBatch, temperature: float) -> tuple[Tensor, Tensor]:
+def lightlys(case: hand.Case, batch: TaskBatch, temperature: float) -> tuple[Tensor, Tensor]:
     """The loss, and the centre after the step; cosines with the last layer are torch's own."""
-    heads = case.task.distil
+    task = case.task
 
-    def scores(head: nn.Sequential) -> Callable[[Tensor], Tensor]:
-        return lambda x_BD: F.cosine_similarity(head[0](x_BD)[:, None], head[1].weight, dim=-1)
+    def scores(head: DINOHead) -> Callable[[Tensor], Tensor]:
+        return lambda x_BD: F.cosine_similarity(
+            head.projector(x_BD)[:, None], head.prototypes.weight, dim=-1
+        )
 
-    student = outputs(scores(heads.student), seen, [n for n in case.views if "teacher" not in n])
+    student = head_outputs(
+        scores(task.student_head), batch, [n for n in case.views if "teacher" not in n]
+    )
     with torch.no_grad():
-        taught = outputs(scores(heads.teacher), seen, ["teacher 0", "teacher 1"])
-    loss = DINOLoss(OPTIONS["clusters"]).double()
-    loss.center.copy_(heads.centre_K)
+        taught = head_outputs(scores(task.teacher_head), batch, ["teacher 0", "teacher 1"])
+    loss = DINOLoss(OPTIONS["prototypes"]).double()
+    loss.center.copy_(task.centre.mean_K)
     return loss(taught, student, teacher_temp=temperature), loss.center.flatten()
 
 
@@ -36,57 +46,56 @@ def lightlys(case: hand.Case, seen: TaskBatch, temperature: float) -> tuple[Tens
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 def test_the_loss_its_gradient_and_the_centre_are_lightlys(stream: Stream, edge: str) -> None:
     case = hand.build(Term("dino", Place((stream,))), **OPTIONS)
-    case.task.after_step(hand.show(case.views, seed=5))  # a centre that is not zero
+    case.task.after_step(hand.make_batch(case.views, seed=5))  # a centre that is not zero
     case.task.double()
-    seen = seen_at(edge, case.views)
-    ours = case.task.loss(seen)
-    theirs, centre_K = lightlys(case, seen, temperature=0.07)  # progress 0.5: warm
+    batch = make_edge_batch(edge, case.views)
+    ours = case.task.loss(batch)
+    theirs, centre_K = lightlys(case, batch, temperature=0.07)  # progress 0.5: warm
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
-    leaves = [view.embedding_BD for name, view in seen.views.items() if "teacher" not in name]
+    leaves = [view.embedding_BD for name, view in batch.views.items() if "teacher" not in name]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-9)
-    assert case.task.distil.centre_K.abs().max() > 1e-3
-    case.task.after_step(seen)
-    torch.testing.assert_close(case.task.distil.centre_K, centre_K)
+    assert case.task.centre.mean_K.abs().max() > 1e-3
+    case.task.after_step(batch)
+    torch.testing.assert_close(case.task.centre.mean_K, centre_K)
 
 
 @pytest.mark.parametrize(
     ("progress", "temperature"), [(0.0, 0.04), (0.1, 0.055), (0.2, 0.07), (0.9, 0.07)]
 )
 def test_the_teacher_warms_up_in_a_straight_line(progress: float, temperature: float) -> None:
-    heads = hand.build(RGB, **OPTIONS).task.distil
-    assert heads.teacher_temperature(progress) == pytest.approx(temperature)
+    given = teacher_temperature(progress, final=0.07, warmup=0.2)
+    assert given == pytest.approx(temperature)
 
 
 def test_without_a_warm_up_the_teacher_is_warm_at_once() -> None:
-    heads = hand.build(RGB, **OPTIONS | {"warmup": 0.0}).task.distil
-    assert heads.teacher_temperature(0.0) == pytest.approx(0.07)
+    assert teacher_temperature(0.0, final=0.07, warmup=0.0) == pytest.approx(0.07)
 
 
 def test_the_teacher_begins_as_the_student_and_follows_it() -> None:
     task = hand.build(RGB, **OPTIONS).task
-    ((online, follower),) = task.followers
-    assert (online, follower) == (task.distil.student, task.distil.teacher)
+    ((online, follower),) = task.momentum_heads
+    assert (online, follower) == (task.student_head, task.teacher_head)
     same = zip(online.parameters(), follower.parameters(), strict=True)
     assert all(torch.equal(a, b) and a is not b and not b.requires_grad for a, b in same)
 
 
 def test_the_length_of_a_row_of_the_last_layer_means_nothing() -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = hand.show(case.views)
-    before = case.task.loss(seen)
+    batch = hand.make_batch(case.views)
+    before = case.task.loss(batch)
     with torch.no_grad():
-        case.task.distil.last.weight.mul_(3.0)
-    torch.testing.assert_close(case.task.loss(seen), before)
+        case.task.student_head.prototypes.weight.mul_(3.0)
+    torch.testing.assert_close(case.task.loss(batch), before)
 
 
 @pytest.mark.parametrize(("progress", "stays"), [(0.0, True), (0.01, False)])
 def test_the_last_layer_stays_at_the_start(progress: float, stays: bool) -> None:
     task = hand.build(RGB, **OPTIONS).task
-    task.loss(hand.show(task.views())).backward()
+    task.loss(hand.make_batch(task.views())).backward()
     task.after_backward(progress)
-    assert (task.distil.last.weight.grad is None) == stays
-    assert all(p.grad is not None for p in task.distil.student[0].parameters())
+    assert (task.student_head.prototypes.weight.grad is None) == stays
+    assert all(p.grad is not None for p in task.student_head.projector.parameters())
 
 
 def test_the_teacher_sees_the_pixels_of_the_whole_views_and_no_small_crop() -> None:
@@ -95,14 +104,14 @@ def test_the_teacher_sees_the_pixels_of_the_whole_views_and_no_small_crop() -> N
     for name in ("0", "1"):
         assert views[f"teacher {name}"].encoder is Role.MOMENTUM
         assert views[f"teacher {name}"].input_key == views[name].input_key
-    seen = real.see(views, real.moving_bar(num=6))
-    assert not torch.equal(seen["0"].applied.start_B, seen["1"].applied.start_B)
+    batch = real.build_batch(views, real.moving_bar(num=6))
+    assert not torch.equal(batch["0"].applied.start_B, batch["1"].applied.start_B)
 
 
 def test_the_centre_is_kept_by_a_checkpoint() -> None:
     case, other = hand.build(RGB, **OPTIONS), hand.build(RGB, seed=1, **OPTIONS)
-    case.task.after_step(hand.show(case.views))
+    case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())
-    seen = hand.show(case.views, seed=2)
-    assert torch.equal(other.task.distil.centre_K, case.task.distil.centre_K)
-    assert torch.equal(other.task.loss(seen), case.task.loss(seen))
+    batch = hand.make_batch(case.views, seed=2)
+    assert torch.equal(other.task.centre.mean_K, case.task.centre.mean_K)
+    assert torch.equal(other.task.loss(batch), case.task.loss(batch))

@@ -25,11 +25,11 @@ def array(x: Tensor) -> NDArray[np.float64]:
     return x.detach().double().numpy()
 
 
-def expected_loss(case: hand.Case, seen: TaskBatch, stage: str) -> float:
+def expected_loss(case: hand.Case, batch: TaskBatch, stage: str) -> float:
     """The mean squared difference, with the pooling of sound written as loops."""
-    student, teacher = (array(seen[name].maps[stage]) for name in ("student", "teacher"))
-    if isinstance(case.task.project, nn.Conv3d):
-        weight, bias = array(case.task.project.weight)[:, :, 0, 0, 0], case.task.project.bias
+    student, teacher = (array(batch[name].maps[stage]) for name in ("student", "teacher"))
+    if isinstance(case.task.projector, nn.Conv3d):
+        weight, bias = array(case.task.projector.weight)[:, :, 0, 0, 0], case.task.projector.bias
         student = np.einsum("oc,bcthw->bothw", weight, student)
         student += array(bias)[None, :, None, None, None]
     if case.term.streams[0] is not Stream.AUDIO:
@@ -47,49 +47,51 @@ def expected_loss(case: hand.Case, seen: TaskBatch, stage: str) -> float:
 @stages
 def test_the_loss_is_the_mean_squared_difference_of_the_maps(teacher: Stream, stage: str) -> None:
     case = hand.build(term(teacher, stage))
-    seen = hand.show(case.views)
-    assert math.isclose(case.task.loss(seen).item(), expected_loss(case, seen, stage), rel_tol=1e-5)
+    batch = hand.make_batch(case.views)
+    assert math.isclose(
+        case.task.loss(batch).item(), expected_loss(case, batch, stage), rel_tol=1e-5
+    )
 
 
 @stages
 def test_widths_that_differ_are_bridged_and_equal_ones_are_not(stage: str) -> None:
-    project = hand.build(term(Stream.FLOW, stage)).task.project
+    project = hand.build(term(Stream.FLOW, stage)).task.projector
     assert not list(project.parameters())
     is_equal = hand.SHAPES[Stream.AUDIO].maps[stage][0] == hand.SHAPES[Stream.RGB].maps[stage][0]
-    assert isinstance(hand.build(term(Stream.AUDIO, stage)).task.project, nn.Conv3d) != is_equal
+    assert isinstance(hand.build(term(Stream.AUDIO, stage)).task.projector, nn.Conv3d) != is_equal
 
 
 @teachers
 @pytest.mark.parametrize("joint", [False, True])
 def test_only_a_joint_teacher_learns_from_its_student(teacher: Stream, joint: bool) -> None:
     case = hand.build(term(teacher, "stage3"), joint=joint)
-    seen = hand.show(case.views)
-    case.task.loss(seen).backward()
-    reaches = {name: seen[name].maps["stage3"].grad is not None for name in seen.views}
+    batch = hand.make_batch(case.views)
+    case.task.loss(batch).backward()
+    reaches = {name: batch[name].maps["stage3"].grad is not None for name in batch.views}
     assert reaches == {"student": True, "teacher": joint}
 
 
 @stages
 def test_only_the_stage_of_the_term_is_touched(stage: str) -> None:
     case = hand.build(term(Stream.FLOW, stage))
-    seen = hand.show(case.views)
-    case.task.loss(seen).backward()
-    touched = [name for name, map_ in seen["student"].maps.items() if map_.grad is not None]
+    batch = hand.make_batch(case.views)
+    case.task.loss(batch).backward()
+    touched = [name for name, map_ in batch["student"].maps.items() if map_.grad is not None]
     assert touched == [stage]
-    assert seen["student"].embedding_BD.grad is None
+    assert batch["student"].embedding_BD.grad is None
 
 
 @teachers
 def test_teacher_and_student_see_one_moment_through_one_crop(teacher: Stream) -> None:
     case = hand.build(term(teacher, "stage1"))
-    seen = real.see(case.views, real.moving_bar(num=4))
-    first, second = seen["teacher"].applied, seen["student"].applied
+    batch = real.build_batch(case.views, real.moving_bar(num=4))
+    first, second = batch["teacher"].applied, batch["student"].applied
     assert torch.equal(first.start_B, second.start_B)
     assert torch.equal(first.crop_B4, second.crop_B4)
 
 
 def test_the_teacher_must_have_a_task_of_its_own() -> None:
     case = hand.build(term(Stream.FLOW, "stage1"))
-    assert case.task.needs_trained == 0
+    assert case.task.teacher_stream_index == 0
     assert case.views["teacher"].stream is case.term.streams[0]
     assert case.views["student"].stream is Stream.RGB

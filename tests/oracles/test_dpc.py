@@ -14,20 +14,20 @@ from tests.helpers import view_batches_with_time as real
 from tests.helpers.naive_losses import rows
 
 RGB = Term("dpc", Place((Stream.RGB,)))
-OPTIONS = {"blocks": 5, "predicted": 2}
+OPTIONS = {"blocks": 5, "predicted_blocks": 2}
 EDGES = ("random", "two clips", "still videos", "all in one point")
 
 
-def seen_at(edge: str, case: hand.Case) -> TaskBatch:
+def make_edge_batch(edge: str, case: hand.Case) -> TaskBatch:
     """Maps at random; the same in all blocks of a clip; the same everywhere."""
-    seen = hand.show(case.views, num=2 if edge == "two clips" else 5)
-    map_ = seen["blocks"].maps["stage4"]
+    batch = hand.make_batch(case.views, num=2 if edge == "two clips" else 5)
+    map_ = batch["blocks"].maps["stage4"]
     with torch.no_grad():
         if edge == "still videos":
             map_.copy_(map_[:, :1].expand_as(map_).clone())
         if edge == "all in one point":
             map_.fill_(0.5)
-    return seen
+    return batch
 
 
 def information(prediction_NC: list[list[float]], target_NC: list[list[float]]) -> float:
@@ -43,13 +43,13 @@ def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[
     """Predictions and targets: a row for each clip, predicted block and place, in that order."""
     task, predictions, targets = case.task, [], []
     for block_NCTHW in map_BNCTHW:
-        z_NCHW = task.squeeze(block_NCTHW.mean(dim=2))
+        z_NCHW = task.input_projection(block_NCTHW.mean(dim=2))
         state = None
         for z_CHW in z_NCHW[:3]:
-            state = task.remember(z_CHW[None].relu(), state)
+            state = task.aggregator(z_CHW[None].relu(), state)
         for z_CHW in z_NCHW[3:]:
-            guess = task.predict(state)
-            state = task.remember(guess.relu(), state)
+            guess = task.predictor(state)
+            state = task.aggregator(guess.relu(), state)
             places = [(h, w) for h in range(z_CHW.shape[1]) for w in range(z_CHW.shape[2])]
             predictions += [guess[0, :, h, w] for h, w in places]
             targets += [z_CHW[:, h, w] for h, w in places]
@@ -59,15 +59,15 @@ def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = seen_at(edge, case)
-    found = rolled_out(case, seen["blocks"].maps["stage4"])
+    batch = make_edge_batch(edge, case)
+    found = rolled_out(case, batch["blocks"].maps["stage4"])
     expected = information(*(rows(torch.stack(x)) for x in found))
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 def test_where_all_is_one_point_no_target_stands_out() -> None:
     case = hand.build(RGB, **OPTIONS)
-    loss = case.task.loss(seen_at("all in one point", case))
+    loss = case.task.loss(make_edge_batch("all in one point", case))
     assert math.isclose(loss.item(), math.log(5 * 2 * 4), rel_tol=1e-5)  # clips, steps, places
 
 
@@ -92,9 +92,9 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
 
 def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = hand.show(case.views)
-    case.task.loss(seen).backward()
-    slope_N = seen["blocks"].maps["stage4"].grad.abs().sum(dim=(0, 2, 3, 4, 5))
+    batch = hand.make_batch(case.views)
+    case.task.loss(batch).backward()
+    slope_N = batch["blocks"].maps["stage4"].grad.abs().sum(dim=(0, 2, 3, 4, 5))
     assert (slope_N > 0).all()
 
 
@@ -102,23 +102,25 @@ def test_a_finer_map_is_averaged_to_four_by_four() -> None:
     shape = EncoderShape(8, {"stage4": (8, 4, 14, 14)}, (3, 8, 112, 112))
     task = load_catalogue()["dpc"](Place((Stream.RGB,), shapes={Stream.RGB: shape}), **OPTIONS)
     map_BNCTHW = torch.randn(2, 5, 8, 2, 14, 14, generator=Generator().manual_seed(0))
-    seen = hand.show(hand.build(RGB, **OPTIONS).views, num=2)
-    seen["blocks"].features.maps["stage4"] = map_BNCTHW
+    batch = hand.make_batch(hand.build(RGB, **OPTIONS).views, num=2)
+    batch["blocks"].features.maps["stage4"] = map_BNCTHW
     assert task.size == (4, 4)
     chance = math.log(2 * 2 * 16)
-    assert abs(task.loss(seen).item() - chance) < 2
+    assert abs(task.loss(batch).item() - chance) < 2
 
 
 def test_blocks_are_clips_one_after_the_other_under_one_crop() -> None:
-    case = real.built("dpc", Stream.RGB)
-    seen = real.see(case.views, real.moving_bar(num=4))
-    blocks = seen["blocks"]
+    case = real.build("dpc", Stream.RGB)
+    batch = real.build_batch(case.views, real.moving_bar(num=4))
+    blocks = batch["blocks"]
     assert blocks.pixels.shape == (4, 3, 3, hand.FRAMES, hand.SIZE, hand.SIZE)
     assert blocks.applied.start_B.shape == (4,)
     assert case.views["blocks"].jitter_frames
 
 
-@pytest.mark.parametrize("options", [{"predicted": 0}, {"predicted": 3}, {"blocks": 1}])
+@pytest.mark.parametrize(
+    "options", [{"predicted_blocks": 0}, {"predicted_blocks": 3}, {"blocks": 1}]
+)
 def test_blocks_to_predict_from_and_to_predict_are_needed(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="predicted is 1 or more and less than blocks"):
+    with pytest.raises(ValueError, match="predicted_blocks must be 1 or more and less than blocks"):
         hand.build(RGB, **options)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.losses.prediction import masked_pixels
+from evossl.losses.prediction import masked_pixel_loss
 from evossl.task import Place, TaskBatch, Term
 from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
@@ -24,14 +24,14 @@ def built(stream: Stream, **options: object) -> hand.Case:
     return hand.build(Term("generative", Place((stream,))), **options)
 
 
-def seen_at(edge: str, case: hand.Case) -> TaskBatch:
-    seen = hand.show(case.views, num=2 if edge == "two clips" else 4)
-    pixels = seen["whole"].pixels
+def make_edge_batch(edge: str, case: hand.Case) -> TaskBatch:
+    batch = hand.make_batch(case.views, num=2 if edge == "two clips" else 4)
+    pixels = batch["full"].pixels
     if edge == "a still clip":
         pixels.copy_(pixels[:, :, :1].expand_as(pixels).clone())
     if edge == "a blank clip":
         pixels.zero_()
-    return seen
+    return batch
 
 
 def expected(decoded: Tensor, pixels: Tensor, mask_BTHW: Tensor, frames: int = 2) -> float:
@@ -61,10 +61,10 @@ def flat(block_CTHW: NDArray[np.float64]) -> NDArray[np.float64]:
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None:
     case = built(stream)
-    seen = seen_at(edge, case)
-    decoded = case.task.decoder(seen["masked"].maps["stage4"])
-    wanted = expected(decoded, seen["whole"].pixels, seen["masked"].applied.mask_BTHW)
-    assert math.isclose(case.task.loss(seen).item(), wanted, rel_tol=1e-5)
+    batch = make_edge_batch(edge, case)
+    decoded = case.task.decoder(batch["masked"].maps["stage4"])
+    wanted = expected(decoded, batch["full"].pixels, batch["masked"].applied.mask_BTHW)
+    assert math.isclose(case.task.loss(batch).item(), wanted, rel_tol=1e-5)
 
 
 def test_the_target_of_a_block_is_normalised_as_lightlys() -> None:
@@ -75,8 +75,8 @@ def test_the_target_of_a_block_is_normalised_as_lightlys() -> None:
     for t, i, j in itertools.product(range(2), range(2), range(2)):
         at = np.s_[:, :, 2 * t : 2 * t + 2, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4]
         target[at] = normalize_mean_var(pixels[at].flatten(1)).view_as(target[at])
-    assert masked_pixels(target, pixels, mask_BTHW) < 1e-10
-    assert masked_pixels(pixels, pixels, mask_BTHW) > 1e-3
+    assert masked_pixel_loss(target, pixels, mask_BTHW) < 1e-10
+    assert masked_pixel_loss(pixels, pixels, mask_BTHW) > 1e-3
 
 
 def test_only_blanked_blocks_count() -> None:
@@ -85,7 +85,7 @@ def test_only_blanked_blocks_count() -> None:
     mask_BTHW = torch.zeros(2, 2, 2, 2, dtype=torch.bool)
     mask_BTHW[0, 1, 0, 1] = True
     decoded.requires_grad_()
-    masked_pixels(decoded, pixels, mask_BTHW).backward()
+    masked_pixel_loss(decoded, pixels, mask_BTHW).backward()
     touched = decoded.grad.abs().sum(dim=1) > 0
     assert touched[0, 2:, :4, 4:].all()
     assert touched.sum() == 2 * 4 * 4
@@ -96,7 +96,10 @@ def test_a_last_block_of_one_frame_counts_as_any_other() -> None:
     decoded, pixels = torch.randn(2, 2, 3, 5, 8, 8, generator=generator)
     mask_BTHW = torch.ones(2, 3, 2, 2, dtype=torch.bool)
     held = (torch.cat([x, x[:, :, -1:]], dim=2) for x in (decoded, pixels))
-    short, whole = masked_pixels(decoded, pixels, mask_BTHW), masked_pixels(*held, mask_BTHW)
+    short, whole = (
+        masked_pixel_loss(decoded, pixels, mask_BTHW),
+        masked_pixel_loss(*held, mask_BTHW),
+    )
     torch.testing.assert_close(short, whole)
 
 
@@ -105,13 +108,13 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
     pair = torch.randn(2, 1, 2, 2, 4, 4, generator=generator, dtype=torch.float64)
     mask_BTHW = torch.tensor([True, False, True, True]).view(1, 1, 2, 2)
     decoded, pixels = (x.requires_grad_() for x in pair.unbind())
-    assert gradcheck(lambda x, y: masked_pixels(x, y, mask_BTHW), (decoded, pixels))
+    assert gradcheck(lambda x, y: masked_pixel_loss(x, y, mask_BTHW), (decoded, pixels))
 
 
 @each_stream
 def test_the_student_sees_the_target_with_tubes_of_it_blanked(stream: Stream) -> None:
-    seen = real.see(built(stream, ratio=0.75).views, real.moving_bar(num=4))
-    masked, whole = seen["masked"], seen["whole"]
+    batch = real.build_batch(built(stream, mask_ratio=0.75).views, real.moving_bar(num=4))
+    masked, whole = batch["masked"], batch["full"]
     mask_BTHW = masked.applied.mask_BTHW
     assert mask_BTHW.shape == (4, hand.FRAMES // 2, 4, 4)
     assert (mask_BTHW.sum(dim=(2, 3)) == 12).all()
@@ -120,7 +123,7 @@ def test_the_student_sees_the_target_with_tubes_of_it_blanked(stream: Stream) ->
     assert torch.equal(masked.pixels, whole.pixels.masked_fill(hidden[:, None], 0.0))
 
 
-@pytest.mark.parametrize("options", [{"ratio": -0.1}, {"ratio": 90}, {"patch": 0}])
+@pytest.mark.parametrize("options", [{"mask_ratio": -0.1}, {"mask_ratio": 90}, {"patch_size": 0}])
 def test_a_mask_that_no_clip_can_have_is_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="a mask has a ratio in"):
+    with pytest.raises(ValueError, match="a mask needs a ratio in"):
         built(Stream.RGB, **options)

@@ -10,34 +10,34 @@ from evossl.views.spec import Role
 from tests.helpers import handmade_batches as hand
 from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 from tests.helpers.naive_losses import mean_squared_error
 
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 def test_the_loss_is_the_mean_squared_error_of_the_frames_between(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("interpolation", Place((stream,))), edge)
-    predicted = case.task.decoder(seen["ends"].maps["stage4"])
-    expected = mean_squared_error(predicted, seen["between"].pixels)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    case, batch = checks.build_edge_case(Term("interpolation", Place((stream,))), edge)
+    predicted = case.task.decoder(batch["surrounding"].maps["stage4"])
+    expected = mean_squared_error(predicted, batch["middle"].pixels)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 def test_what_is_asked_for_stands_between_the_two_halves_that_are_shown(stream: Stream) -> None:
-    case = real.built("interpolation", stream)
-    seen = real.see(case.views, real.moving_bar(num=6))
-    first_BT, last_BT = real.clock_BT(seen["ends"], stream).chunk(2, dim=1)
-    whole_BT = torch.cat([first_BT, real.clock_BT(seen["between"], stream), last_BT], dim=1)
+    case = real.build("interpolation", stream)
+    batch = real.build_batch(case.views, real.moving_bar(num=6))
+    first_BT, last_BT = real.clock_BT(batch["surrounding"], stream).chunk(2, dim=1)
+    whole_BT = torch.cat([first_BT, real.clock_BT(batch["middle"], stream), last_BT], dim=1)
     assert whole_BT.shape[1] == hand.FRAMES * 3 // 2
     steps_BT = whole_BT.diff(dim=1)
     torch.testing.assert_close(steps_BT, steps_BT[:, :1].expand_as(steps_BT), rtol=0.1, atol=0.02)
     assert (steps_BT > 0.3).all()
-    assert torch.equal(seen["ends"].applied.crop_B4, seen["between"].applied.crop_B4)
+    assert torch.equal(batch["surrounding"].applied.crop_B4, batch["middle"].applied.crop_B4)
 
 
 @pytest.mark.parametrize(("frames", "between", "before"), [(4, 2, 2), (9, 4, 5), (16, 8, 8)])
@@ -47,6 +47,6 @@ def test_half_as_many_frames_are_left_out_as_are_shown(
     shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
     task = load_catalogue()["interpolation"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     views = task.views()
-    assert views["ends"].time.hole == views["between"].time.frames == between
-    assert views["between"].time.offset == before
-    assert views["between"].encoder is Role.NONE
+    assert views["surrounding"].time.hole == views["middle"].time.frames == between
+    assert views["middle"].time.offset == before
+    assert views["middle"].encoder is Role.NONE

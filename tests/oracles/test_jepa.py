@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.losses.prediction import hidden_share, masked_features
+from evossl.losses.prediction import masked_feature_loss, masked_fraction
 from evossl.models.heads.map_predictor import MapPredictor
 from evossl.task import Place, TaskBatch, Term
 from evossl.types import Stream
@@ -22,15 +22,15 @@ def built(stream: Stream) -> hand.Case:
     return hand.build(Term("jepa", Place((stream,))))
 
 
-def seen_at(edge: str, case: hand.Case) -> TaskBatch:
-    seen = hand.show(case.views, num=2 if edge == "two clips" else 4)
-    student, target = (seen[name].maps["stage4"] for name in ("masked", "whole"))
+def make_edge_batch(edge: str, case: hand.Case) -> TaskBatch:
+    batch = hand.make_batch(case.views, num=2 if edge == "two clips" else 4)
+    student, target = (batch[name].maps["stage4"] for name in ("masked", "full"))
     with torch.no_grad():
         if edge == "identical views":
             target.copy_(student)
         if edge == "a collapsed view":
             target.fill_(2.0)
-    return seen
+    return batch
 
 
 def draw(*size: int) -> Tensor:
@@ -53,19 +53,19 @@ def expected(predicted: Tensor, target: Tensor, share: Tensor) -> float:
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None:
     case = built(stream)
-    seen = seen_at(edge, case)
-    mask_BTHW = seen["masked"].applied.mask_BTHW
+    batch = make_edge_batch(edge, case)
+    mask_BTHW = batch["masked"].applied.mask_BTHW
     share_BTHW = mask_BTHW.float().mean(dim=1, keepdim=True).unflatten(2, (2, 2)).mean(dim=3)
     share_BTHW = share_BTHW.unflatten(3, (2, 2)).mean(dim=4)  # 4 steps of 4 x 4 to 1 of 2 x 2
-    predicted = case.task.predict(seen["masked"].maps["stage4"], share_BTHW)
-    wanted = expected(predicted, seen["whole"].maps["stage4"], share_BTHW)
-    assert math.isclose(case.task.loss(seen).item(), wanted, rel_tol=1e-5)
+    predicted = case.task.predictor(batch["masked"].maps["stage4"], share_BTHW)
+    wanted = expected(predicted, batch["full"].maps["stage4"], share_BTHW)
+    assert math.isclose(case.task.loss(batch).item(), wanted, rel_tol=1e-5)
 
 
 def test_the_share_that_is_hidden_follows_the_map_finer_or_coarser_than_the_blocks() -> None:
     mask_BTHW = torch.tensor([[True, False], [False, False]]).view(1, 1, 2, 2)
-    assert hidden_share(mask_BTHW, (1, 1, 1)).item() == 0.25
-    fine = hidden_share(mask_BTHW, (2, 4, 4))
+    assert masked_fraction(mask_BTHW, (1, 1, 1)).item() == 0.25
+    fine = masked_fraction(mask_BTHW, (2, 4, 4))
     assert fine.shape == (1, 2, 4, 4)
     assert (fine[0, :, :2, :2] == 1).all()
     assert fine.sum() == 8
@@ -76,7 +76,7 @@ def test_places_that_were_seen_cost_nothing() -> None:
     share_BTHW[..., 0] = 1.0
     x_BCTHW, y_BCTHW = draw(2, 1, 3, 1, 2, 2)
     x_BCTHW.requires_grad_()
-    masked_features(x_BCTHW, y_BCTHW, share_BTHW).backward()
+    masked_feature_loss(x_BCTHW, y_BCTHW, share_BTHW).backward()
     assert (x_BCTHW.grad[..., 0] != 0).all()
     assert (x_BCTHW.grad[..., 1] == 0).all()
 
@@ -84,22 +84,22 @@ def test_places_that_were_seen_cost_nothing() -> None:
 def test_the_gradient_is_the_slope_of_the_loss() -> None:
     share_BTHW = draw(2, 1, 2, 2).sigmoid()
     x_BCTHW, y_BCTHW = draw(2, 2, 3, 1, 2, 2)
-    loss = lambda x: masked_features(x, y_BCTHW, share_BTHW)  # noqa: E731
+    loss = lambda x: masked_feature_loss(x, y_BCTHW, share_BTHW)  # noqa: E731
     assert gradcheck(loss, (x_BCTHW.requires_grad_(),))
 
 
 def test_nothing_hidden_is_no_loss_and_no_nan() -> None:
     x_BCTHW, y_BCTHW = draw(2, 2, 3, 1, 2, 2)
-    assert masked_features(x_BCTHW, y_BCTHW, torch.zeros(2, 1, 2, 2)) == 0
+    assert masked_feature_loss(x_BCTHW, y_BCTHW, torch.zeros(2, 1, 2, 2)) == 0
 
 
 @each_stream
 def test_gradient_reaches_the_student_and_not_the_target(stream: Stream) -> None:
     case = built(stream)
-    seen = hand.show(case.views)
-    case.task.loss(seen).backward()
-    assert seen["masked"].maps["stage4"].grad.abs().sum() > 0
-    assert seen["whole"].maps["stage4"].grad is None
+    batch = hand.make_batch(case.views)
+    case.task.loss(batch).backward()
+    assert batch["masked"].maps["stage4"].grad.abs().sum() > 0
+    assert batch["full"].maps["stage4"].grad is None
 
 
 def test_a_place_that_is_hidden_is_predicted_from_the_others() -> None:
@@ -121,8 +121,8 @@ def test_the_momentum_encoder_sees_the_pixels_that_the_student_sees_in_part(
     stream: Stream,
 ) -> None:
     views = built(stream).views
-    assert views["whole"].encoder is Role.MOMENTUM
+    assert views["full"].encoder is Role.MOMENTUM
     assert views["masked"].encoder is Role.STUDENT
     assert views["masked"].mask.patch == hand.SIZE // 4
     generative = hand.build(Term("generative", Place((stream,)))).views
-    assert views["whole"].input_key == generative["whole"].input_key
+    assert views["full"].input_key == generative["full"].input_key

@@ -18,17 +18,17 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 @streams
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("jigsaw", Place((stream,))), edge)
-    cells = seen["cells"]
+    case, batch = checks.build_edge_case(Term("jigsaw", Place((stream,))), edge)
+    cells = batch["cells"]
     assert cells.embedding_BD.shape[1:] == (9, case.task.place.width)
     expected = naive.cross_entropy(case.task.head(cells.embedding_BD), cells.applied.order_B)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @streams
 def test_nine_cells_of_all_frames_come_in_one_of_64_distant_orders(stream: Stream) -> None:
-    case = real.built("jigsaw", stream)
-    cells = real.see(case.views, real.moving_bar(num=40))["cells"]
+    case = real.build("jigsaw", stream)
+    cells = real.build_batch(case.views, real.moving_bar(num=40))["cells"]
     assert cells.pixels.shape == (40, 9, stream.channels, hand.FRAMES, 10, 10)
     orders = distant_orders(64, 9)
     assert torch.equal(cells.applied.permutation_BN, orders[cells.applied.order_B])

@@ -5,8 +5,8 @@ import torch
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.losses.distillation import soft_targets
-from evossl.losses.redundancy import standardised
+from evossl.losses.distillation import distillation_loss
+from evossl.losses.redundancy import standardise_features
 from evossl.task import Place, TaskBatch, Term
 from evossl.types import Stream
 from evossl.views.spec import Role
@@ -16,7 +16,7 @@ from tests.helpers.loss_edge_cases import EDGES
 from tests.helpers.naive_losses import mean_squared_error, rows, softmax
 
 TEMPERATURE = 0.7
-OPTIONS = {"temperature": TEMPERATURE, "classes": 12}
+OPTIONS = {"temperature": TEMPERATURE, "num_classes": 12}
 TERMS = ["logits", "features"]
 each_term = pytest.mark.parametrize("variant", TERMS)
 
@@ -48,9 +48,9 @@ def in_units_of_the_batch(x_BD: Tensor) -> list[list[float]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def expected(case: hand.Case, seen: TaskBatch, variant: str) -> float:
-    given_BK = case.task.head(seen["student"].embedding_BD)
-    taught = in_units_of_the_batch(seen["teacher"].embedding_BD)
+def expected(case: hand.Case, batch: TaskBatch, variant: str) -> float:
+    given_BK = case.task.head(batch["student"].embedding_BD)
+    taught = in_units_of_the_batch(batch["teacher"].embedding_BD)
     if variant == "features":
         return mean_squared_error(given_BK, torch.tensor(taught, dtype=torch.float64))
     logits = [
@@ -63,21 +63,23 @@ def expected(case: hand.Case, seen: TaskBatch, variant: str) -> float:
 @each_term
 @pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
 def test_the_loss_is_the_loops_of_its_formula(variant: str, edge: str) -> None:
-    case, seen = checks.at_edge(term(variant), edge, **OPTIONS)
-    assert math.isclose(case.task.loss(seen).item(), expected(case, seen, variant), rel_tol=1e-5)
+    case, batch = checks.build_edge_case(term(variant), edge, **OPTIONS)
+    assert math.isclose(case.task.loss(batch).item(), expected(case, batch, variant), rel_tol=1e-5)
 
 
 def test_a_teacher_that_says_the_same_of_all_clips_asks_for_nothing_but_that() -> None:
-    seen = hand.show(built("logits").views)
-    same_BD = torch.ones_like(seen["teacher"].embedding_BD)
-    assert (standardised(same_BD) == 0).all()
-    assert soft_targets(torch.zeros(6, 12), torch.zeros(6, 12), TEMPERATURE) == 0
+    batch = hand.make_batch(built("logits").views)
+    same_BD = torch.ones_like(batch["teacher"].embedding_BD)
+    assert (standardise_features(same_BD) == 0).all()
+    assert distillation_loss(torch.zeros(6, 12), torch.zeros(6, 12), TEMPERATURE) == 0
 
 
 def test_a_student_that_says_the_same_has_no_loss_and_any_other_has() -> None:
     logit_BK = torch.randn(4, 5, generator=Generator().manual_seed(0))
-    assert abs(soft_targets(logit_BK + 3, logit_BK, 0.5)) < 1e-6  # up to a constant of the clip
-    assert soft_targets(logit_BK.roll(1, dims=0), logit_BK, 0.5) > 0.1
+    assert (
+        abs(distillation_loss(logit_BK + 3, logit_BK, 0.5)) < 1e-6
+    )  # up to a constant of the clip
+    assert distillation_loss(logit_BK.roll(1, dims=0), logit_BK, 0.5) > 0.1
 
 
 def test_a_high_temperature_makes_it_half_the_squared_error_of_centred_logits() -> None:
@@ -85,23 +87,23 @@ def test_a_high_temperature_makes_it_half_the_squared_error_of_centred_logits() 
     z_BK, v_BK = torch.randn(2, 4, 5, generator=Generator().manual_seed(0), dtype=torch.float64)
     difference_BK = (z_BK - z_BK.mean(1, keepdim=True)) - (v_BK - v_BK.mean(1, keepdim=True))
     limit = difference_BK.square().sum(dim=1).mean() / (2 * 5)
-    torch.testing.assert_close(soft_targets(z_BK, v_BK, 1e4), limit, rtol=1e-3, atol=0)
+    torch.testing.assert_close(distillation_loss(z_BK, v_BK, 1e4), limit, rtol=1e-3, atol=0)
 
 
 def test_the_gradients_are_the_slopes() -> None:
     x_BK, y_BK = torch.randn(2, 3, 4, generator=Generator().manual_seed(0), dtype=torch.float64)
     x_BK.requires_grad_()
-    assert gradcheck(lambda x: soft_targets(x, y_BK, 0.5), (x_BK,))
-    assert gradcheck(standardised, (x_BK,))
+    assert gradcheck(lambda x: distillation_loss(x, y_BK, 0.5), (x_BK,))
+    assert gradcheck(standardise_features, (x_BK,))
 
 
 @each_term
 def test_gradient_reaches_the_student_and_not_the_teacher(variant: str) -> None:
     case = built(variant)
-    seen = hand.show(case.views)
-    case.task.loss(seen).backward()
-    assert seen["student"].embedding_BD.grad.abs().sum() > 0
-    assert seen["teacher"].embedding_BD.grad is None
+    batch = hand.make_batch(case.views)
+    case.task.loss(batch).backward()
+    assert batch["student"].embedding_BD.grad.abs().sum() > 0
+    assert batch["teacher"].embedding_BD.grad is None
 
 
 def test_the_directions_are_of_unit_length_fixed_and_kept_by_a_checkpoint() -> None:

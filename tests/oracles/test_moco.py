@@ -16,19 +16,21 @@ from tests.helpers import oracle_checks as checks
 from tests.helpers.loss_edge_cases import EDGES
 
 RGB = Term("moco", Place((Stream.RGB,)))
-OPTIONS = {"queue": 9, "temperature": 0.3}
+OPTIONS = {"queue_size": 9, "temperature": 0.3}
 
 
-def asked(case: hand.Case, seen: TaskBatch) -> tuple[Tensor, Tensor]:
+def asked(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
     """Queries and keys."""
-    heads = case.task.contrast
-    return heads.project(seen["query"].embedding_BD), heads.target(seen["key"].embedding_BD)
+    task = case.task
+    return task.projector(batch["0"].embedding_BD), task.momentum_projector(
+        batch["momentum 1"].embedding_BD
+    )
 
 
 def fill(case: hand.Case, num: int, video: int = 100) -> Tensor:
     """Put `num` keys of other videos into the queue."""
-    queue = case.task.contrast.queue
-    queue.push(
+    queue = case.task.queue
+    queue.enqueue(
         torch.randn(num, 128, generator=torch.Generator().manual_seed(9)), video + torch.arange(num)
     )
     return queue.row_FD
@@ -49,30 +51,30 @@ def lightlys(query_BD: Tensor, key_BD: Tensor, row_ND: Tensor, temperature: floa
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("filled", [0, 5])
 def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str, filled: int) -> None:
-    case, seen = checks.at_edge(Term("moco", Place((stream,))), edge, **OPTIONS)
+    case, batch = checks.build_edge_case(Term("moco", Place((stream,))), edge, **OPTIONS)
     row_ND = fill(case, filled)
-    query_BD, key_BD = asked(case, seen)
+    query_BD, key_BD = asked(case, batch)
     expected = lightlys(query_BD, key_BD.detach(), row_ND, 0.3)
-    checks.assert_same(case.task.loss(seen), expected, seen["query"].embedding_BD)
+    checks.assert_same(case.task.loss(batch), expected, batch["0"].embedding_BD)
 
 
 def test_a_key_of_the_clip_s_own_video_is_no_negative() -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = hand.show(case.views, num=4)
+    batch = hand.make_batch(case.views, num=4)
     row_ND = fill(case, 6, video=2)  # of videos 2 to 7; shown are 0 to 3
-    query_BD, key_BD = asked(case, seen)
+    query_BD, key_BD = asked(case, batch)
     keys, videos = torch.cat([key_BD, row_ND]), torch.tensor([0, 1, 2, 3, 2, 3, 4, 5, 6, 7])
-    expected = naive_views.info_nce(query_BD, keys, seen.video_id_B, videos, 0.3)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    expected = naive_views.info_nce(query_BD, keys, batch.video_id_B, videos, 0.3)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 def test_after_a_step_the_queue_holds_the_newest_keys_and_whose_they_are() -> None:
     case = hand.build(RGB, **OPTIONS)
-    first, second = (hand.show(case.views, seed=seed) for seed in (1, 2))
+    first, second = (hand.make_batch(case.views, seed=seed) for seed in (1, 2))
     case.task.after_step(first)
     case.task.after_step(second)
-    queue = case.task.contrast.queue
-    keys = torch.cat([asked(case, seen)[1] for seen in (first, second)])[3:]  # 9 of 12 fit
+    queue = case.task.queue
+    keys = torch.cat([asked(case, batch)[1] for batch in (first, second)])[3:]  # 9 of 12 fit
     videos = torch.cat([first.video_id_B, second.video_id_B])[3:]
     for key, video in zip(keys, videos.tolist(), strict=True):
         there = (queue.row_FD == key).all(dim=1)
@@ -82,26 +84,26 @@ def test_after_a_step_the_queue_holds_the_newest_keys_and_whose_they_are() -> No
 def test_the_head_has_no_batchnorm_and_its_follower_begins_as_it() -> None:
     task = hand.build(RGB).task
     assert not [m for m in task.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-    checks.assert_followers_begin_as_what_they_follow(task, 1)
+    checks.assert_momentum_heads_start_equal(task, 1)
 
 
 def test_a_checkpoint_keeps_the_queue_and_the_slow_head(tmp_path: Path) -> None:
-    checks.assert_a_checkpoint_keeps_it(RGB, tmp_path, **OPTIONS)
+    checks.assert_checkpoint_restores_task(RGB, tmp_path, **OPTIONS)
 
 
 def test_the_key_is_the_other_draw_seen_by_the_momentum_encoder() -> None:
     case = hand.build(RGB)
     assert case.views == {
-        "query": View(Stream.RGB, space=STRONG, draw=0),
-        "key": View(Stream.RGB, space=STRONG, draw=1, encoder=Role.MOMENTUM),
+        "0": View(Stream.RGB, space=STRONG, draw=0),
+        "momentum 1": View(Stream.RGB, space=STRONG, draw=1, encoder=Role.MOMENTUM),
     }
-    checks.assert_clips_are_of_different_times(case, ["query", "key"])
+    checks.assert_clips_differ_in_time(case, ["0", "momentum 1"])
 
 
 def test_without_options_it_is_moco_v2s_temperature() -> None:
-    assert hand.build(RGB).task.contrast.temperature == 0.2
+    assert hand.build(RGB).task.temperature == 0.2
 
 
 def test_a_queue_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 row"):
-        hand.build(RGB, queue=0)
+        hand.build(RGB, queue_size=0)

@@ -19,42 +19,44 @@ PLACES = [site.streams for site in load_catalogue()["multimodal_alignment"].plac
 @pytest.mark.parametrize("streams", PLACES, ids="+".join)
 def test_the_loss_is_the_binary_cross_entropy_of_in_step(streams: tuple[Stream, ...]) -> None:
     case = hand.build(Term("multimodal_alignment", Place(streams)))
-    seen = hand.show(case.views)
-    first, second = seen["first"], seen["second"]
+    batch = hand.make_batch(case.views)
+    first, second = batch["first"], batch["second"]
     both_B2D = torch.cat([first.embedding_BD, second.embedding_BD], dim=1)
-    logit_B = case.task.head(both_B2D).flatten()
+    logit_B = case.task.classifier(both_B2D).flatten()
     expected = naive.binary_cross_entropy(logit_B, ~second.applied.shifted_B)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("streams", [(Stream.RGB, Stream.AUDIO), (Stream.GRAY, Stream.AUDIO)])
 def test_yes_means_that_sound_and_picture_are_of_one_moment(streams: tuple[Stream, ...]) -> None:
     """An encoder that reads the truth off both inputs pays log(1 + e^-4), not log(1 + e^4)."""
-    case = real.built("multimodal_alignment", *streams)
+    case = real.build("multimodal_alignment", *streams)
     first, second = streams
     in_step = {"first": View(first, space=WEAK), "second": View(second, space=WEAK)}
     clips = real.moving_bar()
-    now = real.see(in_step, clips)
+    now = real.build_batch(in_step, clips)
     assert torch.equal(now["first"].applied.start_B, now["second"].applied.start_B)
-    seen = real.see(case.views, clips)
-    assert torch.equal(seen["first"].pixels, now["first"].pixels)
-    same_B = (seen["second"].pixels == now["second"].pixels).flatten(1).all(dim=1)
+    batch = real.build_batch(case.views, clips)
+    assert torch.equal(batch["first"].pixels, now["first"].pixels)
+    same_B = (batch["second"].pixels == now["second"].pixels).flatten(1).all(dim=1)
     assert 0 < same_B.sum() < len(same_B)
 
-    case.task.head = nn.Linear(sum(hand.SHAPES[s].width for s in streams), 1)
-    real.answer_is_first_feature(case.task.head)
+    case.task.classifier = nn.Linear(sum(hand.SHAPES[s].width for s in streams), 1)
+    real.return_first_feature(case.task.classifier)
     embedding_BD = torch.zeros(len(same_B), hand.SHAPES[first].width)
     embedding_BD[:, 0] = torch.where(same_B, SURE, -SURE)
-    shown = real.told(seen, "first", embedding_BD)
-    shown = real.told(shown, "second", torch.zeros(len(same_B), hand.SHAPES[second].width))
+    shown = real.with_embedding(batch, "first", embedding_BD)
+    shown = real.with_embedding(
+        shown, "second", torch.zeros(len(same_B), hand.SHAPES[second].width)
+    )
     loss = case.task.loss(shown)
     assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
 
 
 def test_a_shifted_second_stream_is_at_least_half_a_window_away() -> None:
-    case = real.built("multimodal_alignment", Stream.RGB, Stream.AUDIO)
-    seen = real.see(case.views, real.moving_bar())
-    away_B = (seen["first"].applied.start_B - seen["second"].applied.start_B).abs()
-    shifted_B = seen["second"].applied.shifted_B
+    case = real.build("multimodal_alignment", Stream.RGB, Stream.AUDIO)
+    batch = real.build_batch(case.views, real.moving_bar())
+    away_B = (batch["first"].applied.start_B - batch["second"].applied.start_B).abs()
+    shifted_B = batch["second"].applied.shifted_B
     assert (away_B[shifted_B] >= hand.FRAMES / 2).all()
     assert (away_B[~shifted_B] == 0).all()

@@ -20,28 +20,28 @@ def test_the_loss_is_the_max_margin_formula_on_the_unit_sphere(
     streams: tuple[Stream, Stream], margin: float
 ) -> None:
     case = hand.build(Term("multimodal_contrast", Place(streams)), margin=margin)
-    seen = hand.show(case.views)
+    batch = hand.make_batch(case.views)
     x, y = (
-        [naive.to_unit(row) for row in naive.rows(case.task.project[s](seen[s].embedding_BD))]
+        [naive.to_unit(row) for row in naive.rows(case.task.projector[s](batch[s].embedding_BD))]
         for s in streams
     )
-    expected = naive.max_margin(torch.tensor(x).double(), torch.tensor(y).double(), margin)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    expected = naive.max_margin_loss(torch.tensor(x).double(), torch.tensor(y).double(), margin)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @places
 def test_both_streams_show_one_moment_of_one_clip(streams: tuple[Stream, Stream]) -> None:
-    case = real.built("multimodal_contrast", *streams)
-    seen = real.see(case.views, real.moving_bar(num=4))
-    first, second = (seen[stream].applied for stream in streams)
+    case = real.build("multimodal_contrast", *streams)
+    batch = real.build_batch(case.views, real.moving_bar(num=4))
+    first, second = (batch[stream].applied for stream in streams)
     assert torch.equal(first.start_B, second.start_B)
     assert torch.equal(first.crop_B4, second.crop_B4)
 
 
 def test_each_stream_has_a_projector_of_its_own() -> None:
     task = hand.build(Term("multimodal_contrast", Place((Stream.RGB, Stream.GRAY)))).task
-    assert set(task.project) == {"rgb", "gray"}
-    assert not torch.equal(task.project["rgb"][0].weight, task.project["gray"][0].weight)
+    assert set(task.projector) == {"rgb", "gray"}
+    assert not torch.equal(task.projector["rgb"][0].weight, task.projector["gray"][0].weight)
 
 
 def test_without_options_other_clips_push_within_sixty_degrees() -> None:

@@ -15,7 +15,7 @@ from tests.helpers import oracle_checks as checks
 from tests.helpers.loss_edge_cases import EDGES
 
 RGB = Term("nnclr", Place((Stream.RGB,)))
-OPTIONS = {"queue": 9, "temperature": 0.3}
+OPTIONS = {"queue_size": 9, "temperature": 0.3}
 
 
 def neighbours(case: hand.Case, x_BD: Tensor, video_id_B: Tensor) -> Tensor:
@@ -29,11 +29,11 @@ def neighbours(case: hand.Case, x_BD: Tensor, video_id_B: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def expected_loss(case: hand.Case, seen: TaskBatch) -> float:
+def expected_loss(case: hand.Case, batch: TaskBatch) -> float:
     """The paper's listing: L(NN(z1), p2) / 2 + L(NN(z2), p1) / 2."""
-    projected = [case.task.project(seen[name].embedding_BD) for name in ("0", "1")]
-    predicted = [case.task.predict(x_BD) for x_BD in projected]
-    videos = seen.video_id_B
+    projected = [case.task.projector(batch[name].embedding_BD) for name in ("0", "1")]
+    predicted = [case.task.predictor(x_BD) for x_BD in projected]
+    videos = batch.video_id_B
     return fmean(
         naive_views.info_nce(
             neighbours(case, projected[i], videos), predicted[1 - i], videos, videos, 0.3
@@ -46,45 +46,45 @@ def expected_loss(case: hand.Case, seen: TaskBatch) -> float:
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_the_loss_is_the_loops_of_the_papers_listing(stream: Stream, edge: str, steps: int) -> None:
-    case, seen = checks.at_edge(Term("nnclr", Place((stream,))), edge, steps, **OPTIONS)
-    assert math.isclose(case.task.loss(seen).item(), expected_loss(case, seen), rel_tol=1e-5)
+    case, batch = checks.build_edge_case(Term("nnclr", Place((stream,))), edge, steps, **OPTIONS)
+    assert math.isclose(case.task.loss(batch).item(), expected_loss(case, batch), rel_tol=1e-5)
 
 
 def test_the_gradient_reaches_predictions_and_not_neighbours() -> None:
     """A clip that is its own neighbour: all gradient passes through the predictor."""
     case = hand.build(RGB, **OPTIONS)
-    seen = hand.show(case.views)
-    case.task.predict.register_forward_hook(lambda module, args, output: output.detach())
-    assert not case.task.loss(seen).requires_grad
+    batch = hand.make_batch(case.views)
+    case.task.predictor.register_forward_hook(lambda module, args, output: output.detach())
+    assert not case.task.loss(batch).requires_grad
 
 
 def test_after_a_step_the_queue_holds_the_first_view_s_projections() -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = hand.show(case.views)
-    case.task.after_step(seen)
-    expected = case.task.project(seen["0"].embedding_BD)
+    batch = hand.make_batch(case.views)
+    case.task.after_step(batch)
+    expected = case.task.projector(batch["0"].embedding_BD)
     torch.testing.assert_close(case.task.queue.row_FD, expected)
-    assert torch.equal(case.task.queue.video_id_F, seen.video_id_B)
+    assert torch.equal(case.task.queue.video_id_F, batch.video_id_B)
 
 
 def test_a_neighbour_is_of_another_video() -> None:
     """Of its own video the queue holds the very clip: the nearest row, and not taken."""
     queue = hand.build(RGB, **OPTIONS).task.queue
     row_BD = torch.eye(len(queue.row_KD[0]))[:3]
-    queue.push(row_BD, torch.tensor([0, 1, 2]))
+    queue.enqueue(row_BD, torch.tensor([0, 1, 2]))
     near_BD = row_BD + 0.1 * row_BD.roll(-1, dims=0)
-    found_BD = queue.nearest(near_BD, torch.tensor([0, 1, 2]))
+    found_BD = queue.nearest_neighbours(near_BD, torch.tensor([0, 1, 2]))
     assert torch.equal(found_BD, row_BD.roll(-1, dims=0))
-    assert torch.equal(queue.nearest(near_BD, torch.tensor([7, 8, 9])), row_BD)
+    assert torch.equal(queue.nearest_neighbours(near_BD, torch.tensor([7, 8, 9])), row_BD)
 
 
 def test_a_checkpoint_keeps_the_queue(tmp_path: Path) -> None:
-    checks.assert_a_checkpoint_keeps_it(RGB, tmp_path, **OPTIONS)
+    checks.assert_checkpoint_restores_task(RGB, tmp_path, **OPTIONS)
 
 
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
-    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views
 
 
@@ -94,4 +94,4 @@ def test_without_options_the_temperature_is_the_papers() -> None:
 
 def test_a_queue_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 row"):
-        hand.build(RGB, queue=0)
+        hand.build(RGB, queue_size=0)

@@ -10,19 +10,19 @@ from tests.helpers import handmade_batches as hand
 from tests.helpers import naive_losses as naive
 from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 
 SURE = 4.0  # log-odds
 
 
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
 def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("order_binary", Place((stream,))), edge)
-    clip, head = seen["clip"], case.task.head
-    logit_B = clip.embedding_BD @ head.weight[0] + head.bias
+    case, batch = checks.build_edge_case(Term("order_binary", Place((stream,))), edge)
+    clip, classifier = batch["clip"], case.task.classifier
+    logit_B = clip.embedding_BD @ classifier.weight[0] + classifier.bias
     expected = naive.binary_cross_entropy(logit_B, clip.applied.shuffled_B)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUDIO])
@@ -30,18 +30,18 @@ def test_yes_means_that_the_pixels_are_out_of_order_and_no_that_they_run_forward
     stream: Stream,
 ) -> None:
     """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
-    case = real.built("order_binary", stream)
-    real.answer_is_first_feature(case.task.head)
+    case = real.build("order_binary", stream)
+    real.return_first_feature(case.task.classifier)
     length = hand.FRAMES * 7 // 4  # as much as a segment is left out between two of the four
     clips = real.moving_bar(length=length, speed=8)
-    seen = real.see(case.views, clips)
-    steps_BT = real.clock_BT(seen["clip"], stream).diff(dim=1)
+    batch = real.build_batch(case.views, clips)
+    steps_BT = real.clock_BT(batch["clip"], stream).diff(dim=1)
     forwards_B, backwards_B = (steps_BT > 0).all(dim=1), (steps_BT < 0).all(dim=1)
     assert 0 < forwards_B.sum() < len(forwards_B)
     assert not backwards_B.any()
     embedding_BD = torch.zeros(len(forwards_B), case.task.place.width)
     embedding_BD[:, 0] = torch.where(forwards_B, -SURE, SURE)
-    loss = case.task.loss(real.told(seen, "clip", embedding_BD))
+    loss = case.task.loss(real.with_embedding(batch, "clip", embedding_BD))
     assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_segments_are_equal_and_as_near_to_four_as_the_clip_allows(
 @pytest.mark.parametrize(("stream", "jitters"), [(Stream.RGB, True), (Stream.FLOW, False)])
 def test_equal_frames_are_jittered_apart_but_flow_is_not(stream: Stream, jitters: bool) -> None:
     """Joints of a shuffled clip must not stand out from a joint-free one; flow of a still is 0."""
-    case = real.built("order_binary", stream)
-    still = real.see(case.views, real.moving_bar(num=4, speed=0))["clip"].pixels
+    case = real.build("order_binary", stream)
+    still = real.build_batch(case.views, real.moving_bar(num=4, speed=0))["clip"].pixels
     is_equal = torch.allclose(still, still[:, :, :1].expand_as(still), atol=1e-3)
     assert is_equal != jitters

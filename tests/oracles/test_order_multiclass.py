@@ -14,16 +14,16 @@ from tests.helpers.loss_edge_cases import EDGES
 @pytest.mark.parametrize("stream", list(Stream))
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("order_multiclass", Place((stream,))), edge)
-    pieces = seen["pieces"]
+    case, batch = checks.build_edge_case(Term("order_multiclass", Place((stream,))), edge)
+    pieces = batch["pieces"]
     expected = naive.cross_entropy(case.task.head(pieces.embedding_BD), pieces.applied.order_B)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 def test_applied_tells_the_order_of_the_sound_s_pieces() -> None:
     """By their pitch: all have equal loudness."""
-    case = real.built("order_multiclass", Stream.AUDIO)
-    pieces = real.see(case.views, real.gliding_tone(real.moving_bar(num=40)))["pieces"]
+    case = real.build("order_multiclass", Stream.AUDIO)
+    pieces = real.build_batch(case.views, real.gliding_tone(real.moving_bar(num=40)))["pieces"]
     pitch_BN = real.pitch(pieces.pixels[:, :, 0, 0])
     assert torch.equal(pitch_BN.argsort(dim=1).argsort(dim=1), pieces.applied.permutation_BN)
     assert len(set(pieces.applied.order_B.tolist())) > 12
@@ -31,8 +31,8 @@ def test_applied_tells_the_order_of_the_sound_s_pieces() -> None:
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 def test_applied_tells_the_order_of_the_images_pieces(stream: Stream) -> None:
-    case = real.built("order_multiclass", stream)
-    pieces = real.see(case.views, real.moving_bar(num=40, speed=3))["pieces"]
+    case = real.build("order_multiclass", stream)
+    pieces = real.build_batch(case.views, real.moving_bar(num=40, speed=3))["pieces"]
     assert pieces.pixels.shape == (40, 4, stream.channels, 4, 32, 32)
     light_BNW = pieces.pixels.mean(dim=(2, 3, 4))
     place_BN = light_BNW.argmax(dim=2)

@@ -10,30 +10,32 @@ from evossl.task import Place, TaskBatch, Term
 from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import EDGES, seen_at
+from tests.helpers.loss_edge_cases import EDGES, make_edge_batch
 from tests.helpers.naive_losses import rows, to_unit
 from tests.helpers.naive_multi_view_losses import info_nce
 
 RGB = Term("pirl", Place((Stream.RGB,)))
 
 
-def projections(case: hand.Case, seen: TaskBatch) -> tuple[Tensor, Tensor]:
+def projections(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
     """Of the patches, one after the other in the order in which they come, and of the clip."""
-    task, patch_BND = case.task, seen["patches"].embedding_BD
-    in_a_row = torch.cat([task.project_patch(patch_BD) for patch_BD in patch_BND.unbind(1)], dim=1)
-    return task.join(in_a_row), task.project(seen["clip"].embedding_BD)
+    task, patch_BND = case.task, batch["patches"].embedding_BD
+    in_a_row = torch.cat(
+        [task.patch_projector(patch_BD) for patch_BD in patch_BND.unbind(1)], dim=1
+    )
+    return task.patch_merger(in_a_row), task.projector(batch["clip"].embedding_BD)
 
 
-def expected_loss(case: hand.Case, seen: TaskBatch, bank: dict[int, list[float]]) -> float:
+def expected_loss(case: hand.Case, batch: TaskBatch, bank: dict[int, list[float]]) -> float:
     """Both projections look for their video's row; the bank is a dictionary."""
-    patches_BP, clip_BP = projections(case, seen)
-    videos = seen.video_id_B.tolist()
+    patches_BP, clip_BP = projections(case, batch)
+    videos = batch.video_id_B.tolist()
     own = [bank.get(video, clip) for video, clip in zip(videos, rows(clip_BP), strict=True)]
     rest = {video: row for video, row in bank.items() if video not in videos}
     key_MP = torch.tensor(own + list(rest.values()), dtype=torch.float64)
     whose_M = torch.tensor(videos + list(rest))
     parts = [
-        info_nce(query_BP, key_MP, seen.video_id_B, whose_M, 0.07)
+        info_nce(query_BP, key_MP, batch.video_id_B, whose_M, 0.07)
         for query_BP in (patches_BP, clip_BP)
     ]
     return sum(parts) / 2
@@ -48,14 +50,14 @@ def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str, is_empt
     bank: dict[int, list[float]] = {}
     if not is_empty:
         before = replace(
-            seen_at("random", case.views, 1), video_id_B=torch.tensor([0, 7, 1, 8, 9, 3])
+            make_edge_batch("random", case.views, 1), video_id_B=torch.tensor([0, 7, 1, 8, 9, 3])
         )
         case.task.after_step(before)
         rows_of = zip(before.video_id_B.tolist(), rows(projections(case, before)[1]), strict=True)
         bank = {video: to_unit(row) for video, row in rows_of}
-    seen = seen_at(edge, case.views)
-    loss = case.task.loss(seen)
-    assert math.isclose(loss.item(), expected_loss(case, seen, bank), rel_tol=1e-5)
+    batch = make_edge_batch(edge, case.views)
+    loss = case.task.loss(batch)
+    assert math.isclose(loss.item(), expected_loss(case, batch, bank), rel_tol=1e-5)
 
 
 def test_the_bank_is_a_running_mean_of_each_video_on_the_sphere() -> None:
@@ -63,12 +65,12 @@ def test_the_bank_is_a_running_mean_of_each_video_on_the_sphere() -> None:
     case.task.double()
     bank: dict[int, list[float]] = {}
     for seed, videos in enumerate([[0, 1, 2, 3, 4, 5], [7, 1, 9, 3, 8, 5], [1, 0, 9, 6, 5, 2]]):
-        random = seen_at("random", case.views, seed)
-        seen = replace(random, video_id_B=torch.tensor(videos))
-        loss = case.task.loss(seen)
-        assert math.isclose(loss.item(), expected_loss(case, seen, bank), rel_tol=1e-5)
-        case.task.after_step(seen)
-        for video, new in zip(videos, rows(projections(case, seen)[1]), strict=True):
+        random = make_edge_batch("random", case.views, seed)
+        batch = replace(random, video_id_B=torch.tensor(videos))
+        loss = case.task.loss(batch)
+        assert math.isclose(loss.item(), expected_loss(case, batch, bank), rel_tol=1e-5)
+        case.task.after_step(batch)
+        for video, new in zip(videos, rows(projections(case, batch)[1]), strict=True):
             old = bank.get(video, to_unit(new))
             bank[video] = to_unit([(a + b) / 2 for a, b in zip(old, to_unit(new), strict=True)])
 
@@ -76,32 +78,34 @@ def test_the_bank_is_a_running_mean_of_each_video_on_the_sphere() -> None:
 def test_the_row_of_a_video_that_is_not_known_yet_is_no_way_for_the_gradient() -> None:
     case = hand.build(RGB)
     case.task.double()
-    seen = seen_at("random", case.views)
-    patches_BP, clip_BP = projections(case, seen)
-    fixed_BP, videos = clip_BP.detach(), seen.video_id_B
+    batch = make_edge_batch("random", case.views)
+    patches_BP, clip_BP = projections(case, batch)
+    fixed_BP, videos = clip_BP.detach(), batch.video_id_B
     expected = torch.stack(
         [loss_of(query, fixed_BP, videos, videos, 0.07) for query in (patches_BP, clip_BP)]
     )
-    leaves = [seen[name].embedding_BD for name in ("clip", "patches")]
-    ours, theirs = (torch.autograd.grad(x, leaves) for x in (case.task.loss(seen), expected.mean()))
+    leaves = [batch[name].embedding_BD for name in ("clip", "patches")]
+    ours, theirs = (
+        torch.autograd.grad(x, leaves) for x in (case.task.loss(batch), expected.mean())
+    )
     for mine, wanted in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, wanted)
 
 
 def test_the_bank_is_kept_by_a_checkpoint() -> None:
-    case, other = (hand.build(RGB, seed, bank=8) for seed in (0, 1))
-    case.task.after_step(hand.show(case.views))
+    case, other = (hand.build(RGB, seed, bank_size=8) for seed in (0, 1))
+    case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())
-    seen = hand.show(case.views, seed=2)
+    batch = hand.make_batch(case.views, seed=2)
     assert len(other.task.bank) == 6
-    assert torch.equal(other.task.loss(seen), case.task.loss(seen))
+    assert torch.equal(other.task.loss(batch), case.task.loss(batch))
 
 
 def test_patches_are_of_a_crop_and_a_moment_of_their_own_and_come_in_any_order() -> None:
     case = hand.build(RGB)
-    seen = real.see(case.views, real.moving_bar())
-    clip, patches = seen["clip"].applied, seen["patches"].applied
-    assert seen["patches"].pixels.shape[1:] == (8, 3, 4, 16, 16)
+    batch = real.build_batch(case.views, real.moving_bar())
+    clip, patches = batch["clip"].applied, batch["patches"].applied
+    assert batch["patches"].pixels.shape[1:] == (8, 3, 4, 16, 16)
     assert not torch.equal(clip.start_B, patches.start_B)
     assert not torch.equal(clip.crop_B4, patches.crop_B4)
     assert len(patches.permutation_BN.unique(dim=0)) > 12

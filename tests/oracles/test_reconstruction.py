@@ -6,19 +6,19 @@ from evossl.task import Place, Term
 from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
 from tests.helpers import oracle_checks as checks
-from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 from tests.helpers.naive_losses import mean_squared_error
 
 
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
 def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("reconstruction", Place((stream,))), edge)
-    decoded = case.task.decoder(seen["clip"].maps["stage4"])
-    expected = mean_squared_error(decoded, seen["clip"].pixels)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    case, batch = checks.build_edge_case(Term("reconstruction", Place((stream,))), edge)
+    decoded = case.task.decoder(batch["clip"].maps["stage4"])
+    expected = mean_squared_error(decoded, batch["clip"].pixels)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("stream", list(Stream))

@@ -19,15 +19,15 @@ RGB = Term("simsiam", Place((Stream.RGB,)))
 def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("simsiam", Place((stream,))), edge)
+    case, batch = checks.build_edge_case(Term("simsiam", Place((stream,))), edge)
     task = case.task
-    projected = [task.project(seen[name].embedding_BD) for name in ("0", "1")]
-    predicted = [task.predict(x_BD) for x_BD in projected]
+    projected = [task.projector(batch[name].embedding_BD) for name in ("0", "1")]
+    predicted = [task.predictor(x_BD) for x_BD in projected]
     cosine = NegativeCosineSimilarity()
     halves = (cosine(predicted[i], projected[1 - i].detach()) / 2 for i in (0, 1))
     expected = sum(halves, start=torch.zeros(()))
-    loss = task.loss(seen)
-    checks.assert_same(loss, expected, *(seen[name].embedding_BD for name in ("0", "1")))
+    loss = task.loss(batch)
+    checks.assert_same(loss, expected, *(batch[name].embedding_BD for name in ("0", "1")))
     formula = naive_views.negative_cosine(torch.stack(predicted), torch.stack(projected))
     assert math.isclose(loss.item(), formula, rel_tol=1e-5, abs_tol=1e-9)
 
@@ -35,19 +35,19 @@ def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
 def test_without_a_predictor_s_gradient_nothing_is_learnt_from_the_target_side() -> None:
     """The prediction held still, no gradient is left: all of it stops at the target."""
     case = hand.build(RGB)
-    seen = hand.show(case.views)
-    case.task.predict.register_forward_hook(lambda module, args, output: output.detach())
-    assert not case.task.loss(seen).requires_grad
+    batch = hand.make_batch(case.views)
+    case.task.predictor.register_forward_hook(lambda module, args, output: output.detach())
+    assert not case.task.loss(batch).requires_grad
 
 
 def test_the_projector_ends_in_batchnorm_and_the_predictor_has_a_bottleneck() -> None:
     task = hand.build(RGB).task
-    assert isinstance(task.project[-1], torch.nn.BatchNorm1d)
-    assert task.predict[0].out_features == task.place.width // 4
-    assert isinstance(task.predict[-1], torch.nn.Linear)
+    assert isinstance(task.projector[-1], torch.nn.BatchNorm1d)
+    assert task.predictor[0].out_features == task.place.width // 4
+    assert isinstance(task.predictor[-1], torch.nn.Linear)
 
 
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
-    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

@@ -21,17 +21,17 @@ CLIPS = ("first", "second", "third")
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
-    case, seen = checks.at_edge(RGB, edge, steady=0.5, margin=0.8)
-    projected = (naive.rows(case.task.project(x_BD)) for x_BD in seen.embeddings(*CLIPS))
+    case, batch = checks.build_edge_case(RGB, edge, steady=0.5, margin=0.8)
+    projected = (naive.rows(case.task.projector(x_BD)) for x_BD in batch.embeddings(*CLIPS))
     a, b, c = (torch.tensor([naive.to_unit(row) for row in rows]).double() for rows in projected)
-    slow, steady = naive.max_margin(a, b, 0.8), naive.max_margin(b - a, c - b, 0.8)
-    assert math.isclose(case.task.loss(seen).item(), slow + 0.5 * steady, rel_tol=1e-5)
+    slow, steady = naive.max_margin_loss(a, b, 0.8), naive.max_margin_loss(b - a, c - b, 0.8)
+    assert math.isclose(case.task.loss(batch).item(), slow + 0.5 * steady, rel_tol=1e-5)
 
 
 def test_clips_that_all_lie_in_one_point_cost_both_margins() -> None:
     case = hand.build(RGB, steady=0.5, margin=0.8)
-    seen = hand.show(case.views, scale=0.0)
-    assert math.isclose(case.task.loss(seen).item(), 0.8 + 0.5 * 0.8, rel_tol=1e-5)
+    batch = hand.make_batch(case.views, scale=0.0)
+    assert math.isclose(case.task.loss(batch).item(), 0.8 + 0.5 * 0.8, rel_tol=1e-5)
 
 
 def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
@@ -52,5 +52,5 @@ def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
 
 
 def test_no_margin_is_refused() -> None:
-    with pytest.raises(ValueError, match="the margin is above 0, got 0"):
+    with pytest.raises(ValueError, match="margin must be greater than 0, got 0"):
         hand.build(RGB, margin=0.0)

@@ -13,35 +13,40 @@ from evossl.views.spec import Role
 from tests.helpers import handmade_batches as hand
 from tests.helpers import naive_losses as naive
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
+from tests.helpers.loss_edge_cases import EDGES, head_outputs, make_edge_batch
 
 MATCHINGS = ("l->g", "g->g", "l->l", "g->l")
-OPTIONS = {"clusters": 12, "local": 3, "temperature": 0.07, "warmup": 0.2}
+OPTIONS = {
+    "prototypes": 12,
+    "local_crops": 3,
+    "teacher_temperature": 0.07,
+    "temperature_warmup": 0.2,
+}
 RGB = Term("svt", Place((Stream.RGB,)))
 SOME = [chosen for n in range(1, 5) for chosen in combinations(MATCHINGS, n)]
 WHOLE = ["0", "1"]
 
 
-def scores(case: hand.Case, seen: TaskBatch, encoder: str, kinds: str) -> dict[str, Tensor]:
+def scores(case: hand.Case, batch: TaskBatch, encoder: str, kinds: str) -> dict[str, Tensor]:
     """(B, K) of each view that an encoder sees, by "g0", "g1", "l0", ...; by torch's own cosine."""
-    head = case.task.distil.student if encoder == "student" else case.task.distil.teacher
+    head = case.task.student_head if encoder == "student" else case.task.teacher_head
 
     def cosines(x_BD: Tensor) -> Tensor:
-        return F.cosine_similarity(head[0](x_BD)[:, None], head[1].weight, dim=-1)
+        return F.cosine_similarity(head.projector(x_BD)[:, None], head.prototypes.weight, dim=-1)
 
     given = {}
     for kind, names in (("g", WHOLE), ("l", ["local"])):
         if kind in kinds:
-            each = outputs(cosines, seen, [f"{encoder} {name}" for name in names])
+            each = head_outputs(cosines, batch, [f"{encoder} {name}" for name in names])
             given |= {f"{kind}{i}": x for i, x in enumerate(each)}
     return given
 
 
-def expected_loss(case: hand.Case, seen: TaskBatch, matchings: tuple[str, ...]) -> float:
+def expected_loss(case: hand.Case, batch: TaskBatch, matchings: tuple[str, ...]) -> float:
     """Cross entropies with centred, sharpened targets over all matched pairs, as loops."""
-    student = scores(case, seen, "student", "".join(m[0] for m in matchings))
-    taught = scores(case, seen, "momentum", "".join(m[-1] for m in matchings))
-    centre_K = case.task.distil.centre_K.tolist()
+    student = scores(case, batch, "student", "".join(m[0] for m in matchings))
+    taught = scores(case, batch, "momentum", "".join(m[-1] for m in matchings))
+    centre_K = case.task.centre.mean_K.tolist()
     target_GBK = torch.tensor(
         [
             [
@@ -54,16 +59,18 @@ def expected_loss(case: hand.Case, seen: TaskBatch, matchings: tuple[str, ...]) 
     matched_GV = torch.tensor(
         [[f"{v[0]}->{g[0]}" in matchings and v != g for v in student] for g in taught]
     )
-    return naive.cross_view(torch.stack(list(student.values())) / 0.1, target_GBK, matched_GV)
+    return naive.multi_view_cross_entropy(
+        torch.stack(list(student.values())) / 0.1, target_GBK, matched_GV
+    )
 
 
 @pytest.mark.parametrize("matchings", SOME, ids=",".join)
 def test_each_choice_of_matchings_is_the_loops_of_its_formula(matchings: tuple[str, ...]) -> None:
     case = hand.build(RGB, matchings=list(matchings), **OPTIONS)
-    case.task.after_step(hand.show(case.views, seed=5))  # a centre that is not zero
-    seen = hand.show(case.views)
-    expected = expected_loss(case, seen, matchings)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    case.task.after_step(hand.make_batch(case.views, seed=5))  # a centre that is not zero
+    batch = hand.make_batch(case.views)
+    expected = expected_loss(case, batch, matchings)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -71,14 +78,14 @@ def test_as_published_the_loss_and_its_gradient_are_lightlys_of_dino(edge: str) 
     """The paper's loss is DINO's, over views that differ in time too."""
     case = hand.build(RGB, **OPTIONS)
     case.task.double()
-    seen = seen_at(edge, case.views)
-    ours = case.task.loss(seen)
-    student = list(scores(case, seen, "student", "gl").values())
+    batch = make_edge_batch(edge, case.views)
+    ours = case.task.loss(batch)
+    student = list(scores(case, batch, "student", "gl").values())
     with torch.no_grad():
-        taught = list(scores(case, seen, "momentum", "g").values())
-    theirs = DINOLoss(OPTIONS["clusters"]).double()(taught, student, teacher_temp=0.07)
+        taught = list(scores(case, batch, "momentum", "g").values())
+    theirs = DINOLoss(OPTIONS["prototypes"]).double()(taught, student, teacher_temp=0.07)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
-    leaves = [seen[name].embedding_BD for name in case.views if "student" in name]
+    leaves = [batch[name].embedding_BD for name in case.views if "student" in name]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-9)
 
@@ -99,11 +106,11 @@ def test_only_what_is_matched_is_asked_for(matchings: list[str], views: set[str]
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"matchings": ["l->x"]}, "matchings are some of l->g, g->g"),
-        ({"matchings": []}, "matchings are some of l->g, g->g"),
-        ({"matchings": "l->g"}, "matchings are some of l->g, g->g"),
-        ({"local": 0}, "need 1 or more local views"),
-        ({"matchings": ["l->l"], "local": 1}, "need 2 or more local views"),
+        ({"matchings": ["l->x"]}, "matchings must be some of l->g, g->g"),
+        ({"matchings": []}, "matchings must be some of l->g, g->g"),
+        ({"matchings": "l->g"}, "matchings must be some of l->g, g->g"),
+        ({"local_crops": 0}, "need local_crops of 1 or more"),
+        ({"matchings": ["l->l"], "local_crops": 1}, "need local_crops of 2 or more"),
     ],
 )
 def test_matchings_that_match_nothing_are_refused(options: dict[str, object], reason: str) -> None:
@@ -113,11 +120,11 @@ def test_matchings_that_match_nothing_are_refused(options: dict[str, object], re
 
 def test_global_views_are_of_two_rates_and_local_ones_lie_in_the_slow_ones_window() -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = real.see(case.views, real.moving_bar())
-    first, second, local = (seen[f"student {name}"].applied for name in ("0", "1", "local"))
+    batch = real.build_batch(case.views, real.moving_bar())
+    first, second, local = (batch[f"student {name}"].applied for name in ("0", "1", "local"))
     assert first.stride_B.unique().tolist() == [1]
     assert second.stride_B.unique().tolist() == [2, 4]
-    assert seen["student local"].pixels.shape[1:] == (3, 3, 4, 16, 16)
+    assert batch["student local"].pixels.shape[1:] == (3, 3, 4, 16, 16)
     begins_B1 = second.start_B[:, None]
     last_B1 = begins_B1 + (hand.FRAMES * second.stride_B)[:, None]
     assert (local.start_B >= begins_B1).all()
@@ -133,16 +140,16 @@ def test_teacher_and_student_see_the_same_pixels() -> None:
 
 def test_centre_and_teacher_are_kept_by_a_checkpoint() -> None:
     case, other = (hand.build(RGB, seed, **OPTIONS) for seed in (0, 1))
-    case.task.after_step(hand.show(case.views))
+    case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())
-    seen = hand.show(case.views, seed=2)
-    assert case.task.distil.centre_K.abs().max() > 0
-    assert torch.equal(other.task.loss(seen), case.task.loss(seen))
+    batch = hand.make_batch(case.views, seed=2)
+    assert case.task.centre.mean_K.abs().max() > 0
+    assert torch.equal(other.task.loss(batch), case.task.loss(batch))
 
 
 def test_the_last_layer_stays_at_the_start() -> None:
     task = hand.build(RGB).task
     for progress, held in ((0.0, True), (0.5, False)):
-        task.loss(hand.show(task.views())).backward()
+        task.loss(hand.make_batch(task.views())).backward()
         task.after_backward(progress)
-        assert (task.distil.last.weight.grad is None) == held
+        assert (task.student_head.prototypes.weight.grad is None) == held

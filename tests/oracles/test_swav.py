@@ -9,25 +9,27 @@ from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
 from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import EDGES, outputs, seen_at
+from tests.helpers.loss_edge_cases import EDGES, head_outputs, make_edge_batch
 
-OPTIONS = {"epsilon": 0.1, "prototypes": 12, "local": 3}
+OPTIONS = {"epsilon": 0.1, "prototypes": 12, "local_crops": 3}
 TEMPERATURE = 0.1  # the paper's
 WHOLE = ("0", "1")
 RGB = Term("swav", Place((Stream.RGB,)))
 
 
-def lightlys(case: hand.Case, seen: TaskBatch, queued: TaskBatch | None = None) -> Tensor:
-    """Of cosines with the prototypes, which are torch's own; `queued` was seen a step before."""
-    swap = case.task.swap
+def lightlys(case: hand.Case, batch: TaskBatch, queued: TaskBatch | None = None) -> Tensor:
+    """Of cosines with the prototypes, which are torch's own; `queued` was batch a step before."""
+    task = case.task
 
     def scores(x_BD: Tensor) -> Tensor:
-        projected_B1P, weight_1KP = swap.project(x_BD)[:, None], swap.prototypes.weight[None]
+        projected_B1P, weight_1KP = task.projector(x_BD)[:, None], task.prototypes.weight[None]
         return F.cosine_similarity(projected_B1P, weight_1KP, dim=-1)
 
-    whole, local = (outputs(scores, seen, names) for names in (WHOLE, set(case.views) - set(WHOLE)))
+    whole, local = (
+        head_outputs(scores, batch, names) for names in (WHOLE, set(case.views) - set(WHOLE))
+    )
     loss = SwaVLoss(TEMPERATURE, sinkhorn_epsilon=OPTIONS["epsilon"])
-    queue = None if queued is None else outputs(scores, queued, WHOLE)
+    queue = None if queued is None else head_outputs(scores, queued, WHOLE)
     return loss(whole, local, queue).squeeze()
 
 
@@ -37,30 +39,30 @@ def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str) -> No
     """Also of the gradient: none passes through the codes, there or here."""
     case = hand.build(Term("swav", Place((stream,))), **OPTIONS)
     case.task.double()
-    seen = seen_at(edge, case.views)
-    ours, theirs = case.task.loss(seen), lightlys(case, seen)
+    batch = make_edge_batch(edge, case.views)
+    ours, theirs = case.task.loss(batch), lightlys(case, batch)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
-    leaves = [view.embedding_BD for view in seen.views.values()]
+    leaves = [view.embedding_BD for view in batch.views.values()]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-12)
 
 
 def test_the_gradient_does_not_pass_through_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks.assert_no_gradient_passes_through_codes(RGB, monkeypatch, **OPTIONS)
+    checks.assert_codes_have_no_gradient(RGB, monkeypatch, **OPTIONS)
 
 
 def test_the_views_are_two_moments_and_small_crops_of_their_own() -> None:
     case = hand.build(RGB, **OPTIONS)
-    seen = real.see(case.views, real.moving_bar(num=6))
+    batch = real.build_batch(case.views, real.moving_bar(num=6))
     assert list(case.views) == ["0", "1", "local"]
-    assert not torch.equal(seen["0"].applied.start_B, seen["1"].applied.start_B)
-    assert seen["local"].pixels.shape == (6, 3, 3, hand.FRAMES, hand.SIZE // 2, hand.SIZE // 2)
+    assert not torch.equal(batch["0"].applied.start_B, batch["1"].applied.start_B)
+    assert batch["local"].pixels.shape == (6, 3, 3, hand.FRAMES, hand.SIZE // 2, hand.SIZE // 2)
     assert list(hand.build(Term("swav", Place((Stream.AUDIO,)))).views) == ["0", "1"]
 
 
 def test_prototypes_return_to_the_sphere_before_each_forward() -> None:
     case = hand.build(RGB, **OPTIONS)
-    weight = case.task.swap.prototypes.weight
+    weight = case.task.prototypes.weight
     directions = F.normalize(weight.detach(), dim=1)
     with torch.no_grad():
         weight.mul_(torch.arange(1.0, len(weight) + 1)[:, None])
@@ -72,10 +74,10 @@ def test_prototypes_return_to_the_sphere_before_each_forward() -> None:
 def test_prototypes_stay_where_they_are_at_the_start(progress: float, stays: bool) -> None:
     """Even under weight decay and momentum, which would move a weight whose gradient is zero."""
     case = hand.build(RGB, **OPTIONS)
-    weight = case.task.swap.prototypes.weight
+    weight = case.task.prototypes.weight
     optimiser = torch.optim.AdamW(case.task.parameters(), lr=0.1, weight_decay=0.1)
     before = weight.detach().clone()
-    case.task.loss(hand.show(case.views)).backward()
+    case.task.loss(hand.make_batch(case.views)).backward()
     case.task.after_backward(progress)
     optimiser.step()
     assert torch.equal(weight, before) == stays
@@ -83,20 +85,20 @@ def test_prototypes_stay_where_they_are_at_the_start(progress: float, stays: boo
 
 @pytest.mark.parametrize(("size", "counts"), [(6, True), (7, False)])
 def test_the_clips_of_a_full_queue_share_in_the_codes(size: int, counts: bool) -> None:
-    case = hand.build(RGB, queue=size, **OPTIONS)
-    before, seen = hand.show(case.views, seed=1), hand.show(case.views, seed=2)
-    alone = case.task.loss(seen)
+    case = hand.build(RGB, queue_size=size, **OPTIONS)
+    before, batch = hand.make_batch(case.views, seed=1), hand.make_batch(case.views, seed=2)
+    alone = case.task.loss(batch)
     case.task.after_step(before)
-    loss = case.task.loss(seen)
+    loss = case.task.loss(batch)
     assert torch.equal(loss, alone) != counts
-    expected = lightlys(case, seen, before if counts else None)
+    expected = lightlys(case, batch, before if counts else None)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
 def test_the_queue_is_kept_by_a_checkpoint() -> None:
-    case, other = (hand.build(RGB, seed, queue=4, **OPTIONS) for seed in (0, 1))
-    case.task.after_step(hand.show(case.views))
+    case, other = (hand.build(RGB, seed, queue_size=4, **OPTIONS) for seed in (0, 1))
+    case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())
-    seen = hand.show(case.views, seed=2)
-    assert len(other.task.swap.queue) == 4
-    assert torch.equal(other.task.loss(seen), case.task.loss(seen))
+    batch = hand.make_batch(case.views, seed=2)
+    assert len(other.task.queue) == 4
+    assert torch.equal(other.task.loss(batch), case.task.loss(batch))

@@ -14,7 +14,7 @@ from tests.helpers import naive_losses as naive
 from tests.helpers import naive_pretext_losses as naive_pretext
 from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import EDGES, ONE_VIEW
+from tests.helpers.loss_edge_cases import EDGES, SINGLE_VIEW_EDGES
 
 SURE = 4.0  # log-odds
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
@@ -25,17 +25,17 @@ def case(variant: str, stream: Stream = Stream.RGB, **options: object) -> hand.C
 
 
 @streams
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream, edge: str) -> None:
     term = Term("tempo", Place((stream,), variant="speed"))
-    tempo, seen = checks.at_edge(term, edge, speeds=[4, 1, 2])
-    num = len(seen.video_id_B)
+    tempo, batch = checks.build_edge_case(term, edge, strides=[4, 1, 2])
+    num = len(batch.video_id_B)
     stride_B = torch.tensor([1, 2, 4, 4, 1, 2])[:num]
-    clip = replace(seen["clip"], applied=replace(seen["clip"].applied, stride_B=stride_B))
-    seen = replace(seen, views={"clip": clip})
-    logit_BK = tempo.task.head(clip.embedding_BD)
+    clip = replace(batch["clip"], applied=replace(batch["clip"].applied, stride_B=stride_B))
+    batch = replace(batch, views={"clip": clip})
+    logit_BK = tempo.task.classifier(clip.embedding_BD)
     expected = naive_pretext.cross_entropy(logit_BK, torch.tensor([0, 1, 2, 2, 0, 1])[:num])
-    assert math.isclose(tempo.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(tempo.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @streams
@@ -43,26 +43,28 @@ def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream, ed
 def test_the_loss_of_consistency_is_nt_xent_of_a_slow_and_a_fast_clip(
     stream: Stream, edge: str
 ) -> None:
-    tempo, seen = checks.at_edge(Term("tempo", Place((stream,), variant="consistency")), edge)
-    slow, fast = (tempo.task.head(seen[name].embedding_BD) for name in ("slow", "fast"))
+    tempo, batch = checks.build_edge_case(
+        Term("tempo", Place((stream,), variant="consistency")), edge
+    )
+    slow, fast = (tempo.task.projector(batch[name].embedding_BD) for name in ("slow", "fast"))
     expected = naive.nt_xent(slow, fast, 0.1)
-    assert math.isclose(tempo.task.loss(seen).item(), expected, rel_tol=1e-5)
+    assert math.isclose(tempo.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @streams
 def test_consistency_is_between_two_tempos_whatever_the_space_ignores(stream: Stream) -> None:
     views = case("consistency", stream).views
-    seen = real.see(views, real.moving_bar(num=40), ignores=get_args(Ignore))
-    assert set(seen["slow"].applied.stride_B.tolist()) == {1}
-    assert set(seen["fast"].applied.stride_B.tolist()) == {3}
+    batch = real.build_batch(views, real.moving_bar(num=40), ignores=get_args(Ignore))
+    assert set(batch["slow"].applied.stride_B.tolist()) == {1}
+    assert set(batch["fast"].applied.stride_B.tolist()) == {3}
 
 
 @streams
 def test_the_label_is_the_speed_that_the_pixels_show(stream: Stream) -> None:
     """An encoder that reads the bar's steps off the pixels answers rightly."""
     tempo = case("speed", stream)
-    seen = real.see(tempo.views, real.moving_bar(num=60, speed=1))
-    clip = seen["clip"]
+    batch = real.build_batch(tempo.views, real.moving_bar(num=60, speed=1))
+    clip = batch["clip"]
     width_B = clip.applied.crop_B4[:, 3] * real.moving_bar(num=1).frames_BLHWC.shape[3]
     step_B = real.clock_BT(clip, stream).diff(dim=1).mean(dim=1) * width_B / hand.SIZE
     inside_B = (clip.pixels.amax(dim=(1, 3, 4)) > 0).all(dim=1)
@@ -86,5 +88,5 @@ def test_a_video_too_short_for_the_fastest_tempo_is_left_out_at_any() -> None:
 
 @pytest.mark.parametrize("speeds", [[2], [1, 1], [0, 1], []])
 def test_fewer_than_two_speeds_are_refused(speeds: list[int]) -> None:
-    with pytest.raises(ValueError, match="two or more strides"):
-        case("speed", speeds=speeds)
+    with pytest.raises(ValueError, match="two or more numbers"):
+        case("speed", strides=speeds)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from evossl.losses.triplet import hardest, semi_hard, triplet
+from evossl.losses.triplet import hardest_negative, semi_hard_negative, triplet_margin_loss
 from evossl.task import Place, Term
 from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
@@ -22,14 +22,14 @@ def test_the_loss_is_the_loops_of_the_papers_formula(
     stream: Stream, edge: str, negatives: str
 ) -> None:
     term = Term("triplet", Place((stream,)))
-    case, seen = checks.at_edge(term, edge, negatives=negatives, margin=0.5)
+    case, batch = checks.build_edge_case(term, edge, negatives=negatives, margin=0.5)
     x, y = (
-        [naive.to_unit(row) for row in naive.rows(case.task.project(seen[name].embedding_BD))]
+        [naive.to_unit(row) for row in naive.rows(case.task.projector(batch[name].embedding_BD))]
         for name in ("0", "1")
     )
     x_BD, y_BD = (torch.tensor(z, dtype=torch.float64) for z in (x, y))
-    expected = naive_views.triplet(x_BD, y_BD, 0.5, negatives)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    expected = naive_views.triplet_margin_loss(x_BD, y_BD, 0.5, negatives)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 POSITIVE_1 = torch.tensor([2.0])
@@ -48,28 +48,28 @@ def test_negatives_are_chosen_as_their_name_says(
     negative: list[float], nearest: float, semi: float
 ) -> None:
     negative_11 = torch.tensor([negative])
-    assert hardest(POSITIVE_1, negative_11).tolist() == [nearest]
-    assert semi_hard(POSITIVE_1, negative_11).tolist() == [semi]
+    assert hardest_negative(POSITIVE_1, negative_11).tolist() == [nearest]
+    assert semi_hard_negative(POSITIVE_1, negative_11).tolist() == [semi]
 
 
 def test_clips_that_keep_the_margin_cost_nothing_and_pull_no_more() -> None:
     x = (2.0 * torch.eye(3)).requires_grad_()  # other clips are at a squared distance of 8
-    for choose in (hardest, semi_hard):
-        assert triplet(x, x, 8.0, choose).item() == 0.0
-        assert math.isclose(triplet(x, x, 9.0, choose).item(), 1.0, rel_tol=1e-6)
+    for choose in (hardest_negative, semi_hard_negative):
+        assert triplet_margin_loss(x, x, 8.0, choose).item() == 0.0
+        assert math.isclose(triplet_margin_loss(x, x, 9.0, choose).item(), 1.0, rel_tol=1e-6)
 
 
 def test_without_options_negatives_are_semi_hard_and_the_margin_is_facenets() -> None:
     task = hand.build(RGB).task
-    assert (task.choose, task.margin) == (semi_hard, 0.2)
+    assert (task.select_negative, task.margin) == (semi_hard_negative, 0.2)
 
 
 def test_other_negatives_are_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="negatives are hardest or semi_hard, got 'easy'"):
+    with pytest.raises(ValueError, match="negatives must be hardest or semi_hard, got 'easy'"):
         hand.build(RGB, negatives="easy")
 
 
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
-    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

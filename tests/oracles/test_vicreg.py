@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightly.loss import VICRegLoss
 
-from evossl.losses.redundancy import vicreg
+from evossl.losses.redundancy import vicreg_loss
 from evossl.task import Place, Term
 from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
@@ -22,10 +22,10 @@ def test_the_loss_and_its_gradient_are_lightlys(
 ) -> None:
     names = ("invariance", "variance", "covariance")
     options = dict(zip(names, weights, strict=True))
-    case, seen = checks.at_edge(Term("vicreg", Place((stream,))), edge, **options)
-    leaves = [seen[name].embedding_BD for name in ("0", "1")]
-    expected = VICRegLoss(*weights)(*map(case.task.project, leaves))
-    checks.assert_same(case.task.loss(seen), expected, *leaves)
+    case, batch = checks.build_edge_case(Term("vicreg", Place((stream,))), edge, **options)
+    leaves = [batch[name].embedding_BD for name in ("0", "1")]
+    expected = VICRegLoss(*weights)(*map(case.task.projector, leaves))
+    checks.assert_same(case.task.loss(batch), expected, *leaves)
 
 
 def test_without_options_the_weights_are_the_papers() -> None:
@@ -34,28 +34,28 @@ def test_without_options_the_weights_are_the_papers() -> None:
 
 def test_views_that_agree_and_vary_in_features_of_their_own_cost_nothing() -> None:
     x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    assert math.isclose(vicreg(x, x, 25.0, 25.0, 1.0).item(), 0.0, abs_tol=1e-8)
+    assert math.isclose(vicreg_loss(x, x, 25.0, 25.0, 1.0).item(), 0.0, abs_tol=1e-8)
 
 
 def test_two_features_that_say_the_same_cost_their_covariance() -> None:
     """Variance 16 / 3 of (2, 2, -2, -2): two off-diagonal squares over D = 2, for both views."""
     x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]])
-    assert math.isclose(vicreg(x, x, 25.0, 25.0, 1.0).item(), 2 * (16 / 3) ** 2, rel_tol=1e-6)
+    assert math.isclose(vicreg_loss(x, x, 25.0, 25.0, 1.0).item(), 2 * (16 / 3) ** 2, rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("times", [1, 4])
 def test_the_head_is_as_many_times_as_wide_as_the_encoder_as_is_asked(times: int) -> None:
     task = hand.build(RGB, expansion=times).task
-    linear = [m.out_features for m in task.project if isinstance(m, torch.nn.Linear)]
+    linear = [m.out_features for m in task.projector if isinstance(m, torch.nn.Linear)]
     assert linear == [times * task.place.width] * 3
 
 
 def test_a_head_of_no_width_is_refused() -> None:
-    with pytest.raises(ValueError, match="an expansion is 1 or more, got 0"):
+    with pytest.raises(ValueError, match="expansion must be 1 or more, got 0"):
         hand.build(RGB, expansion=0)
 
 
 def test_the_two_views_are_two_draws_of_one_video() -> None:
     case = hand.build(RGB)
-    checks.assert_clips_are_of_different_times(case, ["0", "1"])
+    checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

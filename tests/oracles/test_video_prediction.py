@@ -10,39 +10,41 @@ from evossl.views.spec import Role
 from tests.helpers import handmade_batches as hand
 from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.loss_edge_cases import ONE_VIEW
+from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 from tests.helpers.naive_losses import mean_squared_error
-from tests.helpers.naive_pretext_losses import gradient_difference
+from tests.helpers.naive_pretext_losses import gradient_difference_loss
 
 STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
 
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", STREAMS)
 def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: str) -> None:
-    case, seen = checks.at_edge(Term("video_prediction", Place((stream,))), edge)
-    predicted = case.task.decoder(seen["past"].maps["stage4"])
-    expected = mean_squared_error(predicted, seen["future"].pixels)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    case, batch = checks.build_edge_case(Term("video_prediction", Place((stream,))), edge)
+    predicted = case.task.decoder(batch["past"].maps["stage4"])
+    expected = mean_squared_error(predicted, batch["future"].pixels)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("edge", ONE_VIEW)
+@pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 def test_the_loss_with_gradients_has_the_gradient_difference_loss_beside_it(
     stream: Stream, edge: str
 ) -> None:
-    case, seen = checks.at_edge(Term("video_prediction", Place((stream,))), edge, gradients=0.5)
-    predicted, future = case.task.decoder(seen["past"].maps["stage4"]), seen["future"].pixels
+    case, batch = checks.build_edge_case(
+        Term("video_prediction", Place((stream,))), edge, gradient_difference=0.5
+    )
+    predicted, future = case.task.decoder(batch["past"].maps["stage4"]), batch["future"].pixels
     expected = mean_squared_error(predicted, future)
-    expected += 0.5 * gradient_difference(predicted, future)
-    assert math.isclose(case.task.loss(seen).item(), expected, rel_tol=1e-5)
+    expected += 0.5 * gradient_difference_loss(predicted, future)
+    assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
-    case = real.built("video_prediction", stream)
-    seen = real.see(case.views, real.moving_bar(num=6))
-    whole_BT = torch.cat([real.clock_BT(seen[name], stream) for name in ("past", "future")], dim=1)
+    case = real.build("video_prediction", stream)
+    batch = real.build_batch(case.views, real.moving_bar(num=6))
+    whole_BT = torch.cat([real.clock_BT(batch[name], stream) for name in ("past", "future")], dim=1)
     assert whole_BT.shape[1] == hand.FRAMES * 3 // 2
     steps_BT = whole_BT.diff(dim=1)
     torch.testing.assert_close(steps_BT, steps_BT[:, :1].expand_as(steps_BT), rtol=0.1, atol=0.02)
@@ -51,9 +53,9 @@ def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_past_and_future_are_seen_through_one_crop(stream: Stream) -> None:
-    case = real.built("video_prediction", stream)
-    seen = real.see(case.views, real.moving_bar(num=6))
-    past, future = seen["past"].applied, seen["future"].applied
+    case = real.build("video_prediction", stream)
+    batch = real.build_batch(case.views, real.moving_bar(num=6))
+    past, future = batch["past"].applied, batch["future"].applied
     assert torch.equal(past.crop_B4, future.crop_B4)
     assert torch.equal(past.flipped_B, future.flipped_B)
 

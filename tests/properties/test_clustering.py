@@ -13,7 +13,12 @@ from lightly.loss.swav_loss import sinkhorn as lightlys_sinkhorn
 from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
-from evossl.losses.clustering import all_others, centred, cross_view, sinkhorn
+from evossl.losses.clustering import (
+    centre_and_sharpen,
+    different_view_pairs,
+    multi_view_cross_entropy,
+    sinkhorn,
+)
 from tests.helpers import naive_losses as naive
 
 
@@ -61,7 +66,7 @@ def test_targets_are_the_softmax_of_what_is_off_centre() -> None:
     score_GBK, centre_K = draw(2, 3, 4), draw(4, seed=1)
     for row, target in zip(
         naive.rows(score_GBK.flatten(0, 1)),
-        centred(score_GBK, centre_K, 0.2).flatten(0, 1),
+        centre_and_sharpen(score_GBK, centre_K, 0.2).flatten(0, 1),
         strict=True,
     ):
         off = [(s - c) / 0.2 for s, c in zip(row, centre_K.tolist(), strict=True)]
@@ -71,7 +76,7 @@ def test_targets_are_the_softmax_of_what_is_off_centre() -> None:
 def test_codes_and_targets_carry_no_gradient() -> None:
     score_BK = draw(3, 4).requires_grad_()
     assert not sinkhorn(score_BK, 0.1, 3).requires_grad
-    assert not centred(score_BK, torch.zeros(4), 0.1).requires_grad
+    assert not centre_and_sharpen(score_BK, torch.zeros(4), 0.1).requires_grad
 
 
 @given(clips=st.integers(2, 4), clusters=st.integers(2, 5), seed=st.integers(0, 10**6))
@@ -79,23 +84,28 @@ def test_codes_and_targets_carry_no_gradient() -> None:
 def test_the_loss_is_the_loops_of_its_formula(clips: int, clusters: int, seed: int) -> None:
     logit_VBK, target_GBK = draw(3, clips, clusters, seed=seed), draw(2, clips, clusters)
     target_GBK = target_GBK.softmax(dim=-1)
-    for matched_GV in (all_others(2, 3), torch.tensor([[False, True, True], [False] * 3])):
-        expected = naive.cross_view(logit_VBK, target_GBK, matched_GV)
-        loss = cross_view(logit_VBK, target_GBK, matched_GV)
+    for matched_GV in (
+        different_view_pairs(2, 3),
+        torch.tensor([[False, True, True], [False] * 3]),
+    ):
+        expected = naive.multi_view_cross_entropy(logit_VBK, target_GBK, matched_GV)
+        loss = multi_view_cross_entropy(logit_VBK, target_GBK, matched_GV)
         assert math.isclose(loss.item(), expected, rel_tol=1e-9)
 
 
 def test_the_gradient_is_the_slope_of_the_loss() -> None:
     logit_VBK, target_GBK = draw(3, 2, 4), draw(2, 2, 4, seed=1).softmax(dim=-1)
     inputs = (logit_VBK.requires_grad_(), target_GBK.requires_grad_())
-    assert gradcheck(lambda x, y: cross_view(x, y, all_others(2, 3)), inputs)
+    assert gradcheck(
+        lambda x, y: multi_view_cross_entropy(x, y, different_view_pairs(2, 3)), inputs
+    )
 
 
 def test_a_view_is_not_asked_for_its_own_clusters() -> None:
-    assert all_others(2, 3).tolist() == [[False, True, True], [True, False, True]]
+    assert different_view_pairs(2, 3).tolist() == [[False, True, True], [True, False, True]]
     logit_VBK = draw(2, 3, 4).requires_grad_()
     target_GBK = draw(1, 3, 4, seed=1).softmax(dim=-1)
-    cross_view(logit_VBK, target_GBK, all_others(1, 2)).backward()
+    multi_view_cross_entropy(logit_VBK, target_GBK, different_view_pairs(1, 2)).backward()
     assert (logit_VBK.grad[0] == 0).all()
     assert logit_VBK.grad[1].abs().min() > 0
 
@@ -105,9 +115,12 @@ def test_a_loss_is_least_where_the_prediction_is_the_target() -> None:
     target_GBK = draw(1, 3, 4).softmax(dim=-1)
     matched_GV = torch.ones(1, 1, dtype=torch.bool)
     entropy = -(target_GBK * target_GBK.log()).sum(dim=-1).mean()
-    loss = cross_view(target_GBK.log(), target_GBK, matched_GV)
+    loss = multi_view_cross_entropy(target_GBK.log(), target_GBK, matched_GV)
     torch.testing.assert_close(loss, entropy)
-    assert cross_view(target_GBK.log() + 0.1 * draw(1, 3, 4), target_GBK, matched_GV) > loss
+    assert (
+        multi_view_cross_entropy(target_GBK.log() + 0.1 * draw(1, 3, 4), target_GBK, matched_GV)
+        > loss
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -116,6 +129,8 @@ def test_half_precision_is_widened_before_anything_is_computed(dtype: torch.dtyp
     matched_GV = torch.ones(1, 1, dtype=torch.bool)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         code_NK = sinkhorn(score_NK, 0.05, 3)
-        loss = cross_view(score_NK[None], target_GBK, matched_GV)
+        loss = multi_view_cross_entropy(score_NK[None], target_GBK, matched_GV)
     assert torch.equal(code_NK, sinkhorn(score_NK.float(), 0.05, 3))
-    assert torch.equal(loss, cross_view(score_NK[None].float(), target_GBK.float(), matched_GV))
+    assert torch.equal(
+        loss, multi_view_cross_entropy(score_NK[None].float(), target_GBK.float(), matched_GV)
+    )

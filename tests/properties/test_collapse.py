@@ -94,7 +94,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RunData:
     listed = "".join(f"{file},{file.name}\n" for file in files)  # the split goes by the group
     (folder / "videos.csv").write_text(f"path,group\n{listed}")
     space, manifest = space_of("simclr"), folder / "manifest.parquet"
-    prepare_videos(str(folder / "videos.csv"), manifest, folder / "cache", space, 1, has_begun=False)
+    prepare_videos(
+        str(folder / "videos.csv"), manifest, folder / "cache", space, 1, has_begun=False
+    )
     return open_data(manifest, folder / "cache", space, 0)
 
 

@@ -15,12 +15,12 @@ from torch import Generator, Tensor
 from torch.autograd import gradcheck
 
 from evossl.losses.classification import binary_cross_entropy
-from evossl.losses.contrastive import info_nce, max_margin, nt_xent, nt_xent_of_views
-from evossl.losses.distance import squared_error, unit
-from evossl.losses.maps import resampled, time_series
-from evossl.losses.redundancy import barlow_twins_loss, vicreg
+from evossl.losses.contrastive import info_nce, max_margin_loss, multi_view_nt_xent, nt_xent
+from evossl.losses.distance import l2_normalise, mean_squared_error
+from evossl.losses.maps import pool_space, resample_time
+from evossl.losses.redundancy import barlow_twins_loss, vicreg_loss
 from evossl.losses.regression import negative_cosine
-from evossl.losses.triplet import hardest, semi_hard, triplet
+from evossl.losses.triplet import hardest_negative, semi_hard_negative, triplet_margin_loss
 from evossl.types import Stream
 from tests.helpers import naive_losses as naive
 from tests.helpers import naive_multi_view_losses as naive_views
@@ -49,35 +49,35 @@ def among(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 CONTRASTS: dict[str, Loss] = {
     "nt_xent": lambda x, y: nt_xent(x, y, temperature=0.2),
-    "nt_xent_of_views": lambda x, y: nt_xent_of_views(three(x, y), temperature=0.2),
-    "max_margin": lambda x, y: max_margin(x, y, margin=3.0),
-    "triplet_hardest": lambda x, y: triplet(x, y, 2.0, hardest),
-    "triplet_semi_hard": lambda x, y: triplet(x, y, 2.0, semi_hard),
+    "multi_view_nt_xent": lambda x, y: multi_view_nt_xent(three(x, y), temperature=0.2),
+    "max_margin_loss": lambda x, y: max_margin_loss(x, y, margin=3.0),
+    "triplet_hardest": lambda x, y: triplet_margin_loss(x, y, 2.0, hardest_negative),
+    "triplet_semi_hard": lambda x, y: triplet_margin_loss(x, y, 2.0, semi_hard_negative),
     "negative_cosine": lambda x, y: negative_cosine(*both(x, y)),
     "barlow_twins_loss": lambda x, y: barlow_twins_loss(x, y, 0.1),
-    "vicreg": lambda x, y: vicreg(x, y, *VICREG),
+    "vicreg": lambda x, y: vicreg_loss(x, y, *VICREG),
 }
 LOSSES: dict[str, Loss] = {
     **CONTRASTS,
     "info_nce": lambda x, y: info_nce(*among(x, y), 0.2),
-    "squared_error": squared_error,
+    "mean_squared_error": mean_squared_error,
 }
 NAIVE: dict[str, Callable[[Tensor, Tensor], float]] = {
     "nt_xent": lambda x, y: naive.nt_xent(x, y, 0.2),
-    "nt_xent_of_views": lambda x, y: naive_views.nt_xent_of_views(three(x, y), 0.2),
-    "max_margin": lambda x, y: naive.max_margin(x, y, 3.0),
-    "triplet_hardest": lambda x, y: naive_views.triplet(x, y, 2.0, "hardest"),
-    "triplet_semi_hard": lambda x, y: naive_views.triplet(x, y, 2.0, "semi_hard"),
+    "multi_view_nt_xent": lambda x, y: naive_views.multi_view_nt_xent(three(x, y), 0.2),
+    "max_margin_loss": lambda x, y: naive.max_margin_loss(x, y, 3.0),
+    "triplet_hardest": lambda x, y: naive_views.triplet_margin_loss(x, y, 2.0, "hardest"),
+    "triplet_semi_hard": lambda x, y: naive_views.triplet_margin_loss(x, y, 2.0, "semi_hard"),
     "negative_cosine": lambda x, y: naive_views.negative_cosine(*both(x, y)),
     "barlow_twins_loss": lambda x, y: naive_views.barlow_twins_loss(x, y, 0.1),
-    "vicreg": lambda x, y: naive_views.vicreg(x, y, VICREG),
+    "vicreg": lambda x, y: naive_views.vicreg_loss(x, y, VICREG),
     "info_nce": lambda x, y: naive_views.info_nce(*among(x, y), 0.2),
-    "squared_error": naive.mean_squared_error,
+    "mean_squared_error": naive.mean_squared_error,
 }
 IN_ONE_POINT = {
     "nt_xent": math.log(2 * 5 - 1),
-    "nt_xent_of_views": math.log(3 * 4 + 1),
-    "max_margin": 3.0,
+    "multi_view_nt_xent": math.log(3 * 4 + 1),
+    "max_margin_loss": 3.0,
     "triplet_hardest": 2.0,
     "triplet_semi_hard": 2.0,
     "negative_cosine": -1.0,
@@ -145,7 +145,7 @@ def test_the_gradient_of_yes_or_no_is_its_slope() -> None:
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 def test_the_gradient_of_pooled_maps_is_their_slope(stream: Stream) -> None:
     map_BCTHW = draw(2, 2, 1, 3, 4) if stream is Stream.AUDIO else draw(2, 2, 4, 3, 2)
-    pool = lambda map_: resampled(time_series(map_, stream), 3)  # noqa: E731
+    pool = lambda map_: resample_time(pool_space(map_, stream), 3)  # noqa: E731
     assert gradcheck(pool, (map_BCTHW.requires_grad_(),))
 
 
@@ -212,14 +212,14 @@ def test_nt_xent_of_two_clips_at_right_angles_is_its_closed_form() -> None:
 
 def test_max_margin_is_zero_when_pairs_meet_and_others_keep_the_margin() -> None:
     x = 3.0 * torch.eye(4)  # other clips are 3 sqrt(2) apart
-    assert math.isclose(max_margin(x, x, margin=4.0).item(), 0.0, abs_tol=2e-6)
-    assert max_margin(x, x, margin=4.5) > 0.2
+    assert math.isclose(max_margin_loss(x, x, margin=4.0).item(), 0.0, abs_tol=2e-6)
+    assert max_margin_loss(x, x, margin=4.5) > 0.2
 
 
 def test_a_clip_beyond_the_margin_pushes_no_more() -> None:
     x, y = torch.tensor([[0.0], [0.2]]), torch.tensor([[0.0], [5.0]])
     y.requires_grad_()
-    max_margin(x, y, margin=1.0).backward()
+    max_margin_loss(x, y, margin=1.0).backward()
     assert y.grad[1].item() == 0.5  # drawn to its pair, x_1, by a mean of two; x_0 is far
     assert y.grad[0].item() == 0.5  # pushed off x_1, which is within the margin; its pair is met
 
@@ -233,14 +233,14 @@ def test_nt_xent_sees_directions_only(scale: float, seed: int) -> None:
 
 def test_unit_stretches_no_vector_that_is_shorter_than_its_floor() -> None:
     x = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-6, 0.0]])
-    torch.testing.assert_close(unit(x)[0], torch.tensor([0.6, 0.8]))
-    assert (unit(x)[1] == 0).all()
-    assert unit(x)[2].norm() < 0.1
+    torch.testing.assert_close(l2_normalise(x)[0], torch.tensor([0.6, 0.8]))
+    assert (l2_normalise(x)[1] == 0).all()
+    assert l2_normalise(x)[2].norm() < 0.1
 
 
 def test_squared_error_never_broadcasts() -> None:
     with pytest.raises(AssertionError):
-        squared_error(torch.zeros(2, 3), torch.zeros(2, 1))
+        mean_squared_error(torch.zeros(2, 3), torch.zeros(2, 1))
 
 
 def test_yes_or_no_stays_finite_for_sure_and_wrong_answers() -> None:
@@ -268,12 +268,12 @@ def test_a_map_becomes_the_series_of_its_time() -> None:
     image = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(2, 4, 3, 5, 6)
     sound = torch.arange(3.0).view(1, 1, 1, 1, 3).expand(2, 4, 1, 5, 3)
     expected = torch.arange(3.0).expand(2, 4, 3)
-    torch.testing.assert_close(time_series(image, Stream.FLOW), expected)
-    torch.testing.assert_close(time_series(sound, Stream.AUDIO), expected)
+    torch.testing.assert_close(pool_space(image, Stream.FLOW), expected)
+    torch.testing.assert_close(pool_space(sound, Stream.AUDIO), expected)
 
 
 def test_resampling_averages_whole_steps_and_repeats_where_there_are_fewer() -> None:
     series = torch.tensor([[[1.0, 3.0, 5.0, 7.0]]])
-    assert resampled(series, 2).flatten().tolist() == [2.0, 6.0]
-    assert resampled(series, 4).flatten().tolist() == [1.0, 3.0, 5.0, 7.0]
-    assert resampled(torch.tensor([[[2.0]]]), 3).flatten().tolist() == [2.0, 2.0, 2.0]
+    assert resample_time(series, 2).flatten().tolist() == [2.0, 6.0]
+    assert resample_time(series, 4).flatten().tolist() == [1.0, 3.0, 5.0, 7.0]
+    assert resample_time(torch.tensor([[[2.0]]]), 3).flatten().tolist() == [2.0, 2.0, 2.0]

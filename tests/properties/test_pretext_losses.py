@@ -16,7 +16,7 @@ from torch.autograd import gradcheck
 
 from evossl.losses import colour
 from evossl.losses.classification import cross_entropy
-from evossl.losses.pixels import gradient_difference
+from evossl.losses.pixels import gradient_difference_loss
 from tests.helpers import naive_pretext_losses as naive
 
 SHAPE = (2, 2, 1, 3, 4)
@@ -49,8 +49,8 @@ def test_gradient_difference_is_the_loops_of_its_formula(what: str) -> None:
     x, y = draw(*SHAPE), draw(*SHAPE, seed=1)
     x = y if what == "identical" else torch.ones_like(x) if what == "flat prediction" else x
     y = torch.ones_like(y) if what == "flat target" else y
-    loss = gradient_difference(x, y).item()
-    assert math.isclose(loss, naive.gradient_difference(x, y), rel_tol=1e-5)
+    loss = gradient_difference_loss(x, y).item()
+    assert math.isclose(loss, naive.gradient_difference_loss(x, y), rel_tol=1e-5)
     assert (loss == 0) == (what == "identical")
 
 
@@ -58,22 +58,24 @@ def test_gradient_difference_sees_edges_and_neither_their_sign_nor_the_light() -
     edge = torch.zeros(1, 1, 1, 4, 4)
     edge[..., 2:] = 1.0
     blur = torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(1, 1, 1, 4, 4)
-    assert gradient_difference(1 - edge + 0.3, edge) < 1e-6
-    assert math.isclose(gradient_difference(blur, edge).item(), 1 / 3, rel_tol=1e-6)
+    assert gradient_difference_loss(1 - edge + 0.3, edge) < 1e-6
+    assert math.isclose(gradient_difference_loss(blur, edge).item(), 1 / 3, rel_tol=1e-6)
 
 
 def test_the_gradients_are_the_slopes() -> None:
     label_B = torch.tensor([2, 0, 1])
-    near = colour.near_colours(rgb(2, 3, 4))
-    weight_Q = colour.rarity(torch.softmax(draw(len(colour.palette())), dim=0))
+    near = colour.soft_encode(rgb(2, 3, 4))
+    weight_Q = colour.rebalancing_weights(torch.softmax(draw(len(colour.ab_bins())), dim=0))
     few = draw(2, len(weight_Q), 4)
     where = torch.tensor([0, 7, 100])
 
     def coloured(part: Tensor) -> Tensor:
-        return colour.colour_cross_entropy(few.index_copy(1, where, part), near, weight_Q)
+        return colour.colorization_loss(few.index_copy(1, where, part), near, weight_Q)
 
     assert gradcheck(lambda logit: cross_entropy(logit, label_B), (draw(3, 4).requires_grad_(),))
-    assert gradcheck(gradient_difference, (draw(*SHAPE).requires_grad_(), draw(*SHAPE, seed=1)))
+    assert gradcheck(
+        gradient_difference_loss, (draw(*SHAPE).requires_grad_(), draw(*SHAPE, seed=1))
+    )
     assert gradcheck(coloured, (draw(2, 3, 4).requires_grad_(),))
 
 
@@ -82,8 +84,8 @@ def test_half_precision_is_widened() -> None:
     label = torch.arange(4)
     assert torch.equal(cross_entropy(logit, label), cross_entropy(logit.float(), label))
     prediction = draw(*SHAPE, seed=1).bfloat16()
-    wide = gradient_difference(prediction.float(), target.float())
-    assert torch.equal(gradient_difference(prediction, target), wide)
+    wide = gradient_difference_loss(prediction.float(), target.float())
+    assert torch.equal(gradient_difference_loss(prediction, target), wide)
 
 
 def test_ab_is_that_of_opencv_whose_table_is_a_little_coarse() -> None:
@@ -106,42 +108,42 @@ def test_the_palette_is_every_square_that_holds_a_colour() -> None:
     cube = np.stack(np.meshgrid(level, level, level), axis=-1).reshape(1, -1, 3)
     squares = np.round(cv2.cvtColor(cube, cv2.COLOR_RGB2Lab)[0, :, 1:] / 10)
     held = {tuple(square) for square in squares.astype(int).tolist()}
-    ours = {tuple(square) for square in (colour.palette() / 10).int().tolist()}
+    ours = {tuple(square) for square in (colour.ab_bins() / 10).int().tolist()}
     assert len(ours) > 250
     assert len(ours ^ held) <= 4  # squares that a corner of the cube barely touches
 
 
 def test_a_soft_code_is_the_loops_of_its_formula() -> None:
     image = rgb(2, 3, 5)
-    near = colour.near_colours(image)
-    middles = colour.palette().tolist()
+    near = colour.soft_encode(image)
+    middles = colour.ab_bins().tolist()
     for b in range(2):
         for x, ab in enumerate(colour.to_ab(image[b].T).tolist()):
             expected = naive.soft_code(ab, middles)
-            code = zip(near.index_BKX[b, :, x].tolist(), near.share_BKX[b, :, x], strict=True)
+            code = zip(near.index_BKX[b, :, x].tolist(), near.weight_BKX[b, :, x], strict=True)
             assert all(math.isclose(share, expected[q], rel_tol=1e-4) for q, share in code)
-            assert near.share_BKX[b, 0, x] == near.share_BKX[b, :, x].max()
+            assert near.weight_BKX[b, 0, x] == near.weight_BKX[b, :, x].max()
 
 
 def test_shares_count_all_pixels_and_rarity_is_the_loops_of_its_formula() -> None:
     image = rgb(2, 3, 50)
     image[:, :, 10:] = 0.5
-    share_Q = colour.colour_shares(colour.near_colours(image))
+    share_Q = colour.bin_frequencies(colour.soft_encode(image))
     assert math.isclose(share_Q.sum().item(), 1, rel_tol=1e-6)
-    weight_Q = colour.rarity(share_Q)
+    weight_Q = colour.rebalancing_weights(share_Q)
     torch.testing.assert_close(
-        weight_Q, torch.tensor(naive.rarity(share_Q.tolist()), dtype=torch.float64)
+        weight_Q, torch.tensor(naive.rebalancing_weights(share_Q.tolist()), dtype=torch.float64)
     )
     gray = int(share_Q.argmax())
     assert weight_Q[gray] == weight_Q.min()
     even = torch.full((8,), 1 / 8)
-    torch.testing.assert_close(colour.rarity(even), torch.ones(8))
+    torch.testing.assert_close(colour.rebalancing_weights(even), torch.ones(8))
 
 
 def test_colour_cross_entropy_is_the_loops_of_its_formula() -> None:
-    near = colour.near_colours(rgb(2, 3, 4))
-    share_Q = torch.softmax(draw(len(colour.palette())), dim=0)
+    near = colour.soft_encode(rgb(2, 3, 4))
+    share_Q = torch.softmax(draw(len(colour.ab_bins())), dim=0)
     logit_BQX = 3 * draw(2, len(share_Q), 4, seed=3)
-    loss = colour.colour_cross_entropy(logit_BQX, near, colour.rarity(share_Q))
-    expected = naive.colour_cross_entropy(logit_BQX, near, naive.rarity(share_Q.tolist()))
+    loss = colour.colorization_loss(logit_BQX, near, colour.rebalancing_weights(share_Q))
+    expected = naive.colorization_loss(logit_BQX, near, naive.rebalancing_weights(share_Q.tolist()))
     assert math.isclose(loss.item(), expected, rel_tol=1e-5)

@@ -20,7 +20,7 @@ from evossl.views import build as module
 from evossl.views.spec import Time, View
 from tests.helpers import handmade_batches as hand
 from tests.helpers import view_batches_with_time as real
-from tests.helpers.shortcut_readers import most_by_chance, reads
+from tests.helpers.shortcut_readers import chance_limit, linear_accuracy
 
 NUM, LENGTH, SIDE, GRAIN = 300, 24, 32, 4
 FRINGE = 1  # pixels at the border
@@ -119,7 +119,7 @@ def moments(x_BNCTHW: Tensor) -> Tensor:
 
 
 def shown(view: View, clips: ClipBatch) -> ViewOutput:
-    return real.see({"view": view}, clips)["view"]
+    return real.build_batch({"view": view}, clips)["view"]
 
 
 @pytest.mark.parametrize("is_open", [False, True])
@@ -129,22 +129,22 @@ def test_light_and_contrast_do_not_tell_where_a_piece_was(
 ) -> None:
     if is_open:
         monkeypatch.setattr(module, "standardise_pieces", lambda x: x)
-    view = real.built(task, stream).views[name]
+    view = real.build(task, stream).views[name]
     if view.cells.times == 1:
         view = replace(view, time=Time(frames=2))  # the rest would show the same
     made = shown(view, textures())
     of_pieces = moments(made.pixels)
     beside_others = (of_pieces - of_pieces.mean(dim=1, keepdim=True)).flatten(0, 1)
-    told = reads(beside_others, made.applied.permutation_BN.flatten())
-    chance = most_by_chance(1 / view.num_pieces, len(beside_others) // 2)
+    told = linear_accuracy(beside_others, made.applied.permutation_BN.flatten())
+    chance = chance_limit(1 / view.num_pieces, len(beside_others) // 2)
     assert told > 1.5 * chance if is_open else told < chance
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 def test_a_lens_does_not_tell_where_a_piece_was(is_open: bool) -> None:
     """Red lies further out than blue, the more the further from the centre."""
-    view = real.built("jigsaw", Stream.RGB).views["cells"]
-    made = shown(replace(view, channels="own") if is_open else view, fringed())
+    view = real.build("jigsaw", Stream.RGB).views["cells"]
+    made = shown(replace(view, channels="all") if is_open else view, fringed())
     red, green, blue = made.pixels.unbind(dim=2)
     apart_BN = torch.stack(
         [
@@ -156,49 +156,49 @@ def test_a_lens_does_not_tell_where_a_piece_was(is_open: bool) -> None:
         ],
         dim=-1,
     )
-    told = reads(apart_BN.flatten(0, 1), made.applied.permutation_BN.flatten())
-    chance = most_by_chance(1 / view.num_pieces, apart_BN.shape[0] * view.num_pieces // 2)
+    told = linear_accuracy(apart_BN.flatten(0, 1), made.applied.permutation_BN.flatten())
+    chance = chance_limit(1 / view.num_pieces, apart_BN.shape[0] * view.num_pieces // 2)
     assert told > 2 * chance if is_open else told < chance
 
 
 @pytest.mark.parametrize("task", ["jigsaw", "cubic_puzzles", "order_multiclass"])
 def test_puzzles_of_rgb_show_one_channel_and_leave_gaps(task: str) -> None:
     """What one channel and a gap close is tested here and on views."""
-    for view in real.built(task, Stream.RGB).views.values():
-        assert view.channels == "one"
+    for view in real.build(task, Stream.RGB).views.values():
+        assert view.channels == "random"
         assert view.cells.gap >= 0.2
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", IMAGES)
 def test_joints_of_light_do_not_tell_that_a_clip_is_shuffled(stream: Stream, is_open: bool) -> None:
-    view = real.built("order_binary", stream).views["clip"]
+    view = real.build("order_binary", stream).views["clip"]
     made = shown(replace(view, jitter_frames=not is_open), textures())
     light_BT = made.pixels.mean(dim=(1, 3, 4))
-    told = reads(light_BT.diff(dim=1).abs(), made.applied.shuffled_B)
-    chance = most_by_chance(1 / 2, NUM // 2)
+    told = linear_accuracy(light_BT.diff(dim=1).abs(), made.applied.shuffled_B)
+    chance = chance_limit(1 / 2, NUM // 2)
     assert told > 0.95 if is_open else told < chance
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", list(Stream))
 def test_a_jump_does_not_tell_that_a_clip_is_shuffled(stream: Stream, is_open: bool) -> None:
-    view = real.built("order_binary", stream).views["clip"]
+    view = real.build("order_binary", stream).views["clip"]
     if is_open:
         view = replace(view, time=replace(view.time, gap=0.0), jitter_frames=False)
     made = shown(view, drifting())
-    told = reads(changes(made.pixels, stream), made.applied.shuffled_B)
-    chance = most_by_chance(1 / 2, NUM // 2)
+    told = linear_accuracy(changes(made.pixels, stream), made.applied.shuffled_B)
+    chance = chance_limit(1 / 2, NUM // 2)
     assert told > chance + 0.1 if is_open and stream is not Stream.FLOW else told < chance
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", IMAGES)
 def test_light_does_not_tell_the_arrow_of_time(stream: Stream, is_open: bool) -> None:
-    view = real.built("arrow_of_time", stream).views["clip"]
+    view = real.build("arrow_of_time", stream).views["clip"]
     made = shown(replace(view, jitter_frames=not is_open), textures())
-    told = reads(made.pixels.mean(dim=(1, 3, 4)), made.applied.reversed_B)
-    assert told > 0.95 if is_open else told < most_by_chance(1 / 2, NUM // 2)
+    told = linear_accuracy(made.pixels.mean(dim=(1, 3, 4)), made.applied.reversed_B)
+    assert told > 0.95 if is_open else told < chance_limit(1 / 2, NUM // 2)
 
 
 @pytest.mark.parametrize("is_open", [False, True])
@@ -218,8 +218,8 @@ def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) ->
         view = replace(view, within=None)
     made = module.build_views([view], clips, real.SETTINGS, seed=0, step=0)[view.input_key]
     stride_B = made.applied.stride_B[made.valid_B] - 1
-    told = reads(moments(made.pixels[made.valid_B][:, None]), stride_B)
-    chance = most_by_chance(1 / 3, len(stride_B) // 2)
+    told = linear_accuracy(moments(made.pixels[made.valid_B][:, None]), stride_B)
+    chance = chance_limit(1 / 3, len(stride_B) // 2)
     assert told > chance + 0.1 if is_open else told < chance
 
 
@@ -228,5 +228,5 @@ def test_a_still_clip_does_not_tell_its_tempo(stream: Stream) -> None:
     """Nothing to open: what has no motion looks the same at any stride."""
     view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     made = shown(view, still())
-    told = reads(moments(made.pixels[:, None]), made.applied.stride_B - 1)
-    assert told < most_by_chance(1 / 3, NUM // 2)
+    told = linear_accuracy(moments(made.pixels[:, None]), made.applied.stride_B - 1)
+    assert told < chance_limit(1 / 3, NUM // 2)

@@ -1,1 +1,1 @@
-"""Components that tasks build their heads from."""
+"""Modules that tasks build their heads from."""

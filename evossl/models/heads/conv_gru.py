@@ -1,7 +1,7 @@
-"""ConvGRU: a gated recurrent unit at each place of a map, with weights that all places share.
+"""A convolutional gated recurrent unit (ConvGRU).
 
 Ballas, Yao, Pal, Courville, Delving Deeper into Convolutional Networks for Learning Video
-Representations, ICLR 2016; kernels 1 x 1, as in dense predictive coding.
+Representations, ICLR 2016. Kernels are 1 x 1, as in dense predictive coding.
 
 Shapes: B clip, C channel, H height, W width.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class ConvGRU(nn.Module):
-    """One step of the unit; its state is a map of the input's shape.
+    """One GRU step at each position of a map; the state has the input's shape.
 
     Args:
         channels: C, of the input and of the state.
@@ -31,10 +31,10 @@ class ConvGRU(nn.Module):
 
         Args:
             input_BCHW: x.
-            state_BCHW: h; None is zeros.
+            state_BCHW: h; None stands for zeros.
         """
         h_BCHW = torch.zeros_like(input_BCHW) if state_BCHW is None else state_BCHW
-        both = torch.cat([input_BCHW, h_BCHW], dim=1)
-        update, reset = self.gates(both).sigmoid().chunk(2, dim=1)
-        new = self.candidate(torch.cat([input_BCHW, reset * h_BCHW], dim=1)).tanh()
-        return h_BCHW.lerp(new, update)
+        input_and_state = torch.cat([input_BCHW, h_BCHW], dim=1)
+        update, reset = self.gates(input_and_state).sigmoid().chunk(2, dim=1)
+        candidate = self.candidate(torch.cat([input_BCHW, reset * h_BCHW], dim=1)).tanh()
+        return h_BCHW.lerp(candidate, update)

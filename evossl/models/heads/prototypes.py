@@ -1,4 +1,4 @@
-"""Prototypes: the clusters of SwAV, the weight-normalised last layer of DINO.
+"""Prototypes: the clusters of SwAV, and the weight-normalised last layer of DINO.
 
 Shapes: N sample, B clip, V view, D projection, K prototype.
 """
@@ -8,50 +8,53 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from evossl.losses.distance import unit
+from evossl.losses.distance import l2_normalise
 
-FROZEN = 0.01  # of a training: both papers hold them for an epoch, of 100 or more
+FROZEN_FRACTION = 0.01  # of the training; both papers freeze them for one epoch of 100 or more
 
 
 class Prototypes(nn.Module):
     """K directions; the score of a sample with each is their cosine.
 
-    The gradient runs along the sphere: a direction's length changes no score. SwAV's is linear in
-    a weight that is put back on the sphere, which differs by the length of a step alone.
+    The cosine does not depend on a direction's length, so gradients are tangential to the sphere.
+    SwAV instead uses a linear layer whose weight is normalised each step, which differs only by the
+    length of a step.
 
     Args:
-        width: D of the samples.
+        width: D.
         count: K.
     """
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(unit(torch.randn(count, width)))
+        self.weight = nn.Parameter(l2_normalise(torch.randn(count, width)))
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """Return the cosines (N, K)."""
-        return unit(x_ND) @ unit(self.weight).T
+        return l2_normalise(x_ND) @ l2_normalise(self.weight).T
 
     @torch.no_grad()
-    def normalise(self) -> None:
-        """Put the directions back on the sphere: the longer, the smaller their steps would be."""
-        self.weight.copy_(unit(self.weight))
+    def normalise_weight(self) -> None:
+        """Scale the directions to unit length; longer ones would turn less in each step."""
+        self.weight.copy_(l2_normalise(self.weight))
 
-    def hold(self, progress: float) -> None:
-        """Forget the gradient at the start of a training; an optimiser leaves such a weight alone.
+    def cancel_early_gradient(self, progress: float) -> None:
+        """Delete the gradient during the first `FROZEN_FRACTION` of the training.
 
-        Projections that still change with every step would drag the directions along.
+        Optimisers skip a weight without gradient. Early on, projections still change with every
+        step and would drag the prototypes along.
         """
-        if progress < FROZEN:
+        if progress < FROZEN_FRACTION:
             self.weight.grad = None
 
 
-def scores_by_view(head: Callable[[Tensor], Tensor], embeddings: Iterable[Tensor]) -> Tensor:
-    """Return (V, B, K): what the head gives of each view; BatchNorm sees a view by itself.
+def score_views(head: Callable[[Tensor], Tensor], embeddings: Iterable[Tensor]) -> Tensor:
+    """Return the head's scores of all views, (V, B, K); BatchNorm sees one view at a time.
 
     Args:
-        head: takes (N, D) to (N, K).
-        embeddings: (B, D), or (B, N, D) of N pieces, which go through together and are N views.
+        head: maps (N, D) to (N, K).
+        embeddings: (B, D) for a view, or (B, N, D) for N pieces, which go through the head together
+            and count as N views.
     """
     scores = []
     for x in embeddings:
