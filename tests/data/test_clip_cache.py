@@ -252,7 +252,7 @@ def test_processes_that_miss_the_same_video_decode_it_once(
         with decoding_lock(tmp_path, key):
             waiting = pool.submit(cache.read, video, 0, 99)
             with pytest.raises(TimeoutError):
-                waiting.result(timeout=2)
+                waiting.result(timeout=1)
             pieces = clip_bytes(np.zeros((3, 32, 43, 3), np.uint8), None)
             CacheBudget(tmp_path, None).store(clip_path(tmp_path, key), pieces, evict=False)
         frames, _ = waiting.result(timeout=30)
