@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ruamel.yaml import YAML
 
 from docs.generate import generated_pages, linked_files, relink
 from evossl.cli import VERBS, cli
+from evossl.search.table import TrialRow
+from evossl.training.history import StepReport
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -161,6 +164,15 @@ def test_architecture_lists_every_module_in_layer_order() -> None:
     assert named == order
 
 
+def test_architecture_lists_every_column_and_history_key() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    columns = re.findall(r"^\| `(\w+)` \| (?:int|str|float) \|", page, re.MULTILINE)
+    parts = {"indicators", "weights"}  # columns `indicator.<name>` and `weight.<term>`
+    assert set(columns) == {field.name for field in fields(TrialRow)} - parts
+    (line,) = re.findall(r"^ {4}(\{.*?null\})$", page, re.MULTILINE | re.DOTALL)
+    assert set(json.loads(line)) == {field.name for field in fields(StepReport)}
+
+
 def test_readme_shows_demo_and_test_first() -> None:
     assert re.findall(r"^ +make (\w+)", README, re.MULTILINE)[:2] == ["demo", "test"]
     assert len(list(shown_commands(README))) >= 4
@@ -181,7 +193,7 @@ def test_readme_python_runs_on_an_exported_encoder(
     encoder = build_encoder(Stream.RGB, space.backbone, 0)
     names = {"frames": torch.zeros(40, 48, 64, 3, dtype=torch.uint8)}
     monkeypatch.chdir(tmp_path)
-    config = EncoderConfig.of(space, encoder, provenance={})
+    config = EncoderConfig.from_space(space, encoder, provenance={})
     export_encoder(encoder, Path("run/winner/encoder"), config)
     exec(block, names)
     assert names["embedding"].shape == (1, config.width)

@@ -1,7 +1,7 @@
-"""The wheel has the catalogue inside, and what it installs runs from any folder.
+"""The wheel contains the catalogue, and an installed evossl runs from any folder.
 
-An empty venv would install torch and ray again, minutes of download: here only evossl comes from
-the wheel, its libraries from the environment of the tests.
+Only evossl is installed from the wheel here; its libraries come from the environment of the tests,
+because downloading torch and ray again would take minutes.
 """
 
 import ast
@@ -28,7 +28,7 @@ def files_of(folder: str, pattern: str) -> set[str]:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the tree."""
+    """Return a wheel that was built from this tree."""
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_a_wheel_holds_the_library_the_catalogue_and_the_report_s_template(wheel: Path) -> None:
+def test_wheel_holds_library_catalogue_and_template(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for inside, folder, pattern in (
         ("evossl", "evossl", "*.py"),
@@ -52,58 +52,62 @@ def test_a_wheel_holds_the_library_the_catalogue_and_the_report_s_template(wheel
     assert "evossl/py.typed" in names
 
 
-def test_a_wheel_holds_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert tops == {"evossl", next(top for top in tops if top.endswith(".dist-info"))}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
 
-def test_a_wheel_asks_for_what_pyproject_says(wheel: Path) -> None:
+def test_wheel_requires_what_pyproject_says(wheel: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith("METADATA"))
     metadata = zipfile.ZipFile(wheel).read(name).decode()
-    asked = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
-    assert len([line for line in asked if "extra ==" not in line]) == len(project["dependencies"])
+    required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    assert len([line for line in required if "extra ==" not in line]) == len(
+        project["dependencies"]
+    )
     assert f"Version: {project['version']}" in metadata
 
 
-def test_every_library_that_is_imported_is_asked_for_and_pinned() -> None:
-    """Not left to another library, which may stop bringing it."""
+def test_every_imported_library_is_required_and_pinned() -> None:
+    """A library that only comes with another one may disappear with its next version."""
     files = [*(ROOT / "evossl").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
     named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     named |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     tops = {name.split(".")[0] for name in named} - sys.stdlib_module_names - {"evossl"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = {bare_name(line) for line in project["dependencies"]}
+    required = {bare_name(line) for line in project["dependencies"]}
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {bare_name(line) for line in pins if not line.startswith("#")}
     brought_by = packages_distributions()
     by = {top: {bare_name(name) for name in brought_by.get(top, [top])} for top in tops}
     assert {"torch", "numpy"} <= tops
-    assert not {top for top in tops if not by[top] & asked}
+    assert not {top for top in tops if not by[top] & required}
     assert not {top for top in tops if not by[top] & pinned}
 
 
 def bare_name(requirement: str) -> str:
-    """The package's name, as PyPI compares them: `Scikit_Learn>=1` is `scikit-learn`."""
+    """Return the normalised name of a package: `Scikit_Learn>=1` is `scikit-learn`."""
     name = re.match(r"[\w.-]+", requirement)
     assert name
     return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
-def test_the_version_is_said_once_and_twice_the_same() -> None:
+def test_version_is_the_same_in_every_file() -> None:
     import evossl
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert evossl.__version__ == project["version"]
     assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {project['version']}\n" in citation
 
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a venv in which evossl comes from the wheel."""
+    """Return the `bin` folder of a venv in which evossl is installed from the wheel."""
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
@@ -126,11 +130,11 @@ def run(installed: Path, where: Path, *argv: str, timeout: int = 120) -> str:
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_finds_its_catalogue_from_any_folder(
-    installed: Path, tmp_path: Path
-) -> None:
+def test_installed_wheel_finds_its_catalogue_anywhere(installed: Path, tmp_path: Path) -> None:
     where = run(installed, tmp_path, "python", "-c", "import evossl; print(evossl.__file__)")
-    assert Path(where.strip()).is_relative_to(installed.parent), "not the repository's"
+    assert Path(where.strip()).is_relative_to(installed.parent), (
+        "evossl was imported from the repository"
+    )
     tasks = json.loads(run(installed, tmp_path, "evossl", "tasks", "--json"))["tasks"]
     spaces = json.loads(run(installed, tmp_path, "evossl", "spaces", "--json"))["spaces"]
     assert {f"{row['task']}.py" for row in tasks} == files_of("tasks", "[!_]*.py")
@@ -138,7 +142,7 @@ def test_an_installed_wheel_finds_its_catalogue_from_any_folder(
 
 
 @pytest.mark.slow
-def test_an_installed_wheel_runs_the_demo_from_any_folder(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_runs_the_demo_anywhere(installed: Path, tmp_path: Path) -> None:
     run(installed, tmp_path, "evossl", "demo", "--out", "demo", timeout=1800)
     assert (tmp_path / "demo/run/winner/encoder/model.safetensors").is_file()
     assert (tmp_path / "demo/run/report.html").stat().st_size > 10_000
