@@ -31,13 +31,13 @@ Channels = Literal["all", "luma", "random"]
 
 @dataclass(frozen=True)
 class Time:
-    """Temporal sampling: which frames of the stretch a view takes, and in which order.
+    """Temporal sampling: which frames a view takes, and in which order.
 
-    A window of `window` steps is placed uniformly at random in the stretch; a step lasts `stride`
-    frames of the cache. The view takes `frames` frames, one per step, starting `offset` steps after
-    the start of the window. Views with equal `time_draw`, `window` and `stride` have the same
-    window, whatever their stream. A sound view covers the seconds from its first frame to the end
-    of its last step.
+    A clip comes as a stretch: at most `clip.stretch` consecutive frames of the clip cache. A window
+    of `window` steps is placed in it uniformly at random; a step lasts `stride` frames. The view
+    takes `frames` frames, one per step, starting `offset` steps after the start of the window.
+    Views with equal `time_draw`, `window` and `stride` have the same window, whatever their stream.
+    A sound view covers the seconds from its first frame to the end of its last step.
 
     The `ignores` of the search space change strong views (`Space.kind`):
         - without `time`, all strong views share the window placement of time draw 0;
@@ -58,9 +58,10 @@ class Time:
         shuffle: probability of permuting the segments (`Applied.shuffled_B`,
             `Applied.permutation_BN`). The permutation is uniform among all except the identity and,
             with more than two segments, the reversed order, which would look like `reverse`.
-        gap: fraction of the time of a segment that is skipped before the next segment starts,
-            whether or not segments are shuffled. With a gap, the transition between two segments
-            does not reveal whether they are consecutive.
+        gap: fraction of the time from the start of one segment to the start of the next that is
+            skipped: a segment of n frames occupies ceil(n / (1 - gap)) steps. It is skipped whether
+            or not segments are shuffled, so that the transition between two segments does not
+            reveal whether they are consecutive.
         shift: probability of moving the window elsewhere in the stretch, at least half a window
             away from where the time draw placed it (`Applied.shifted_B`). A sample whose stretch is
             too short to shift every possible window is invalid whether or not a shift was drawn;
