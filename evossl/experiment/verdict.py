@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evossl.fitness.controls import MARGIN, MIN_RANDOM_INITS, sds_below
 from evossl.search.table import TrialRow
 
 EQUAL_WEIGHTS_TRIAL = 0
+MIN_SDS_BELOW_RANDOM = 3.0  # how far below the random inits a winner must be
+MIN_RANDOM_INITS = 3  # fewer give no standard deviation to compare with
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def decide_verdict(
         rerun_sd=statistics.stdev([best.fitness, *reruns]) if reruns else None,
         beats_controls=lowest is not None
         and best.fitness < lowest[1]
-        and (sds is None or sds > MARGIN),
+        and (sds is None or sds > MIN_SDS_BELOW_RANDOM),
     )
 
 
@@ -104,3 +105,15 @@ def _sds_below_random(fitness: float, controls: Sequence[TrialRow]) -> float | N
         return None
     sds = sds_below(fitness, inits)
     return sds if math.isfinite(sds) else None
+
+
+def sds_below(fitness: float, random_inits: Sequence[float]) -> float:
+    """Return how many of their sds a fitness lies below the mean of at least 2 random inits.
+
+    It is negative above the mean, and infinite (or 0) if the random inits are all equal.
+    """
+    gain = statistics.fmean(random_inits) - fitness
+    sd = statistics.stdev(random_inits)
+    if sd == 0:
+        return 0.0 if gain == 0 else math.copysign(math.inf, gain)
+    return gain / sd

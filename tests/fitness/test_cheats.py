@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from evossl.config import Fitness
+from evossl.experiment.verdict import MIN_SDS_BELOW_RANDOM, sds_below
 from evossl.fitness.control_features import colour_grid, noise_features, zipf_blobs
-from evossl.fitness.controls import beats_controls
 from evossl.fitness.score import score
 from evossl.fitness.zipf import zipf_pmf
 from tests.helpers.clustered_features import (
@@ -89,7 +89,7 @@ def random_inits() -> list[float]:
 
 
 def test_real_classes_beat_the_random_inits(good: float, random_inits: list[float]) -> None:
-    assert beats_controls(good, random_inits)
+    assert sds_below(good, random_inits) > MIN_SDS_BELOW_RANDOM
 
 
 def test_scaling_features_does_not_change_the_fitness(good: float) -> None:
@@ -111,7 +111,7 @@ def test_cheats_that_pass_the_guards_lose_to_controls(
 ) -> None:
     found = score(LOSING[cheat], Fitness(), 0)
     assert found.fitness > good
-    assert not beats_controls(found.fitness, random_inits)
+    assert sds_below(found.fitness, random_inits) <= MIN_SDS_BELOW_RANDOM
 
 
 @pytest.mark.parametrize("view_noise", [0.05, 0.15, 0.5])
