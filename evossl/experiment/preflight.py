@@ -42,7 +42,7 @@ class TermPlan:
 
 
 @dataclass(frozen=True)
-class _StepPlan:
+class _SpacePlan:
     """What a training step of all terms needs, planned from shapes."""
 
     space: SearchSpace
@@ -76,7 +76,7 @@ def preflight(resolved: ResolvedSpace, device: torch.device | None = None) -> No
         stream: encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
         for stream, encoder in encoders.items()
     }
-    plan = _StepPlan(
+    plan = _SpacePlan(
         space, encoders, {term: _plan_term(term, shapes, resolved) for term in resolved.terms}
     )
     for term, term_plan in plan.terms.items():
@@ -139,7 +139,7 @@ def _check_encoder_weights(encoders: Mapping[Stream, Encoder], space: SearchSpac
         )
 
 
-def _check_state(plan: _StepPlan, free: int) -> int:
+def _check_state(plan: _SpacePlan, free: int) -> int:
     """Return the bytes that last from step to step, and refuse more than are free."""
     states = STATES_PER_WEIGHT[plan.space.optimiser.name]
     with_momentum = {view.stream for view in plan.views if view.encoder is Role.MOMENTUM}
@@ -156,7 +156,7 @@ def _check_state(plan: _StepPlan, free: int) -> int:
     )
 
 
-def _check_step(plan: _StepPlan, device: torch.device, free: int, state: int) -> None:
+def _check_step(plan: _SpacePlan, device: torch.device, free: int, state: int) -> None:
     """Refuse a batch whose views and activations do not fit beside `state` bytes."""
     batch_size = plan.space.training.batch_size
     per_view = _bytes_per_view(plan, device)
@@ -179,7 +179,7 @@ def _check_step(plan: _StepPlan, device: torch.device, free: int, state: int) ->
     )
 
 
-def _bytes_per_view(plan: _StepPlan, device: torch.device) -> dict[View, int]:
+def _bytes_per_view(plan: _SpacePlan, device: torch.device) -> dict[View, int]:
     """Return the bytes that one clip needs in each view.
 
     Pixels are counted once per distinct input; a student's forward pass adds its activations.

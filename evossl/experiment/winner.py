@@ -110,7 +110,7 @@ def export_winner(winner: Winner, verdict: Verdict, context: RunContext) -> Path
         return encoder_folder
     encoder = load_trained(spec, context).cpu()
     provenance = {"run": spec.run.folder, "trial": spec.number, "seed": spec.run.seed}
-    config = EncoderConfig.of(
+    config = EncoderConfig.from_space(
         context.space,
         encoder,
         warning=" ".join(filter(None, (verdict.warning, winner.warning))) or None,

@@ -1,4 +1,4 @@
-"""Encoder folders: `config.json` and `model.safetensors`, written whole or not at all.
+"""Encoder folders: `config.json` and `model.safetensors`, both written or neither.
 
 Shapes: B clip, T frame, H height, W width, C channel, D embedding.
 """
@@ -6,50 +6,51 @@ Shapes: B clip, T frame, H height, W width, C channel, D embedding.
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import evossl
-from evossl.config import Backbone, Model, PositiveInt, SearchSpace
+from evossl._version import __version__
+from evossl.config import Backbone, Model, PositiveFloat, PositiveInt, SearchSpace
 from evossl.errors import EncoderWarning, RunError, UserError
-from evossl.export.preprocess import Clean, prepare
+from evossl.export.preprocess import InputFormat, preprocess_frames
 from evossl.io.files import write_atomically
 from evossl.io.validation import explain
 from evossl.models.encoder import Encoder, build_encoder
-from evossl.types import Stream
+from evossl.types import PIXEL_MEAN, PIXEL_SD, Stream
 
-MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)  # as `views` normalises pixels
-FORMAT = 1  # of config.json; a change that older readers would misread adds one
+MEAN, STD = (PIXEL_MEAN,) * 3, (PIXEL_SD,) * 3  # of RGB, as views are normalised
+FORMAT = 1  # of config.json; raise it if an older evossl would misread a new config
 CONFIG, WEIGHTS, ONNX = "config.json", "model.safetensors", "model.onnx"
 
 
 class EncoderConfig(Model):
-    """`config.json`: all that is needed to build the encoder and to show it clips.
+    """The content of `config.json`: how to build the encoder and how to preprocess its clips.
 
     Attributes:
-        stages: channels of each stage's map. width: D.
-        frames, size, fps, short_side, mean, std: as `preprocess` uses them.
-        ignores: what the encoder was asked not to tell apart.
-        warning: issued on load; for a winner that is no better than the controls.
-        provenance: where it comes from (run, trial, seed, weights, ...): plain data.
+        stages: channels of each stage's feature map.
+        width: D, the size of an embedding.
+        frames, size, fps, short_side, mean, std: see `InputFormat`.
+        ignores: what the encoder was trained to be invariant to.
+        warning: issued on loading, such as for a winner that is no better than the controls.
+        provenance: where the encoder comes from (run, trial, seed, weights, ...), as plain data.
     """
 
     format: int = FORMAT
-    evossl_version: str = evossl.__version__
+    evossl_version: str = __version__
     stream: Literal["rgb"] = "rgb"
     backbone: Backbone
     stages: dict[str, PositiveInt]
     width: PositiveInt
     frames: PositiveInt
     size: PositiveInt
-    fps: Annotated[float, Field(gt=0)]
+    fps: PositiveFloat
     short_side: PositiveInt
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
@@ -58,7 +59,7 @@ class EncoderConfig(Model):
     provenance: dict[str, Any] = {}
 
     @classmethod
-    def of(
+    def from_space(
         cls,
         space: SearchSpace,
         encoder: Encoder,
@@ -66,7 +67,7 @@ class EncoderConfig(Model):
         warning: str | None = None,
         provenance: dict[str, Any] | None = None,
     ) -> "EncoderConfig":
-        """Return the config of the RGB encoder of a search space."""
+        """Return the config of an RGB encoder that was trained in a search space."""
         clip = space.clip
         shape = encoder.shape((Stream.RGB.channels, clip.frames, clip.size, clip.size))
         return cls(
@@ -84,11 +85,11 @@ class EncoderConfig(Model):
 
 
 class VideoEncoder(nn.Module):
-    """An exported encoder, to be used as it is or fine-tuned.
+    """An exported encoder, ready for use or for fine-tuning.
 
     Args:
         encoder: the RGB encoder.
-        config: what it was trained with.
+        config: of its folder.
     """
 
     def __init__(self, encoder: Encoder, config: EncoderConfig) -> None:
@@ -97,19 +98,19 @@ class VideoEncoder(nn.Module):
         self.config = config
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, D) of normalised clips (B, 3, T, H, W); any T, H, W, not only the config's.
+        """Return the embeddings (B, D) of normalised clips (B, 3, T, H, W) of any T, H and W.
 
         Raises:
-            UserError: another shape, or pixels that are not floats.
+            UserError: the clips have another shape, or are not floats.
         """
         _check_input(x)
         return cast(Tensor, self.encoder(x).embedding_BD)
 
     def stages(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the stages' dense features by name ("stage1", ...), each (B, C, T', H', W').
+        """Return the feature map of each stage ("stage1", ...), each (B, C, T', H', W').
 
         Raises:
-            UserError: another shape, or pixels that are not floats.
+            UserError: the clips have another shape, or are not floats.
         """
         _check_input(x)
         return dict(self.encoder(x).maps)
@@ -117,58 +118,62 @@ class VideoEncoder(nn.Module):
     def preprocess(
         self, frames: Tensor | NDArray[np.uint8] | list[NDArray[np.uint8]], fps: float | None = None
     ) -> Tensor:
-        """Return (B, 3, T, H, W), normalised, on the encoder's device: the clip as it is scored.
+        """Return normalised clips (B, 3, T, H, W) on the encoder's device, as they were scored.
 
-        Frames are taken at the config's rate from the middle (the last one is repeated where there
-        are too few), scaled to the config's short side, cropped at the centre and normalised.
+        Frames are selected at the config's rate from the middle of the video (a video that is too
+        short repeats its last frame), scaled to the config's short side, cropped at the centre and
+        normalised.
 
         Args:
             frames: uint8 RGB, (T, H, W, 3) or (B, T, H, W, 3), of any size and length; or a list of
-                equal frames.
-            fps: frames a second; None says that they are at the config's rate.
+                frames of equal size.
+            fps: frames per second; None means that they are at the config's rate.
 
         Raises:
-            UserError: not uint8, another shape, no frame, or a rate that is not positive.
+            UserError: frames that are not uint8, another shape, no frame, or a rate that is not
+                positive.
         """
         device = next(self.parameters()).device
-        if isinstance(frames, list):  # torch would read a list pixel by pixel
+        if isinstance(frames, list):  # torch would convert a list pixel by pixel
             frames = np.asarray(frames)
-        return prepare(torch.as_tensor(frames), fps, self._clean, device)
+        return preprocess_frames(torch.as_tensor(frames), fps, self._input_format, device)
 
     @property
-    def _clean(self) -> Clean:
+    def _input_format(self) -> InputFormat:
         c = self.config
-        return Clean(c.frames, c.size, c.fps, c.short_side, c.mean, c.std)
+        return InputFormat(c.frames, c.size, c.fps, c.short_side, c.mean, c.std)
 
 
 def _check_input(x: Tensor) -> None:
     if x.ndim != 5 or x.shape[1] != Stream.RGB.channels or not x.is_floating_point():
         raise UserError(
             f"an encoder takes float clips (B, 3, T, H, W), not {x.dtype} {tuple(x.shape)}; "
-            "`encoder.preprocess(frames)` makes them of uint8 frames (B, T, H, W, 3)"
+            "`encoder.preprocess(frames)` returns them from uint8 frames (B, T, H, W, 3)"
         )
 
 
 def export_encoder(
     encoder: Encoder, folder: Path, config: EncoderConfig, *, replace: bool = False
 ) -> None:
-    """Write the encoder's folder; whatever happens, it is there whole or not at all.
+    """Write an encoder folder. If that fails, nothing is changed.
 
     Args:
         encoder: the RGB encoder.
-        folder: made; its parents too.
-        config: `EncoderConfig.of(space, encoder)`.
-        replace: an encoder folder that is there is replaced.
+        folder: created, with its parents.
+        config: `EncoderConfig.from_space(space, encoder)`.
+        replace: whether to replace an encoder folder that exists.
 
     Raises:
-        UserError: the folder holds something (without `replace`, or other than an encoder).
-        RunError: a weight that is not finite; a folder that cannot be written.
+        UserError: the folder holds other files, or an encoder and `replace` is false.
+        RunError: a weight is not finite, or the folder cannot be written.
     """
-    _refuse_to_overwrite(folder, replace)
+    _check_replaceable(folder, replace)
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}
     broken = [name for name, t in tensors.items() if not torch.isfinite(t).all()]
     if broken:
-        raise RunError(f"{folder}: not exported: {broken[0]} has values that are not finite")
+        raise RunError(
+            f"{folder}: not exported, because {broken[0]} has values that are not finite"
+        )
 
     def write(beside: Path) -> None:
         beside.mkdir()
@@ -179,27 +184,35 @@ def export_encoder(
     write_atomically(folder, write)
 
 
-def _refuse_to_overwrite(folder: Path, replace: bool) -> None:
+def _check_replaceable(folder: Path, replace: bool) -> None:
+    """Refuse a folder that holds files, unless they are an encoder's and `replace` is true.
+
+    Raises:
+        UserError: names the folder and one of its files.
+    """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file is there; name another folder")
-    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    if not held:
+        raise UserError(f"{folder}: this is a file; give another folder")
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if not names:
         return
-    if not (is_encoder := {CONFIG, WEIGHTS} <= held <= {CONFIG, WEIGHTS, ONNX}) or not replace:
-        remedy = "replace it explicitly, or name another folder" if is_encoder else "name another"
-        what = "an encoder" if is_encoder else f"other things ({sorted(held)[0]})"
-        raise UserError(f"{folder}: the folder holds {what}; {remedy}")
+    is_encoder = {CONFIG, WEIGHTS} <= names <= {CONFIG, WEIGHTS, ONNX}
+    if not is_encoder:
+        raise UserError(f"{folder}: holds other files ({min(names)}); give another folder")
+    if not replace:
+        raise UserError(
+            f"{folder}: holds an encoder; replace it explicitly, or give another folder"
+        )
 
 
 def load_encoder(path: str | Path) -> VideoEncoder:
-    """Return the encoder of a folder that `export_encoder` wrote, on the CPU, in eval mode.
+    """Return the encoder of a folder that `evossl export` wrote, on the CPU and in eval mode.
 
-    x float (B, 3, T, H, W), normalised as its config says, to (B, D); `.stages(x)` gives dense
-    features, `.preprocess` takes raw uint8 frames.
+    Called with normalised clips (B, 3, T, H, W), it returns embeddings (B, D). `.stages(x)` returns
+    feature maps, and `.preprocess(frames)` makes clips from raw uint8 frames.
 
     Raises:
-        UserError: no encoder there, a damaged file, a newer format, weights that are missing, left
-            over or misshaped; the message names the file and the key.
+        UserError: no encoder in the folder, a damaged file, another format, or weights that do not
+            fit the config; the message names the file and the key.
 
     Warns:
         EncoderWarning: the config holds a warning.
@@ -208,14 +221,16 @@ def load_encoder(path: str | Path) -> VideoEncoder:
     config = read_config(folder)
     weights = _read_weights(folder / WEIGHTS)
     try:
-        with torch.device("meta"):  # no weight is drawn that is overwritten anyhow
+        with torch.device("meta"):  # draws no weights, which would be overwritten
             encoder = build_encoder(Stream.RGB, config.backbone, seed=0)
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}; export it again") from error
     except RuntimeError as error:  # torch: sizes that overflow
         raise UserError(f"{folder / CONFIG}: backbone: cannot be built: {error}") from error
     _check_weights(folder / WEIGHTS, encoder.state_dict(), weights)
-    assert weights.keys() >= dict(encoder.named_buffers()).keys(), "an unsaved buffer stays empty"
+    assert weights.keys() >= dict(encoder.named_buffers()).keys(), (
+        "a buffer that is not saved would stay empty"
+    )
     encoder.to_empty(device="cpu").load_state_dict(weights)
     if config.warning is not None:
         warnings.warn(f"{folder}: {config.warning}", EncoderWarning, stacklevel=2)
@@ -223,25 +238,24 @@ def load_encoder(path: str | Path) -> VideoEncoder:
 
 
 def read_config(folder: Path) -> EncoderConfig:
-    """Return what an encoder's folder says of it; the weights are not read.
+    """Return the config of an encoder folder without reading the weights.
 
     Raises:
-        UserError: no encoder there, a damaged file, a newer format.
+        UserError: no encoder in the folder, a damaged file, or another format.
     """
     file = folder / CONFIG
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{file}: cannot be read ({error.strerror}); an encoder is the folder that "
-            "`evossl export` writes"
+            f"{file}: cannot be read ({error.strerror}); give the folder that `evossl export` wrote"
         ) from error
     except ValueError as error:
         raise UserError(f"{file}: damaged, not JSON; export it again") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else None
         raise UserError(
-            f"{file}: format {found!r}, and this evossl ({evossl.__version__}) reads {FORMAT}; "
+            f"{file}: format {found!r}, but this evossl ({__version__}) reads format {FORMAT}; "
             "load it with the evossl that wrote it, or a newer one"
         )
     try:
@@ -260,13 +274,19 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file}: damaged, not safetensors: {error}; export it again") from error
 
 
-def _check_weights(file: Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Exactly the weights of the backbone, in their shapes."""
-    for name in sorted(wanted.keys() - found.keys()):
-        raise UserError(f"{file}: {name} is missing: not the weights of this {CONFIG}'s backbone")
-    for name in sorted(found.keys() - wanted.keys()):
-        raise UserError(f"{file}: {name} is left over: not the weights of this {CONFIG}'s backbone")
-    for name, tensor in wanted.items():
+def _check_weights(file: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    """Refuse weights that are not exactly those of the config's backbone.
+
+    Raises:
+        UserError: names the first weight that is missing, unexpected or of another shape.
+    """
+    for name in sorted(expected.keys() - found.keys()):
+        raise UserError(f"{file}: {name} is missing, but {CONFIG}'s backbone needs it")
+    for name in sorted(found.keys() - expected.keys()):
+        raise UserError(f"{file}: {name} is unexpected: {CONFIG}'s backbone has no such weight")
+    for name, tensor in expected.items():
         if found[name].shape != tensor.shape:
-            shapes = f"{tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-            raise UserError(f"{file}: {name} is {shapes} as {CONFIG}'s backbone has it")
+            raise UserError(
+                f"{file}: {name} has shape {tuple(found[name].shape)}, but {CONFIG}'s backbone "
+                f"needs {tuple(tensor.shape)}"
+            )

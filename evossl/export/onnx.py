@@ -1,4 +1,4 @@
-"""Exported encoders as ONNX, for runtimes without torch."""
+"""Export to ONNX, for runtimes without torch."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,26 +10,28 @@ from evossl.errors import UserError
 from evossl.export.encoder_folder import VideoEncoder
 from evossl.io.files import write_atomically
 
-NEEDED = ("onnx", "onnxscript")
+REQUIRED_PACKAGES = ("onnx", "onnxscript")
 
 
 def export_onnx(encoder: VideoEncoder, path: Path) -> None:
-    """Write `x` (B, 3, T, H, W) -> `embedding` (B, D), in eval mode; T, H, W are the config's.
+    """Write the encoder as an ONNX file: `x` (B, 3, T, H, W) -> `embedding` (B, D).
+
+    B is free; T, H and W are fixed to the config's. The file computes in eval mode.
 
     Args:
-        encoder: left as it is.
-        path: the file; there whole or not at all.
+        encoder: not changed.
+        path: the file to write.
 
     Raises:
         UserError: the packages that write ONNX are not installed.
         RunError: the file cannot be written.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(f"ONNX needs {' and '.join(missing)}: pip install 'evossl[onnx]'")
     config = encoder.config
     device = next(encoder.parameters()).device
-    # Two clips: a dimension of one would be taken for fixed.
+    # Two clips: torch.export would treat a dimension of size 1 as fixed.
     x = torch.zeros(2, 3, config.frames, config.size, config.size, device=device)
     was_training = encoder.training
     try:

@@ -1,6 +1,7 @@
-"""From raw frames to the clip that an encoder is scored on: what the cache and the CLEAN view do.
+"""Preprocessing of raw frames into the clips that an encoder was scored on.
 
-Shapes: B clip, L frame given, T frame of the clip, H height, W width, C channel.
+It repeats what the clip cache and the clean view do to a video.
+Shapes: B clip, L given frame, T frame of the clip, H height, W width, C channel.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from evossl.views.crop import SpacePlan, crop_frames
 
 
 @dataclass(frozen=True)
-class Clean:
-    """What an encoder is shown.
+class InputFormat:
+    """The clips that an encoder takes.
 
     Attributes:
-        frames: T. size: side in pixels. fps: frames a second.
-        short_side: pixels to which a frame is scaled before it is cropped (the cache's).
+        frames: T.
+        size: height and width in pixels.
+        fps: frames per second.
+        short_side: pixels to which a frame's short side is scaled before the crop (the cache's).
         mean, std: of each channel of an image in [0, 1].
     """
 
@@ -33,17 +36,20 @@ class Clean:
     std: tuple[float, float, float]
 
 
-def prepare(frames: Tensor, fps: float | None, clean: Clean, device: torch.device) -> Tensor:
-    """Return the normalised clips (B, 3, T, size, size), float32 on `device`.
+def preprocess_frames(
+    frames: Tensor, fps: float | None, target: InputFormat, device: torch.device
+) -> Tensor:
+    """Return normalised clips (B, 3, T, size, size), float32 on `device`.
 
     Args:
         frames: uint8, (L, H, W, 3) or (B, L, H, W, 3).
-        fps: of `frames`; None is `clean.fps`.
-        clean: what to make of them.
+        fps: of `frames`; None means `target.fps`.
+        target: the format of the clips.
         device: of the result.
 
     Raises:
-        UserError: not uint8, another shape, no frame, or a rate that is not positive.
+        UserError: frames that are not uint8, another shape, no frame, or a rate that is not
+            positive.
     """
     if frames.dtype != torch.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
         raise UserError(
@@ -51,40 +57,43 @@ def prepare(frames: Tensor, fps: float | None, clean: Clean, device: torch.devic
             f"{frames.dtype} {tuple(frames.shape)}"
         )
     if frames.numel() == 0:
-        raise UserError(f"preprocess was given no frame: {tuple(frames.shape)}")
-    rate = clean.fps if fps is None else fps
+        raise UserError(f"preprocess was given no frame: the shape is {tuple(frames.shape)}")
+    rate = target.fps if fps is None else fps
     if not 0 < rate < float("inf"):
         raise UserError(f"preprocess: fps is {fps}; it must be positive")
     frames_BLHWC = frames[None] if frames.ndim == 4 else frames
-    index_T = _middle(frames_BLHWC.shape[1], rate, clean)
-    kept_BTHWC = _kept(frames_BLHWC[:, index_T].to(device), clean.short_side).contiguous()
-    mean_C, std_C = (torch.tensor(x, device=device).view(-1, 1, 1) for x in (clean.mean, clean.std))
-    pixels_BTCHW = (_cropped(kept_BTHWC, clean.size) - mean_C) / std_C
+    index_T = _middle_frames(frames_BLHWC.shape[1], rate, target)
+    selected_BTHWC = frames_BLHWC[:, index_T].to(device)
+    scaled_BTHWC = _scale(selected_BTHWC, target.short_side).contiguous()
+    mean_C, std_C = (
+        torch.tensor(x, device=device).view(-1, 1, 1) for x in (target.mean, target.std)
+    )
+    pixels_BTCHW = (_crop_centre(scaled_BTHWC, target.size) - mean_C) / std_C
     return pixels_BTCHW.transpose(1, 2).contiguous()
 
 
-def _middle(length: int, rate: float, clean: Clean) -> Tensor:
-    """Return index_T of the frames at `clean.fps` in the middle; the last one repeated at need."""
-    grid = nearest_frames(np.arange(length) / rate, clean.fps, max_seconds=float("inf"))
-    start = max(0, (len(grid) - clean.frames) // 2)
-    steps_T = np.minimum(start + np.arange(clean.frames), len(grid) - 1)
-    return torch.from_numpy(grid[steps_T])
+def _middle_frames(length: int, rate: float, target: InputFormat) -> Tensor:
+    """Return index_T of the middle frames at the target's rate; the last one repeats if needed."""
+    index = nearest_frames(np.arange(length) / rate, target.fps, max_seconds=float("inf"))
+    start = max(0, (len(index) - target.frames) // 2)
+    steps_T = np.minimum(start + np.arange(target.frames), len(index) - 1)
+    return torch.from_numpy(index[steps_T])
 
 
-def _kept(frames_BTHWC: Tensor, short_side: int) -> Tensor:
-    """Return uint8 frames with their short side at `short_side`, as the cache holds them."""
+def _scale(frames_BTHWC: Tensor, short_side: int) -> Tensor:
+    """Return uint8 frames with the given short side, as the cache stores them."""
     height, width = frames_BTHWC.shape[2:4]
-    wide, tall = scaled_size(width, height, short_side)
-    if (tall, wide) == (height, width):
+    new_width, new_height = scaled_size(width, height, short_side)
+    if (new_height, new_width) == (height, width):
         return frames_BTHWC
     x_NCHW = frames_BTHWC.flatten(0, 1).permute(0, 3, 1, 2).float()
-    x_NCHW = F.interpolate(x_NCHW, size=(tall, wide), mode="bilinear", antialias=True)
+    x_NCHW = F.interpolate(x_NCHW, size=(new_height, new_width), mode="bilinear", antialias=True)
     x_NHWC = x_NCHW.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    return x_NHWC.view(*frames_BTHWC.shape[:2], tall, wide, 3)
+    return x_NHWC.view(*frames_BTHWC.shape[:2], new_height, new_width, 3)
 
 
-def _cropped(frames_BTHWC: Tensor, size: int) -> Tensor:
-    """Return (B, T, C, size, size) in [0, 1]: the largest centred square, scaled."""
+def _crop_centre(frames_BTHWC: Tensor, size: int) -> Tensor:
+    """Return (B, T, C, size, size) in [0, 1]: the largest centred square, scaled to `size`."""
     batch, num_frames, height, width, _ = frames_BTHWC.shape
     side, device = min(height, width), frames_BTHWC.device
     box_4 = torch.tensor([(height - side) / 2, (width - side) / 2, side, side], device=device)

@@ -1,7 +1,7 @@
-"""LARS: SGD whose step in each weight is as long as the weight, times a share.
+"""LARS: SGD that scales the step of each weight tensor by the norm of the weights.
 
-You, Gitman, Ginsburg, Large Batch Training of Convolutional Networks, 2017, algorithm 1. As SimCLR
-and BYOL use it, biases and norms (weights of one dimension) take plain SGD's step.
+You, Gitman, Ginsburg, Large Batch Training of Convolutional Networks, 2017, algorithm 1. As in
+SimCLR and BYOL, biases and norms (tensors of one dimension) take plain SGD steps.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TRUST = 1e-3  # eta: length of a step in that of the weight, at learning rate 1
+TRUST_COEFFICIENT = 1e-3  # eta: ratio of step norm to weight norm at learning rate 1
 
 
 class Lars(torch.optim.Optimizer):
     """velocity <- momentum * velocity + rate * (grad + decay * w); w <- w - lr * velocity.
 
-    rate = eta * |w| / (|grad| + decay * |w|). Of a weight of one dimension, or where a norm is
-    zero, the gradient alone is added to the velocity.
+    Here rate = eta * |w| / (|grad| + decay * |w|). For tensors of one dimension, and where a norm
+    is zero, the gradient alone is added to the velocity.
 
     Args:
-        params: groups of parameters; each has its `weight_decay`.
+        params: parameter groups, each with its own `weight_decay`.
         lr: learning rate.
         momentum: of the velocity.
     """
@@ -30,14 +30,14 @@ class Lars(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move every weight that has a gradient."""
-        assert closure is None, "the losses are computed before the step"
+        """Update every weight that has a gradient."""
+        assert closure is None, "closures are not supported"
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
                     velocity = self._velocity(weight)
                     velocity.mul_(group["momentum"])
-                    velocity.add_(_scaled(weight, weight.grad, group["weight_decay"]))
+                    velocity.add_(_scaled_gradient(weight, weight.grad, group["weight_decay"]))
                     weight.sub_(velocity, alpha=group["lr"])
 
     def _velocity(self, weight: Tensor) -> Tensor:
@@ -48,14 +48,14 @@ class Lars(torch.optim.Optimizer):
         return velocity
 
 
-def _scaled(weight: Tensor, grad: Tensor, decay: float) -> Tensor:
-    """The gradient with decay, as long as the weight says; no value leaves the device.
+def _scaled_gradient(weight: Tensor, grad: Tensor, decay: float) -> Tensor:
+    """Return the gradient with decay, scaled by LARS, without moving a value off the device.
 
-    Not told from the decay, as others do: a space without decay would train at a thousand times
-    the rate that it means.
+    Tensors are recognised by their dimension, not by having weight decay as in other
+    implementations: a space without weight decay would else train at a thousand times its rate.
     """
     if weight.ndim <= 1:
         return grad
-    size, slope = weight.norm(), grad.norm()
-    rate = TRUST * size / (slope + decay * size)
-    return torch.where((size > 0) & (slope > 0), rate * (grad + decay * weight), grad)
+    weight_norm, grad_norm = weight.norm(), grad.norm()
+    rate = TRUST_COEFFICIENT * weight_norm / (grad_norm + decay * weight_norm)
+    return torch.where((weight_norm > 0) & (grad_norm > 0), rate * (grad + decay * weight), grad)

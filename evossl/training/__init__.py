@@ -1,1 +1,1 @@
-"""The multi-task step and the loop around it."""
+"""The multi-task model, its training step, and the training loop."""

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder of safetensors and JSON; a resumed training has the same losses."""
+"""Checkpoints of a training: a folder with two safetensors files and a JSON file."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from evossl.io.files import write_atomically
 def save_checkpoint(
     folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, Any]
 ) -> None:
-    """Write model, optimiser and `state` (plain data: step, seed, ...) to `folder`, atomically.
+    """Write model, optimiser and `state` (plain data, such as the step) to `folder`, atomically.
 
     Raises:
-        RunError: the disk is full; the checkpoint before is whole.
+        RunError: the disk is full; an earlier checkpoint is unchanged.
     """
-    moments = {
+    optimiser_state = {
         f"{index}.{name}": value
         for index, entry in optimiser.state_dict()["state"].items()
         for name, value in entry.items()
@@ -32,7 +32,7 @@ def save_checkpoint(
     def write(beside: Path) -> None:
         beside.mkdir()
         save_file(_contiguous(model.state_dict()), beside / "model.safetensors")
-        save_file(_contiguous(moments), beside / "optimiser.safetensors")
+        save_file(_contiguous(optimiser_state), beside / "optimiser.safetensors")
         (beside / "state.json").write_text(json.dumps(dict(state)), encoding="utf-8")
 
     write_atomically(folder, write)
@@ -41,23 +41,23 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Restore model and optimiser from `folder` and return the state.
+    """Restore model and optimiser from `folder`, and return the saved `state`.
 
     Raises:
-        UserError: not a checkpoint, a broken one, or one of another model.
+        UserError: not a checkpoint, a damaged one, or one of another model.
     """
     state = read_state(folder)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        moments = load_file(folder / "optimiser.safetensors")
+        optimiser_state = load_file(folder / "optimiser.safetensors")
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{folder}: a broken checkpoint ({error}); delete it to start anew"
+            f"{folder}: a damaged checkpoint ({error}); delete the folder to start again"
         ) from error
     except RuntimeError as error:
         raise UserError(f"{folder}: a checkpoint of another model: {error}") from error
     layout = optimiser.state_dict()
-    for key, value in moments.items():
+    for key, value in optimiser_state.items():
         index, name = key.split(".", 1)
         layout["state"].setdefault(int(index), {})[name] = value
     optimiser.load_state_dict(layout)
@@ -65,7 +65,7 @@ def load_checkpoint(
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's plain data.
+    """Return the `state` that a checkpoint was saved with.
 
     Raises:
         UserError: not a checkpoint.
@@ -79,22 +79,22 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them: on the CPU, contiguous, sharing no memory."""
+    """Return tensors as safetensors needs them: on the CPU, contiguous, sharing no memory."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
 def load_encoder_state(folder: Path, encoder: nn.Module, stream: str) -> None:
-    """Load one stream's encoder out of a checkpoint, without building the heads.
+    """Load the weights of one stream's encoder from a checkpoint, without building any heads.
 
     Raises:
-        UserError: not a checkpoint, a broken one, or one of another backbone.
+        UserError: not a checkpoint, a damaged one, or one of another backbone.
     """
     try:
-        everything = load_file(folder / "model.safetensors")
+        weights = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{folder}: not a checkpoint that can be read ({error})") from error
+        raise UserError(f"{folder}: not a readable checkpoint ({error})") from error
     prefix = f"encoders.{stream}."
-    own = {k.removeprefix(prefix): v for k, v in everything.items() if k.startswith(prefix)}
+    own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     try:
         encoder.load_state_dict(own)
     except RuntimeError as error:

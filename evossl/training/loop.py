@@ -199,11 +199,16 @@ def train(
                     yield report
             if schedule.is_saved(done):
                 save_checkpoint(checkpoint, model, optimiser, {"step": done})
-            elif schedule.deadline_seconds and meter.seconds > schedule.deadline_seconds:
-                raise TrainingFailedError(
-                    f"past its deadline of {schedule.deadline_seconds:g} s "
-                    f"at step {done} of {schedule.steps}"
-                )
+            else:
+                _check_deadline(schedule, done, meter.seconds)
+
+
+def _check_deadline(schedule: Schedule, done: int, seconds: float) -> None:
+    limit = schedule.deadline_seconds
+    if limit and seconds > limit:
+        raise TrainingFailedError(
+            f"past its deadline of {limit:g} s at step {done} of {schedule.steps}"
+        )
 
 
 def _batches(

@@ -1,4 +1,4 @@
-"""Gradient scales: after scaling, every term pulls with the same strength at the start."""
+"""Gradient scales: divided by them, all initial gradients have norm 1."""
 
 import os
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def scales_of(
 def norms_after(
     space: SearchSpace, scales: dict[str, float], batches: list[ClipBatch]
 ) -> dict[str, float]:
-    """RMS gradient norm of each term's scaled loss, each from a training of its own."""
+    """RMS gradient norm of each term's scaled loss, each in a model of its own."""
     norms = {}
     for name in scales:
         model = make_model(space, {name})
@@ -44,7 +44,7 @@ def norms_after(
     return norms
 
 
-def test_after_scaling_every_gradient_norm_is_1_within_a_fifth_on_synthetic_clips() -> None:
+def test_scaled_gradient_norms_are_1_on_synthetic_clips() -> None:
     space = make_space()
     batches = [make_clips(seed=seed) for seed in range(4)]
     norms = norms_after(space, scales_of(space, batches), batches)
@@ -52,7 +52,7 @@ def test_after_scaling_every_gradient_norm_is_1_within_a_fifth_on_synthetic_clip
     assert all(0.8 < norm < 1.2 for norm in norms.values()), norms
 
 
-def test_after_scaling_every_gradient_norm_is_1_within_a_fifth_on_real_clips(
+def test_scaled_gradient_norms_are_1_on_real_clips(
     tmp_path: Path,
 ) -> None:
     folder = os.environ.get("EVOSSL_REAL_VIDEOS")
@@ -72,7 +72,7 @@ def test_after_scaling_every_gradient_norm_is_1_within_a_fifth_on_real_clips(
     assert all(0.8 < norm < 1.2 for norm in norms.values()), norms
 
 
-def test_multiplying_a_loss_by_1000_changes_nothing_downstream() -> None:
+def test_the_objective_does_not_depend_on_a_losss_unit() -> None:
     space = make_space({"simclr": {"places": ["rgb"]}, "reconstruction": {"places": ["rgb"]}})
     catalogue = dict(load_catalogue())
     plain = catalogue["reconstruction"]
@@ -94,7 +94,7 @@ def test_multiplying_a_loss_by_1000_changes_nothing_downstream() -> None:
     torch.testing.assert_close(quiet, loud, rtol=1e-4, atol=0)
 
 
-def test_a_loss_that_does_not_reach_its_encoder_is_refused_by_name() -> None:
+def test_a_loss_without_encoder_gradient_is_refused_by_name() -> None:
     class Deaf(Task):
         places = load_catalogue()["simclr"].places
 
@@ -105,7 +105,7 @@ def test_a_loss_that_does_not_reach_its_encoder_is_refused_by_name() -> None:
             return next(iter(seen.views.values())).embedding_BD.detach().sum() * 0.0
 
     space = make_space({"simclr": {"places": ["rgb"]}})
-    with pytest.raises(UserError, match=r"simclr\.rgb: its gradient .* norm 0\.0"):
+    with pytest.raises(UserError, match=r"simclr\.rgb: the norm of its gradient .* is 0\.0"):
         scales_of(space, [make_clips()], {"simclr": Deaf})
 
 
@@ -115,7 +115,7 @@ def test_scales_that_are_zero_or_not_finite_are_refused(scale: float) -> None:
         check_scales({"fine": 1.0, "simclr.rgb": scale})
 
 
-def test_no_sound_anywhere_is_refused_with_the_term_and_the_remedy() -> None:
+def test_videos_without_sound_are_refused_by_term() -> None:
     space = make_space({"multimodal_contrast": {"places": ["rgb+audio"]}})
     with pytest.raises(UserError, match=r"multimodal_contrast\.rgb\+audio.*remove `audio`"):
         scales_of(space, [make_clips(silent=6)])

@@ -1,4 +1,4 @@
-"""The first step, rehearsed on shapes: what cannot be done is refused by name, with the remedy."""
+"""Preflight: spaces whose first step would fail are refused by name, with the remedy."""
 
 import re
 
@@ -29,7 +29,7 @@ def space_of(batch: int, **tasks: object) -> SearchSpace:
 
 
 def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Megabytes, as a machine that has next to nothing is told."""
+    """Megabytes that a step needs, from the refusal on a machine without memory."""
     monkeypatch.setattr(preflight_module, "GB", 1e6)
     monkeypatch.setattr(
         preflight_module, "free_memory", lambda device: 0 if device is CPU else 10**12
@@ -42,7 +42,7 @@ def needed(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> float:
     return float(found[1])
 
 
-def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
+def test_too_much_memory_is_refused_by_the_largest_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preflight_module, "free_memory", lambda device: 10**9)
@@ -61,10 +61,10 @@ def test_more_memory_than_there_is_is_refused_by_the_task_that_takes_most(
 @pytest.mark.parametrize(
     ("task", "options"), [("svt", {"prototypes": 2**20}), ("dino", {"prototypes": 2**20})]
 )
-def test_heads_and_memories_that_do_not_fit_are_refused_by_their_options(
+def test_heads_that_do_not_fit_are_refused_by_their_options(
     task: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DINO's last layer, its gradient's moments, the teacher's copy: 4.3 GB."""
+    """DINO's last layer with optimiser states and the momentum copy needs 4.3 GB."""
     monkeypatch.setattr(preflight_module, "free_memory", lambda device: 4 * 10**9)
     said = refusal(space_of(4, simclr={}, **{task: {"options": options}}))
     assert said
@@ -72,14 +72,14 @@ def test_heads_and_memories_that_do_not_fit_are_refused_by_their_options(
     assert "4.0 GB are free" in said
 
 
-def test_a_machine_that_is_not_this_one_is_not_asked_for_its_memory(
+def test_the_memory_of_another_machine_is_not_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(preflight_module, "free_memory", lambda device: 10**9)
     assert refusal(space_of(10**9, simclr={}), device=None) is None
 
 
-def test_memory_grows_with_distinct_views_and_the_batch_not_with_tasks(
+def test_memory_grows_with_views_and_batch_not_with_tasks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alone = needed(space_of(512, simclr={}), monkeypatch)
@@ -90,10 +90,10 @@ def test_memory_grows_with_distinct_views_and_the_batch_not_with_tasks(
     assert needed(space_of(1024, simclr={}), monkeypatch) == pytest.approx(2 * alone, rel=0.05)
 
 
-def test_equal_views_are_counted_once_however_their_stride_is_written(
+def test_views_equal_after_stride_resolution_count_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Tempo's slow clip is SimCLR's first view."""
+    """Tempo's slow clip equals SimCLR's first view."""
     simclr = needed(space_of(512, simclr={}), monkeypatch)
     tempo = needed(space_of(512, tempo={}), monkeypatch)
     both = needed(space_of(512, simclr={}, tempo={}), monkeypatch)
@@ -101,14 +101,14 @@ def test_equal_views_are_counted_once_however_their_stride_is_written(
 
 
 @pytest.mark.parametrize("width", [10**6, 10**9])
-def test_a_network_that_no_memory_holds_is_refused_before_its_heads_are_made(width: int) -> None:
+def test_a_huge_backbone_is_refused_before_heads_are_built(width: int) -> None:
     said = refusal(make_space({"byol": {}}, backbone={"name": "r2plus1d", "width": width}))
     assert said
     assert said.startswith(f"backbone.width: {width}: ")
     assert said.endswith("lower it")
 
 
-def test_a_view_is_named_by_its_stream_where_the_task_does() -> None:
+def test_a_refused_view_is_named_as_its_task_names_it() -> None:
     said = refusal(make_space({"multimodal_contrast": {}}, clip={"frames": 1, "size": 32}))
     assert said
     assert "multimodal_contrast.rgb+flow: view 'flow' has one frame" in said

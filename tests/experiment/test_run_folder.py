@@ -1,4 +1,4 @@
-"""Claiming a run folder: what may be gone on with, and what is refused before it is touched."""
+"""Starting and resuming runs: what may change, and what is refused without changing a file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    """A run folder with a journal and a trial in it."""
+    """A run folder with a journal and a trial."""
     folder = tmp_path / "run"
     open_run(folder, info(), resume=False)
     (folder / "study.journal").write_bytes(b"the journal\n")
@@ -34,7 +34,7 @@ def begun(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_same_videos_are_the_same_run_however_they_are_named(
+def test_data_paths_are_compared_after_resolution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "videos").mkdir()
@@ -48,7 +48,7 @@ def test_the_same_videos_are_the_same_run_however_they_are_named(
         open_run(tmp_path / "run", replace(first, data="moved"), resume=True)
 
 
-def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
+def test_a_new_run_records_its_settings_and_versions(tmp_path: Path) -> None:
     claimed = open_run(tmp_path / "new" / "run", info(seed=3), resume=False)
     there = read_run(tmp_path / "new" / "run")
     assert there == claimed
@@ -58,7 +58,7 @@ def test_a_claimed_run_says_what_it_is_and_with_what(tmp_path: Path) -> None:
     assert there.parsed_space == info().parsed_space
 
 
-def test_a_run_that_is_there_is_not_begun_again(begun: Path) -> None:
+def test_an_existing_run_is_refused_without_resume(begun: Path) -> None:
     before = everything(begun)
     with pytest.raises(UserError, match="there is a run already; add --resume"):
         open_run(begun, info(), resume=False)
@@ -94,25 +94,23 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("difference", OTHERS)
-def test_another_run_is_refused_with_what_differs_and_nothing_is_touched(
-    begun: Path, difference: str
-) -> None:
+def test_a_resume_lists_differences_and_changes_no_file(begun: Path, difference: str) -> None:
     before = everything(begun)
     with pytest.raises(UserError) as refusal:
         open_run(begun, OTHERS[difference], resume=True)
     assert difference in str(refusal.value)
-    assert str(refusal.value).count(" given") == 1  # that and nothing else
+    assert str(refusal.value).count(" given") == 1  # no other difference is listed
     assert everything(begun) == before
 
 
-def test_a_resume_of_the_same_touches_nothing(begun: Path) -> None:
+def test_a_resume_of_the_same_run_changes_no_file(begun: Path) -> None:
     before = everything(begun)
     stored = read_run(begun)
     assert open_run(begun, replace(info(), command="evossl search --resume"), resume=True) == stored
     assert everything(begun) == before
 
 
-def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) -> None:
+def test_a_resume_may_change_budget_resources_device_cache(begun: Path) -> None:
     stored = read_run(begun)
     more = info(
         budget={"trials": 64, "steps": 2, "final_steps": 9}, resources={"max_concurrent": 4}
@@ -126,13 +124,13 @@ def test_budget_resources_device_and_cache_may_change_and_are_kept(begun: Path) 
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{", "space: {}\nsurprise: 1\n", "\x00"])
-def test_a_broken_run_file_is_named(begun: Path, text: str) -> None:
+def test_a_damaged_run_file_is_named(begun: Path, text: str) -> None:
     (begun / "run.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"run\.yaml: damaged"):
         open_run(begun, info(), resume=True)
 
 
-def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Path) -> None:
+def test_a_run_with_an_invalid_space_is_refused_by_key(begun: Path) -> None:
     raw = parse_yaml((begun / "run.yaml").read_text(), "run.yaml")
     del raw["space"]["budget"]
     raw["space"]["gone"] = 1
@@ -141,12 +139,12 @@ def test_a_run_of_a_space_that_is_no_longer_valid_is_refused_in_words(begun: Pat
         open_run(begun, info(), resume=True)
 
 
-def test_a_folder_without_a_run_is_not_read(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run folder"):
         read_run(tmp_path)
 
 
-def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) -> None:
+def test_a_run_refused_before_it_began_leaves_no_files(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     unmeasured = replace(info(), gradient_scales={})
     open_run(folder, unmeasured, resume=False)
@@ -156,8 +154,8 @@ def test_a_run_refused_before_it_began_leaves_its_folder_free(tmp_path: Path) ->
     open_run(folder, unmeasured, resume=False)
 
 
-def test_a_run_that_was_there_before_is_never_withdrawn_by_who_resumes_it(tmp_path: Path) -> None:
-    """Another process may be measuring in it at this moment."""
+def test_a_failed_resume_deletes_nothing(tmp_path: Path) -> None:
+    """Another process may be using the run."""
     folder = tmp_path / "run"
     open_run(folder, replace(info(), gradient_scales={}), resume=False)
     before = everything(folder)
@@ -166,7 +164,7 @@ def test_a_run_that_was_there_before_is_never_withdrawn_by_who_resumes_it(tmp_pa
     assert everything(folder) == before
 
 
-def test_a_run_that_had_begun_is_never_withdrawn(begun: Path) -> None:
+def test_a_run_that_has_begun_is_never_deleted(begun: Path) -> None:
     before = everything(begun)
     with pytest.raises(UserError, match="gone"), removed_if_refused(begun):
         raise UserError("a video is gone")

@@ -1,4 +1,4 @@
-"""From a space to its terms; from weights to the terms that are on."""
+"""The terms of a space, their weights, and which of them are active."""
 
 import pytest
 
@@ -15,12 +15,12 @@ def names(tasks: dict[str, object], streams: list[str]) -> list[str]:
     return [t.name for t in resolve_space(make_space(tasks, streams=streams)).terms]
 
 
-def test_a_task_without_places_stands_wherever_the_streams_allow() -> None:
+def test_a_task_without_places_gets_all_that_streams_allow() -> None:
     assert names({"simclr": {}}, ["rgb"]) == ["simclr.rgb"]
     assert set(names({"simclr": {}}, ["rgb", "flow"])) == {"simclr.rgb", "simclr.flow"}
 
 
-def test_distillation_has_a_term_for_each_stage_with_a_weight_of_its_own() -> None:
+def test_distillation_has_a_term_for_each_stage() -> None:
     found = names({"distill": {}, "simclr": {"places": ["flow"]}}, ["rgb", "flow"])
     assert [n for n in found if n.startswith("distill")] == [
         f"distill.flow->rgb.stage{i}" for i in (1, 2, 3, 4)
@@ -32,12 +32,12 @@ def test_no_term_has_a_slash_in_its_name() -> None:
     assert not [n for n in names(everything, ["rgb", "gray", "flow", "audio"]) if "/" in n]
 
 
-def test_an_unknown_task_is_answered_with_the_nearest() -> None:
+def test_an_unknown_task_suggests_the_nearest_name() -> None:
     with pytest.raises(UserError, match="did you mean 'simclr'"):
         names({"simcrl": {}}, ["rgb"])
 
 
-def test_a_stream_that_a_task_does_not_support_is_refused_with_those_it_does() -> None:
+def test_an_unsupported_place_lists_the_supported_ones() -> None:
     said = r"jigsaw does not support audio; use rgb, gray"
     with pytest.raises(UserError, match=rf"^tasks\.jigsaw\.places: {said}$"):
         names({"jigsaw": {"places": ["audio"]}}, ["rgb", "audio"])
@@ -46,24 +46,24 @@ def test_a_stream_that_a_task_does_not_support_is_refused_with_those_it_does() -
         names({"brave": {"places": ["audio+rgb"]}}, ["rgb", "audio"])
 
 
-def test_a_stream_that_the_space_lacks_is_asked_for() -> None:
+def test_a_place_on_a_missing_stream_names_the_stream() -> None:
     with pytest.raises(
         UserError, match=r"^tasks\.simclr\.places: audio: add audio to the space's s"
     ):
         names({"simclr": {"places": ["audio"]}}, ["rgb", "flow"])
 
 
-def test_an_unknown_place_is_answered_with_the_nearest() -> None:
+def test_an_unknown_place_suggests_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"tasks\.simclr\.places.*did you mean 'flow'"):
         names({"simclr": {"places": ["flwo"]}}, ["rgb", "flow"])
 
 
-def test_a_task_that_fits_no_stream_is_refused() -> None:
+def test_a_task_that_supports_no_stream_is_refused() -> None:
     with pytest.raises(UserError, match=r"tasks\.multimodal_contrast.*add a stream"):
         names({"multimodal_contrast": {}}, ["rgb"])
 
 
-def test_weights_are_the_space_s_fixed_or_evolved() -> None:
+def test_term_weights_are_those_of_the_space() -> None:
     space = make_space(
         {"simclr": {"places": ["rgb"], "weight": 0.3}, "order_binary": {"places": ["rgb"]}}
     )
@@ -73,7 +73,7 @@ def test_weights_are_the_space_s_fixed_or_evolved() -> None:
     }
 
 
-def test_a_search_tries_each_task_alone_where_the_space_says_so_but_no_distillation() -> None:
+def test_single_tasks_first_leaves_out_distillation() -> None:
     tasks = {"simclr": {}, "distill": {}, "arrow_of_time": {"weight": 0.5}, "order_binary": {}}
     space = make_space(tasks, streams=["rgb", "flow"])
     assert search_genotype(resolve_space(space)).single_task_sets == ()
@@ -107,7 +107,7 @@ ALL = {
 }
 
 
-def test_small_weights_are_off_and_the_rest_sums_to_one() -> None:
+def test_small_weights_are_inactive_and_the_rest_sums_to_1() -> None:
     assert active(ALL) == {"simclr.rgb": 0.5, "simclr.flow": 0.25, "distill.flow->rgb.stage3": 0.25}
 
 
@@ -115,7 +115,7 @@ def test_shrinking_all_weights_changes_nothing() -> None:
     assert active({n: w / 2 for n, w in ALL.items()}) == active(ALL)
 
 
-def test_distillation_from_a_stream_without_a_task_of_its_own_is_off() -> None:
+def test_distillation_from_an_untrained_stream_is_inactive() -> None:
     assert active(ALL | {"simclr.flow": 0.0}) == {"simclr.rgb": 1.0}
 
 
@@ -133,7 +133,7 @@ def test_the_raw_sum_is_not_rescaled() -> None:
         (dict.fromkeys(ALL, 0.01), "no active term"),
     ],
 )
-def test_weights_that_make_no_sense_are_refused(change: dict[str, float], message: str) -> None:
+def test_invalid_weights_are_refused(change: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         active(ALL | change)
 

@@ -1,4 +1,4 @@
-"""A trial without ray: complete, or failed for a reason, never an exception of its own."""
+"""Trials without Ray: complete or failed with a reason, and never an exception of their own."""
 
 import gc
 import json
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_videos: Path, tiny_cache:
 
 
 def with_space(run: RunSpec, **keys: Any) -> RunContext:
-    """The same run under a space with other keys."""
+    """Open the same run with other keys in its space."""
     space = tiny_space(**keys).model_dump_json()
     return RunContext.open(RunSpec(**asdict(run) | {"space": space}))
 
@@ -53,7 +53,7 @@ def context(run: RunSpec) -> RunContext:
     return RunContext.open(run)
 
 
-def try_out(context: RunContext, number: int = 0, steps: int = 1) -> TrialResult:
+def run_short_trial(context: RunContext, number: int = 0, steps: int = 1) -> TrialResult:
     return run_trial(TrialSpec(number, WEIGHTS, context.run, steps, log_every=1), context)
 
 
@@ -62,7 +62,7 @@ def is_failed(result: TrialResult) -> bool:
 
 
 def break_loss(monkeypatch: pytest.MonkeyPatch, raising: BaseException | None = None) -> None:
-    """Let SimCLR's loss be NaN, or raise."""
+    """Make SimCLR's loss NaN, or let it raise."""
     task = load_catalogue(None)["simclr"]
     plain = task.loss
 
@@ -75,7 +75,7 @@ def break_loss(monkeypatch: pytest.MonkeyPatch, raising: BaseException | None = 
 
 
 def test_a_trial_has_a_finite_fitness_and_every_indicator(context: RunContext) -> None:
-    result = try_out(context)
+    result = run_short_trial(context)
     assert result.reason is None
     assert result.fitness is not None
     assert math.isfinite(result.fitness)
@@ -85,8 +85,8 @@ def test_a_trial_has_a_finite_fitness_and_every_indicator(context: RunContext) -
     assert result.clips_per_second > 0
 
 
-def test_a_trial_leaves_history_checkpoint_features_and_clusters(context: RunContext) -> None:
-    try_out(context, number=1, steps=2)
+def test_a_trial_writes_history_checkpoint_and_features(context: RunContext) -> None:
+    run_short_trial(context, number=1, steps=2)
     folder = Path(context.run.folder) / "trials" / "1"
     assert [line["step"] for line in read_history(folder / "history.jsonl")] == [1, 2]
     names = {path.name for path in folder.iterdir()}
@@ -97,14 +97,14 @@ def test_a_trial_is_a_function_of_its_spec(context: RunContext) -> None:
     def scores(result: TrialResult) -> dict[str, float]:
         return {name: score for name, score in result.indicators.items() if name != "seconds"}
 
-    first = try_out(context, number=2)
-    assert scores(try_out(context, number=2)) == scores(first)
+    first = run_short_trial(context, number=2)
+    assert scores(run_short_trial(context, number=2)) == scores(first)
     spec = TrialSpec(2, WEIGHTS, context.run, 1, seed=context.run.seed + 1, log_every=1)
     other = run_trial(spec, context)
     assert scores(other)["alignment"] != scores(first)["alignment"]
 
 
-def test_a_trial_that_is_scored_on_its_way_goes_on_as_if_it_were_not(context: RunContext) -> None:
+def test_scoring_at_rungs_does_not_change_the_training(context: RunContext) -> None:
     def losses(number: int) -> list[Any]:
         path = Path(context.run.folder) / "trials" / str(number) / "history.jsonl"
         return [line["loss"] for line in read_history(path)]
@@ -127,7 +127,7 @@ def test_a_trial_that_is_scored_on_its_way_goes_on_as_if_it_were_not(context: Ru
     assert rungs[0].result.reason == "stopped early at step 2 of 4"
 
 
-def test_a_trial_of_every_task_at_once_comes_through(
+def test_a_trial_of_all_tasks_has_a_fitness(
     tmp_path: Path, tiny_videos: Path, tiny_cache: Path
 ) -> None:
     space = load_space("everything").model_dump(mode="json")
@@ -147,7 +147,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_loss(monkeypatch)
-    result = try_out(context)
+    result = run_short_trial(context)
     assert is_failed(result)
     assert result.reason == "the loss of simclr.rgb is not finite at step 1"
 
@@ -160,18 +160,18 @@ def test_a_loss_that_is_not_finite_fails_the_trial_by_name(
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_running_out_of_memory_fails_the_trial_with_the_remedy(
+def test_running_out_of_memory_fails_with_the_remedy(
     context: RunContext, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     break_loss(monkeypatch, error)
-    result = try_out(context)
+    result = run_short_trial(context)
     assert is_failed(result)
     assert "out of memory" in str(result.reason)
     assert "batch_size" in str(result.reason)
 
 
 class _Constant(nn.Module):
-    """An encoder that gives the same for all, or nothing that is finite."""
+    """An encoder whose embeddings all have the same value."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ def test_features_that_cannot_be_scored_fail_the_trial(
     monkeypatch.setattr(
         trial_module, "held_out_features", lambda _, *rest: plain(_Constant(value), *rest)
     )
-    result = try_out(context)
+    result = run_short_trial(context)
     assert is_failed(result)
     assert words in str(result.reason)
 
@@ -202,29 +202,29 @@ def test_a_users_fitness_that_fails_fails_the_trial(
 ) -> None:
     file = tmp_path / "mine.py"
     file.write_text(f"from math import nan\ndef fitness(features):\n    {body}\n", encoding="utf-8")
-    result = try_out(with_space(context.run, fitness={"name": str(file)}))
+    result = run_short_trial(with_space(context.run, fitness={"name": str(file)}))
     assert is_failed(result)
     assert str(file) in str(result.reason) or "fitness is nan" in str(result.reason)
 
 
-def test_a_users_fitness_is_the_trials(context: RunContext, tmp_path: Path) -> None:
+def test_a_users_fitness_is_the_trials_fitness(context: RunContext, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def fitness(features):\n    return -7.25\n", encoding="utf-8")
-    assert try_out(with_space(context.run, fitness={"name": str(file)})).fitness == -7.25
+    assert run_short_trial(with_space(context.run, fitness={"name": str(file)})).fitness == -7.25
 
 
-def test_a_passed_deadline_fails_the_trial_and_a_longer_training_has_more_time(
+def test_a_deadline_grows_with_the_steps(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = with_space(context.run, budget={"steps": 2, "deadline_seconds": 1e-6})
-    result = try_out(short, steps=2)
+    result = run_short_trial(short, steps=2)
     assert is_failed(result)
     assert "past its deadline of 1e-06 s at step 1 of 2" in str(result.reason)
-    result = try_out(short, steps=8)
+    result = run_short_trial(short, steps=8)
     assert "past its deadline of 4e-06 s" in str(result.reason)  # four times the steps
 
 
-def test_a_full_disk_is_the_machines_fault_not_the_trials(
+def test_a_full_disk_is_not_the_trials_failure(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
@@ -232,7 +232,7 @@ def test_a_full_disk_is_the_machines_fault_not_the_trials(
 
     monkeypatch.setattr(checkpoint_module, "save_file", full)
     with pytest.raises(RunError, match="disk is full"):
-        try_out(context, number=3)
+        run_short_trial(context, number=3)
 
 
 def test_weights_that_do_not_fit_the_space_are_refused(context: RunContext) -> None:
@@ -240,24 +240,24 @@ def test_weights_that_do_not_fit_the_space_are_refused(context: RunContext) -> N
         run_trial(TrialSpec(0, {"simclr.rgb": 1.0}, context.run, 1), context)
 
 
-def test_a_trial_tells_how_its_scoring_goes_on_once_the_training_is_over(
+def test_a_trial_reports_the_progress_of_its_scoring(
     context: RunContext,
 ) -> None:
-    told: list[Any] = []
+    events: list[Any] = []
 
     def on_scoring() -> Callable[[int, int], None]:
-        told.append("scoring")
-        return lambda *done: told.append(done)
+        events.append("scoring")
+        return lambda *done: events.append(done)
 
     spec = TrialSpec(5, WEIGHTS, context.run, 2, log_every=1)
-    result = run_trial(spec, context, lambda report: told.append(report.step), on_scoring)
+    result = run_trial(spec, context, lambda report: events.append(report.step), on_scoring)
     assert result.fitness is not None
-    assert told[:3] == [1, 2, "scoring"]
+    assert events[:3] == [1, 2, "scoring"]
     clips = len(context.data.held_out_videos)
-    assert told[-1] == (clips, clips)
+    assert events[-1] == (clips, clips)
 
 
-def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(context: RunContext) -> None:
+def test_an_interrupted_trial_leaves_no_thread(context: RunContext) -> None:
     def stop(_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -268,9 +268,7 @@ def test_a_trial_that_is_stopped_from_outside_leaves_no_thread(context: RunConte
     assert threading.active_count() == before
 
 
-def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
-    tmp_path: Path, tiny_videos: Path
-) -> None:
+def test_a_warm_worker_does_not_leak_models_or_files(tmp_path: Path, tiny_videos: Path) -> None:
     run = make_run(tmp_path / "run", tiny_videos, tmp_path / "cache")
 
     def held() -> tuple[int, int, int]:
@@ -279,13 +277,13 @@ def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
         maps = sum(run.cache in line for line in Path("/proc/self/maps").read_text().splitlines())
         return models, maps, len(list(Path("/proc/self/fd").iterdir()))
 
-    models_before, _, _ = held()  # other tests' exceptions may hold some
+    models_before, _, _ = held()  # exceptions of other tests may hold some
     context = RunContext.open(run)
     context.data.held_out.clips(range(len(context.data.held_out_videos)), 0)
-    try_out(context)
+    run_short_trial(context)
     after_one = held()
     for number in range(4):
-        try_out(context, number)
+        run_short_trial(context, number)
     assert held() == after_one
     assert after_one[0] == models_before
     assert after_one[1] == 0  # no video stays mapped
@@ -294,7 +292,7 @@ def test_a_warm_worker_holds_no_more_after_five_trials_than_after_one(
 @pytest.mark.parametrize(
     "statement", ["import evossl.experiment.trial", "from evossl import load_encoder"]
 )
-def test_neither_a_trial_nor_an_encoder_needs_ray_or_optuna(statement: str) -> None:
+def test_a_trial_imports_neither_ray_nor_optuna(statement: str) -> None:
     code = (
         f"{statement}\nimport sys\nprint(sorted({{'ray', 'optuna', 'cmaes'}} & set(sys.modules)))"
     )
@@ -304,7 +302,7 @@ def test_neither_a_trial_nor_an_encoder_needs_ray_or_optuna(statement: str) -> N
     assert done.stdout.strip() == "[]"
 
 
-def test_a_spec_is_plain_data(run: RunSpec) -> None:
+def test_a_trial_spec_survives_a_round_trip_through_json(run: RunSpec) -> None:
     spec = TrialSpec(7, WEIGHTS, run, 2)
     plain = json.loads(json.dumps(asdict(spec)))
     plain |= {"run": RunSpec(**plain["run"]), "rungs": tuple(plain["rungs"])}

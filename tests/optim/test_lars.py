@@ -1,4 +1,4 @@
-"""LARS against lightly's, which is torch's SGD with the paper's rates, and at its edges."""
+"""LARS, compared with lightly's, and its edge cases."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, objec
 
 @pytest.mark.parametrize("decay", [1e-6, 1e-4, 0.5])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_it_moves_as_lightly_s(decay: float, scale: float) -> None:
+def test_lars_equals_lightlys_implementation(decay: float, scale: float) -> None:
     ours, theirs = (weights(Generator().manual_seed(0)) for _ in range(2))
     optimisers = (
         Lars(groups(ours, decay), lr=0.2, momentum=0.9),
@@ -40,7 +40,7 @@ def test_it_moves_as_lightly_s(decay: float, scale: float) -> None:
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
-def test_the_first_step_is_as_long_as_the_weight_says_whatever_the_gradient() -> None:
+def test_the_first_step_scales_with_the_weight_norm() -> None:
     (weight, *_) = weights(Generator().manual_seed(0))
     before = weight.detach().clone()
     for scale, decay in ((1e-4, 1e-12), (1e4, 1e-12), (1e-4, 0.0), (1e4, 0.0)):
@@ -51,7 +51,7 @@ def test_the_first_step_is_as_long_as_the_weight_says_whatever_the_gradient() ->
         torch.testing.assert_close(moved, 2.0 * 1e-3 * before.norm(), rtol=1e-6, atol=0.0)
 
 
-def test_zero_weights_move_and_zero_or_no_gradients_do_not() -> None:
+def test_zero_weights_move_and_zero_gradients_do_not() -> None:
     zero, still, idle = (nn.Parameter(torch.full((2, 2), x)) for x in (0.0, 3.0, 3.0))
     zero.grad, still.grad = torch.ones(2, 2), torch.zeros(2, 2)
     Lars([{"params": [zero, still, idle], "weight_decay": 0.1}], lr=0.5, momentum=0.9).step()

@@ -1,4 +1,4 @@
-"""Which optimiser a space gets, and what of it decays or runs at another rate."""
+"""The optimiser that a space chooses: its class, learning rates and weight decay."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_optimiser_is_the_one_chosen_and_heads_have_a_rate_of_their_own(name: str) -> None:
+def test_heads_have_their_own_learning_rate(name: str) -> None:
     choice = Optimiser(name=name, lr=0.5, head_lr_mult=10, weight_decay=0.1)
     encoder, head = nn.Linear(2, 2), nn.Linear(2, 2)
     optimiser = build_optimiser(encoder.parameters(), head.parameters(), choice)
@@ -33,7 +33,7 @@ def test_the_optimiser_is_the_one_chosen_and_heads_have_a_rate_of_their_own(name
     assert all(group.get("nesterov", True) for group in optimiser.param_groups)
 
 
-def test_the_rates_hold_from_the_start() -> None:
+def test_the_learning_rates_are_set_at_construction() -> None:
     optimiser = build_optimiser([], nn.Linear(2, 2).parameters(), Optimiser(lr=0.5, head_lr_mult=3))
     assert [group["lr"] for group in optimiser.param_groups if group["params"]] == [1.5, 1.5]
 
@@ -47,7 +47,7 @@ def test_encoders_and_heads_are_all_that_is_trained() -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_in_every_backbone_biases_and_norms_do_not_decay_and_the_rest_does(name: str) -> None:
+def test_only_biases_and_norms_have_no_weight_decay(name: str) -> None:
     with torch.device("meta"):
         encoder = build_encoder(Stream.RGB, Backbone(name=name, width=8), seed=0)
     groups = build_optimiser(encoder.parameters(), [], Optimiser(weight_decay=0.1)).param_groups

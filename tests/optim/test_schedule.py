@@ -1,4 +1,4 @@
-"""The schedule at hand-computed steps, and what decays."""
+"""The learning-rate schedule at hand-computed steps, and the weight-decay groups."""
 
 import itertools
 import math
@@ -6,10 +6,10 @@ import math
 import pytest
 from torch import nn
 
-from evossl.optim.schedule import parameter_groups, lr_factor
+from evossl.optim.schedule import lr_factor, parameter_groups
 
 
-def test_warm_up_is_linear_and_the_rest_half_a_cosine() -> None:
+def test_the_schedule_is_a_linear_warmup_then_a_half_cosine() -> None:
     shares = [lr_factor(step, 100, 0.1) for step in range(100)]
     assert shares[:10] == pytest.approx([0.1 * i for i in range(1, 11)])
     assert shares[10] == 1.0
@@ -19,12 +19,12 @@ def test_warm_up_is_linear_and_the_rest_half_a_cosine() -> None:
     assert shares[99] < 0.001
 
 
-def test_the_only_step_of_a_training_has_the_whole_rate() -> None:
+def test_a_single_step_has_the_peak_learning_rate() -> None:
     assert lr_factor(0, 1, 0.1) == 1.0
     assert lr_factor(0, 1, 1.0) == 1.0
 
 
-def test_biases_and_norms_do_not_decay_and_what_is_frozen_is_in_no_group() -> None:
+def test_frozen_parameters_are_in_no_group() -> None:
     model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.BatchNorm3d(4), nn.Flatten(), nn.Linear(4, 2))
     model[3].bias.requires_grad_(False)
     decayed, free = parameter_groups(model.parameters(), 0.1)

@@ -1,4 +1,4 @@
-"""After a step, state is updated with what the step's losses were graded by."""
+"""After a step, the tasks' states are updated with the outputs that its losses came from."""
 
 from pathlib import Path
 from typing import cast
@@ -11,7 +11,7 @@ from evossl.training.objective import Objective
 from tests.helpers.training_cases import MemoryLoader, make_clips, make_model, make_space
 
 
-def test_a_centre_moves_to_what_the_momentum_head_gave_before_it_followed() -> None:
+def test_a_centre_uses_outputs_from_before_the_ema_update() -> None:
     options = {"prototypes": 8, "local_crops": 0}
     model = make_model(make_space({"dino": {"places": ["rgb"], "options": options}}))
     batches = model.losses(make_clips(), step=0, progress=0.5).batches
@@ -24,8 +24,8 @@ def test_a_centre_moves_to_what_the_momentum_head_gave_before_it_followed() -> N
     torch.testing.assert_close(task.centre.mean_K, 0.1 * torch.cat(scores).mean(dim=0))
 
 
-def test_a_queue_gets_the_keys_of_every_accumulated_batch(tmp_path: Path) -> None:
-    """elo's space accumulates: with the last batch's keys alone half of the videos were none."""
+def test_a_queue_receives_keys_of_every_accumulated_batch(tmp_path: Path) -> None:
+    """With only the last batch's keys, most videos of an accumulated step would be missing."""
     tasks = {"moco": {"places": ["rgb"], "options": {"queue_size": 100}}}
     space = make_space(tasks, training={"batch_size": 6, "accumulate": 3})
     model, loader = make_model(space), MemoryLoader()

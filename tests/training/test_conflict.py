@@ -1,4 +1,4 @@
-"""Conflict: cosines of the terms' own gradients, measured without a trace in the training."""
+"""Gradient conflict: cosines between terms, measured without changing the training."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ THREE = {task: {"places": ["rgb"]} for task in ("simclr", "order_binary", "byol"
 
 
 def gradient_alone(space: SearchSpace, name: str) -> np.ndarray:
-    """Of a model of this term and no other: zeros for parameters that it does not reach (P,)."""
+    """Gradient (P,) in a model of this term only; zeros for parameters that it does not reach."""
     model = make_model(space, {name})
     model.losses(make_clips(), 0, 0.0).losses[name].backward()
     parameters = model.encoders["rgb"].parameters()
@@ -36,7 +36,7 @@ def gradient_alone(space: SearchSpace, name: str) -> np.ndarray:
     return torch.cat([gradient.flatten() for gradient in found]).double().numpy()
 
 
-def test_cosines_are_those_of_each_term_trained_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cosines_equal_those_of_separately_trained_terms(monkeypatch: pytest.MonkeyPatch) -> None:
     space = make_space()
     alone_TP = np.stack([gradient_alone(space, name) for name in REACHING])
     model = make_model(space)
@@ -56,7 +56,7 @@ def test_cosines_are_those_of_each_term_trained_alone(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("heavy", [1, 40])
-def test_signed_sums_keep_dot_products_even_where_a_few_numbers_hold_most(heavy: int) -> None:
+def test_sketches_preserve_dot_products_of_sparse_gradients(heavy: int) -> None:
     generator = torch.Generator().manual_seed(heavy)
     few = torch.rand(2, 30_000, generator=generator) < heavy / 30_000
     x_2P = torch.rand(2, 30_000, generator=generator) ** 4 * (1 + 100 * few)
@@ -71,7 +71,7 @@ def test_signed_sums_keep_dot_products_even_where_a_few_numbers_hold_most(heavy:
     assert set(signs.tolist()) == {-1, 1}
 
 
-def test_a_loss_upside_down_pulls_apart_and_one_that_is_louder_does_not() -> None:
+def test_cosines_depend_on_a_losss_sign_not_its_scale() -> None:
     model = make_model(make_space(THREE))
     result = model.losses(make_clips(), 0, 0.0)
     names = list(result.losses)
@@ -81,7 +81,7 @@ def test_a_loss_upside_down_pulls_apart_and_one_that_is_louder_does_not() -> Non
     assert found == Conflict(names, [[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
 
 
-def test_terms_that_saw_too_little_or_reach_nothing_are_left_out() -> None:
+def test_skipped_terms_have_no_conflict() -> None:
     model = make_model(make_space())
     result = model.losses(make_clips(silent=6), 0, 0.0)
     deaf = dict(result.losses)
@@ -95,14 +95,14 @@ def test_terms_that_saw_too_little_or_reach_nothing_are_left_out() -> None:
     assert measure_conflict(model, replace(result, losses=deaf)) is None
 
 
-def test_a_term_alone_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_term_computes_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conflict, "gradients_of", None)  # a call would fail
     model = make_model(make_space(), {"simclr.rgb", "arrow_of_time.flow"})
     assert measure_conflict(model, model.losses(make_clips(), 0, 0.0)) is None
 
 
 def run(folder: Path, accumulate: int, resume: bool = False) -> Iterator[StepReport]:
-    """Four steps, conflict at each, a checkpoint at every second; leaves the model's numbers."""
+    """Train four steps with conflict measured in each; save the final weights and random state."""
     space = make_space(
         THREE,
         backbone={"name": "c3d", "depth": 18, "width": 4},
@@ -118,15 +118,15 @@ def run(folder: Path, accumulate: int, resume: bool = False) -> Iterator[StepRep
     torch.save([model.state_dict(), torch.get_rng_state()], folder / "numbers.pt")
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
-    """The history without what a clock says."""
+def history_without_times(folder: Path) -> list[dict[str, Any]]:
+    """The history without wall-clock values."""
     clock = {"seconds", "clips_per_second", "data_wait"}
     lines = read_history(folder / "history.jsonl")
     return [{key: value for key, value in line.items() if key not in clock} for line in lines]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_training_is_bit_for_bit_the_same_with_and_without_it(
+def test_measuring_conflict_does_not_change_the_training(
     accumulate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[int] = []
@@ -140,7 +140,10 @@ def test_a_training_is_bit_for_bit_the_same_with_and_without_it(
     assert len(measured) == 4  # once a step, however many batches it takes
     monkeypatch.setattr(loop, "measure_conflict", lambda model, result: None)
     list(run(tmp_path / "without", accumulate))
-    with_it, without = told(tmp_path / "with"), told(tmp_path / "without")
+    with_it, without = (
+        history_without_times(tmp_path / "with"),
+        history_without_times(tmp_path / "without"),
+    )
     assert all(line["conflict"]["terms"] == ["simclr.rgb", "order_binary.rgb", "byol.rgb"]
                for line in with_it)  # fmt: skip
     assert [line | {"conflict": None} for line in with_it] == without
@@ -155,19 +158,17 @@ def test_a_training_is_bit_for_bit_the_same_with_and_without_it(
     assert states[0].read_bytes() == states[1].read_bytes()
 
 
-def test_a_resumed_training_says_the_same_conflicts(tmp_path: Path) -> None:
+def test_a_resumed_training_reports_the_same_conflicts(tmp_path: Path) -> None:
     list(run(tmp_path / "whole", 1))
     stopped = run(tmp_path / "parts", 1)
     assert [next(stopped).step for _ in range(3)] == [1, 2, 3]  # one past the checkpoint
     stopped.close()  # type: ignore[attr-defined]
     list(run(tmp_path / "parts", 1, resume=True))
-    assert told(tmp_path / "parts") == told(tmp_path / "whole")
+    assert history_without_times(tmp_path / "parts") == history_without_times(tmp_path / "whole")
 
 
 @given(st.integers(1, 20_000), st.integers(1, 100))
-def test_it_is_measured_at_most_ten_times_and_only_where_it_is_reported(
-    steps: int, log_every: int
-) -> None:
+def test_conflict_is_measured_at_most_ten_times(steps: int, log_every: int) -> None:
     every = Schedule(steps, log_every).conflict_every
     assert every % log_every == 0
     assert steps // every <= 10

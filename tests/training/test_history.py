@@ -1,4 +1,4 @@
-"""The history of a training: cut and written again without a loss."""
+"""The training history: truncation on resume, and full disks."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ def steps_of(path: Path) -> list[int]:
     return [line["step"] for line in history.read_history(path)]
 
 
-def test_a_cut_keeps_what_came_before_and_drops_a_torn_line(tmp_path: Path) -> None:
+def test_truncate_drops_later_and_incomplete_lines(tmp_path: Path) -> None:
     path = written(tmp_path / "history.jsonl", range(1, 6))
     with path.open("a", encoding="utf-8") as file:
         file.write('{"step": 6, "tot')
@@ -31,7 +31,7 @@ def test_a_cut_keeps_what_came_before_and_drops_a_torn_line(tmp_path: Path) -> N
     assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
 
 
-def test_a_full_disk_leaves_the_history_whole_and_is_the_machines_fault(
+def test_a_full_disk_leaves_the_history_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "history.jsonl", range(1, 6))
@@ -47,7 +47,7 @@ def test_a_full_disk_leaves_the_history_whole_and_is_the_machines_fault(
     assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
 
 
-def test_a_line_that_finds_no_room_is_said_as_a_full_disk(
+def test_a_line_that_does_not_fit_is_reported_as_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, *_: object, **__: object) -> None:

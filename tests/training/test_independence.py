@@ -1,4 +1,4 @@
-"""Switching any task off changes nothing for any other: over the whole catalogue, two steps.
+"""Removing any task changes no other task: over the whole catalogue, in two steps.
 
 Bit for bit: the other tasks' losses, their heads' gradients, and at the end their heads, queues,
 banks and centres, and the momentum encoders. To rounding (a sum in another order): the gradient
@@ -43,9 +43,9 @@ FEW = {
     "tempo": ["rgb.speed", "rgb.consistency"],
     "knowledge_distillation": ["rgb.logits", "rgb.features"],
 }
-"""Where a task stands in the quick test, if not on RGB alone."""
+"""Places of the tasks in the quick test, if not RGB."""
 SPREAD = ("byol", "colorization", "dino", "distill", "jepa", "moco", "order_binary", "pirl", "swav")
-"""Of each kind one: momentum, queue, centre, bank, shares, hooks, masks, pieces, a pair."""
+"""One task of each kind: momentum, queue, centre, memory bank, hooks, masks, pieces, pairs."""
 BATCHNORM = ("running_mean", "running_var", "num_batches_tracked")
 
 Gradients = Mapping[str, Tensor]
@@ -53,7 +53,7 @@ Gradients = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Step:
-    """What a step of a training gave; of the encoders, the gradient of all tasks together."""
+    """Losses and gradients of one step; encoder gradients are those of all tasks together."""
 
     losses: Mapping[str, Tensor]
     heads: Gradients
@@ -77,7 +77,7 @@ class Trained:
 
 
 def train(model: MultiTaskModel, scales: Mapping[str, float], *, apart: bool = False) -> Trained:
-    """Train; with `apart`, keep what each task gives to the encoders."""
+    """Train; with `apart`, also record each task's own gradient on the encoders."""
     steps, own = [], []
     weights = dict.fromkeys(model.plan.views, 1.0)
     for step in range(STEPS):
@@ -98,7 +98,7 @@ def train(model: MultiTaskModel, scales: Mapping[str, float], *, apart: bool = F
 
 
 def each_task(model: MultiTaskModel, weighted: Mapping[str, Tensor]) -> dict[str, Gradients]:
-    """By task, the gradient of its terms with respect to the encoders."""
+    """Each task's gradient with respect to the encoders."""
     weights = dict(model.encoders.named_parameters())
     found = {}
     for task in dict.fromkeys(term.task for term in model.terms):
@@ -137,7 +137,7 @@ def state(model: MultiTaskModel) -> dict[str, Tensor]:
 
 
 def check_the_rest(everything: Trained, without: Trained, task: str) -> None:
-    """Whether all that is not the task's is what it is without it."""
+    """Check that everything of the other tasks is the same with and without the task."""
     for whole, part, own in zip(everything.steps, without.steps, everything.own, strict=True):
         assert whole.losses.keys() - part.losses.keys() == {
             name for name in whole.losses if task_of(name) == task
@@ -158,17 +158,17 @@ def check_equal(part: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> None
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An encoder's folder."""
+    """The folder of an exported encoder."""
     folder = tmp_path_factory.mktemp("teacher") / "encoder"
     space = make_space({"simclr": {}}, **SMALL)
     encoder = build_encoder(Stream.RGB, space.backbone, seed=9)
-    export_encoder(encoder, folder, EncoderConfig.of(space, encoder))
+    export_encoder(encoder, folder, EncoderConfig.from_space(space, encoder))
     return str(folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def made_once() -> Iterator[None]:
-    """Clips are a function of the step, and so are all views of them."""
+    """Build each step's views once; they are a function of the step."""
     plain, kept = model_module.build_views, {}
 
     def make(views, clips, settings, *, seed, step):  # type: ignore[no-untyped-def]
@@ -182,7 +182,7 @@ def made_once() -> Iterator[None]:
 
 
 def whole_space(teacher: str, places: Mapping[str, list[str]] | None) -> SearchSpace:
-    """All tasks; on `places`, or RGB alone if it has none there; None is every place."""
+    """A space of all tasks on the given places (RGB by default); None is every place."""
     tasks: dict[str, dict[str, object]] = {}
     for name, task in CATALOGUE.items():
         tasks[name] = {"teacher": teacher} if task.needs_teacher else {}
@@ -221,7 +221,7 @@ def every_place(teacher: str) -> World:
 
 
 @pytest.mark.parametrize("task", SPREAD)
-def test_a_task_that_is_off_is_missed_by_no_other_on_rgb(few_places: World, task: str) -> None:
+def test_removing_a_task_changes_no_other_task_on_rgb(few_places: World, task: str) -> None:
     without = few_places.without(task)
     assert {task_of(name) for name in without.steps[0].losses} == CATALOGUE.keys() - {task}
     check_the_rest(few_places.everything, without, task)
@@ -229,7 +229,7 @@ def test_a_task_that_is_off_is_missed_by_no_other_on_rgb(few_places: World, task
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", CATALOGUE)
-def test_a_task_that_is_off_everywhere_is_missed_by_no_other(every_place: World, task: str) -> None:
+def test_removing_a_task_changes_no_other_task(every_place: World, task: str) -> None:
     without = every_place.without(task)
     assert {task_of(name) for name in without.steps[0].losses} == CATALOGUE.keys() - {task}
     check_the_rest(every_place.everything, without, task)

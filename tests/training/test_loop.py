@@ -1,4 +1,4 @@
-"""The training loop: resumed bit for bit, stopped for a reason, never silently wrong."""
+"""The training loop: exact resume, failures with a reason, and reports."""
 
 import errno
 import json
@@ -32,7 +32,7 @@ STEPS = 4
 def start(
     folder: Path, steps: int = STEPS, model: MultiTaskModel | None = None, **keys: Any
 ) -> Iterator[StepReport]:
-    """A training in memory that reports every step and saves every second one."""
+    """Start a training on clips in memory that reports every step and saves every second one."""
     resume = keys.pop("resume", False)
     deadline = keys.pop("deadline", None)
     space = make_space(TASKS, **keys)
@@ -50,9 +50,7 @@ def losses(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd", "lars"])
-def test_a_training_that_was_stopped_resumes_to_the_same_losses_bit_for_bit(
-    tmp_path: Path, optimiser: str
-) -> None:
+def test_a_resumed_training_has_identical_losses(tmp_path: Path, optimiser: str) -> None:
     keys: dict[str, Any] = {"optimiser": {"name": optimiser, "lr": 0.01}}
     whole, parts = (make_model(make_space(TASKS, **keys)) for _ in range(2))
     list(start(tmp_path / "whole", model=whole, **keys))
@@ -68,8 +66,8 @@ def test_a_training_that_was_stopped_resumes_to_the_same_losses_bit_for_bit(
     assert all(torch.equal(there[name], value) for name, value in parts.state_dict().items())
 
 
-def test_accumulated_gradients_are_the_mean_over_the_parts(tmp_path: Path) -> None:
-    """With a huge rate-free clip, one step of two parts moves by the mean of their gradients."""
+def test_accumulated_gradients_are_the_mean_over_batches(tmp_path: Path) -> None:
+    """Without clipping, a step of two batches moves weights by the mean of their gradients."""
     keys: dict[str, Any] = {
         "optimiser": {
             "name": "sgd",
@@ -108,7 +106,7 @@ def test_a_loss_that_is_not_finite_fails_with_its_name(tmp_path: Path) -> None:
         list(start(tmp_path, model=model))
 
 
-def test_what_is_done_with_a_report_is_not_training(
+def test_time_spent_on_a_report_is_not_training_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
@@ -119,12 +117,12 @@ def test_what_is_done_with_a_report_is_not_training(
         now += 100.0
 
 
-def test_a_deadline_fails_the_training_and_says_where(tmp_path: Path) -> None:
+def test_a_passed_deadline_fails_the_training(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailedError, match="deadline of 1e-06 s at step 1 of 4"):
         list(start(tmp_path, deadline=1e-6))
 
 
-def test_the_history_says_every_loss_raw_and_weighted(tmp_path: Path) -> None:
+def test_the_history_has_every_loss_raw_and_weighted(tmp_path: Path) -> None:
     list(start(tmp_path, steps=2))
     line = json.loads((tmp_path / "history.jsonl").read_text().splitlines()[0])
     assert line["loss"].keys() == WEIGHTS.keys()
@@ -133,7 +131,7 @@ def test_the_history_says_every_loss_raw_and_weighted(tmp_path: Path) -> None:
     assert line["total"] == pytest.approx(sum(line["weighted"].values()), rel=1e-5)
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_whole(
+def test_a_full_disk_leaves_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = start(tmp_path)
@@ -152,19 +150,19 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     list(start(tmp_path, steps=2))
     (tmp_path / "checkpoint" / "model.safetensors").write_bytes(b"junk")
     space = make_space(TASKS)
     model = make_model(space)
     optimiser = build_optimiser(model.parameters(), [], space.optimiser)
-    with pytest.raises(UserError, match="a broken checkpoint"):
+    with pytest.raises(UserError, match="a damaged checkpoint"):
         load_checkpoint(tmp_path / "checkpoint", model, optimiser)
-    with pytest.raises(UserError, match="not a checkpoint"):
+    with pytest.raises(UserError, match="not a readable checkpoint"):
         load_encoder_state(tmp_path / "nothing", model.encoders["rgb"], "rgb")
 
 
-def test_the_rate_of_each_step_is_the_schedule_s(tmp_path: Path) -> None:
+def test_each_steps_learning_rate_is_the_schedules(tmp_path: Path) -> None:
     reports = list(start(tmp_path, steps=4, optimiser={"lr": 2e-3, "warmup_fraction": 0.5}))
     assert [report.lr for report in reports] == pytest.approx([1e-3, 2e-3, 2e-3, 1e-3])
 
@@ -176,7 +174,7 @@ def test_training_lowers_the_objective(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flushed", [False, True])
-def test_denormals_are_to_the_caller_what_they_were(tmp_path: Path, flushed: bool) -> None:
+def test_flushing_denormals_is_restored_for_the_caller(tmp_path: Path, flushed: bool) -> None:
     torch.set_flush_denormal(flushed)
     try:
         for _ in start(tmp_path):

@@ -1,4 +1,4 @@
-"""What a step needs of memory, against what real forwards keep; and running out of it, in words."""
+"""The memory estimate, compared with real forward passes, and errors when memory runs out."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ SHAPE = (3, 4, 16, 16)
 
 
 class Plain(nn.Module):
-    """A convolution keeps its input, which is the pixels; a square what it squares."""
+    """A convolution retains its input (the pixels), and a square retains what it squares."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,14 +42,14 @@ def on_no_device(name: str) -> Encoder:
         return build_encoder(Stream.RGB, Backbone(name=name, width=8), 0)
 
 
-def test_what_is_kept_is_what_the_backward_needs_without_pixels_and_weights() -> None:
+def test_activations_exclude_pixels_and_weights() -> None:
     encoder = Encoder(Plain().to("meta"))
     assert activation_bytes(encoder, SHAPE, CPU) == 5 * 4 * 16 * 16 * 4
     assert activation_bytes(encoder, SHAPE, GPU) == 5 * 4 * 16 * 16 * 2
 
 
 @pytest.mark.parametrize("name", ["c3d", "s3d"])
-def test_what_is_kept_is_what_a_real_forward_keeps(name: str) -> None:
+def test_activations_equal_those_of_a_real_forward_pass(name: str) -> None:
     encoder, kept = build_encoder(Stream.RGB, Backbone(name=name, width=8), 0).train(), {}
     pixels = torch.randn(2, *SHAPE)
     weights = {p.data_ptr() for p in (*encoder.parameters(), *encoder.buffers(), pixels)}
@@ -67,7 +67,7 @@ def test_what_is_kept_is_what_a_real_forward_keeps(name: str) -> None:
     )
 
 
-def test_memory_is_what_is_free_within_the_limits_of_a_container(
+def test_free_memory_respects_a_containers_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "limit").write_text("max\n")
@@ -79,7 +79,7 @@ def test_memory_is_what_is_free_within_the_limits_of_a_container(
     assert free_memory(CPU) == 123456789
 
 
-def test_running_out_of_memory_is_known_on_the_cpu_too() -> None:
+def test_out_of_memory_is_recognised_on_a_cpu() -> None:
     with pytest.raises(RuntimeError) as real:
         torch.empty(1 << 55)
     assert is_out_of_memory(real.value)
@@ -89,7 +89,7 @@ def test_running_out_of_memory_is_known_on_the_cpu_too() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError()])
-def test_a_first_step_that_does_not_fit_is_refused_with_the_remedy(
+def test_a_first_step_that_does_not_fit_is_refused(
     tmp_path: Path,
     tiny_videos: Path,
     tiny_cache: Path,
@@ -126,7 +126,7 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
-def test_what_a_step_frees_is_there_for_the_next_one() -> None:
+def test_freed_memory_is_reused_by_the_next_step() -> None:
     gives_back = {"MALLOC_MMAP_THRESHOLD_": "131072"}  # whatever lies above it on the heap
     given, kept = (
         int(
@@ -140,5 +140,5 @@ def test_what_a_step_frees_is_there_for_the_next_one() -> None:
         for how in ("give", "keep")
     )
     pages = 5 * 20 * 8_000_000 // os.sysconf("SC_PAGE_SIZE")
-    assert given > pages / 2, "nothing to be seen"
+    assert given > pages / 2, "the default allocator shows no effect to measure"
     assert kept < pages / 20

@@ -13,7 +13,7 @@ from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 NAME, STEPS, START = "simclr.rgb", 4, 0.8
 
 
-def test_the_decay_of_each_step_is_on_the_cosine_from_the_space_s_ema_to_1(
+def test_the_ema_decay_rises_to_1_on_a_cosine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = {"batch_size": 2, "ema_decay": START, "accumulate": 2}

@@ -1,4 +1,4 @@
-"""The multi-task step: shared views and forwards change no number."""
+"""The multi-task model: sharing views and forward passes changes no loss or gradient."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ def gradients(model: MultiTaskModel, total: Tensor) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-def test_six_tasks_together_give_the_losses_and_summed_gradients_of_six_alone() -> None:
+def test_joint_gradients_are_the_sum_of_separate_ones() -> None:
     space, clips = make_space(), make_clips()
     together = make_model(space)
     losses = together.losses(clips, step=3, progress=0.1).losses
@@ -43,7 +43,7 @@ def test_six_tasks_together_give_the_losses_and_summed_gradients_of_six_alone() 
         torch.testing.assert_close(totals[key], gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_switching_a_further_task_on_changes_no_other_loss_or_gradient() -> None:
+def test_another_task_changes_no_loss_or_gradient() -> None:
     space, clips = make_space(), make_clips()
     names = {name for name in make_model(space).plan.views if not name.startswith("order_binary")}
     without, with_it = make_model(space, names), make_model(space)
@@ -61,7 +61,7 @@ def test_switching_a_further_task_on_changes_no_other_loss_or_gradient() -> None
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=key)
 
 
-def test_each_distinct_view_is_made_once_and_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_distinct_view_is_built_and_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     space, clips = (
         make_space(
             {"simclr": {"places": ["rgb"]}, "multimodal_contrast": {"places": ["rgb+audio"]}}
@@ -87,20 +87,20 @@ def test_each_distinct_view_is_made_once_and_seen_once(monkeypatch: pytest.Monke
     assert forwards["rgb"] == 2, "SimCLR's two strong views; contrast shares one of them"
 
 
-def test_a_term_that_is_off_has_no_head_and_its_stream_no_encoder() -> None:
+def test_an_inactive_term_has_no_head_and_no_encoder() -> None:
     model = make_model(make_space(), {"simclr.rgb"})
     assert set(model.encoders) == {"rgb"}
     assert len(model.heads) == 1
 
 
-def test_initial_weights_do_not_depend_on_what_else_is_on() -> None:
+def test_initial_weights_do_not_depend_on_other_terms() -> None:
     every, single = make_model(make_space()), make_model(make_space(), {"simclr.rgb"})
     there = every.state_dict()
     for name, value in single.state_dict().items():
         assert torch.equal(there[name], value), name
 
 
-def test_silent_clips_are_left_out_of_audio_terms_only() -> None:
+def test_silent_clips_are_invalid_for_audio_terms_only() -> None:
     space = make_space()
     model = make_model(space)
     result = model.losses(make_clips(silent=2), step=0, progress=0.0)
@@ -113,7 +113,7 @@ def test_silent_clips_are_left_out_of_audio_terms_only() -> None:
     assert bool(simclr.valid_B.all())
 
 
-def test_rows_of_a_masked_term_are_the_rows_that_the_whole_batch_had() -> None:
+def test_valid_rows_equal_those_of_the_whole_batch() -> None:
     model = make_model(make_space({"multimodal_contrast": {"places": ["rgb+audio"]}})).eval()
     whole = model.losses(make_clips(), step=0, progress=0.0).batches[
         "multimodal_contrast.rgb+audio"
@@ -127,7 +127,7 @@ def test_rows_of_a_masked_term_are_the_rows_that_the_whole_batch_had() -> None:
         assert torch.equal(view.applied.start_B, whole[name].applied.start_B[2:])
 
 
-def test_a_term_with_fewer_than_two_valid_clips_gives_a_zero_that_reaches_its_heads() -> None:
+def test_a_skipped_terms_loss_is_a_zero_that_reaches_its_heads() -> None:
     model = make_model(make_space())
     result = model.losses(make_clips(silent=5), step=0, progress=0.0)
     assert result.skipped == {"multimodal_contrast.rgb+audio"}
@@ -140,7 +140,7 @@ def test_a_term_with_fewer_than_two_valid_clips_gives_a_zero_that_reaches_its_he
         assert all(p.grad is not None and not p.grad.any() for p in heads)
 
 
-def test_partial_and_surplus_losses_are_refused() -> None:
+def test_missing_and_surplus_losses_are_refused() -> None:
     one = {"a": torch.tensor(1.0)}
     with pytest.raises(KeyError, match="expected losses"):
         Objective({"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 1.0}).combine(one)
@@ -148,14 +148,14 @@ def test_partial_and_surplus_losses_are_refused() -> None:
         Objective({"a": 1.0}, {"a": 1.0, "b": 1.0}).combine(one | {"b": torch.tensor(1.0)})
 
 
-def test_the_total_is_the_weighted_sum_over_scales() -> None:
+def test_the_objective_is_the_weighted_sum_over_scales() -> None:
     losses = {"a": torch.tensor(3.0), "b": torch.tensor(5.0)}
     total, weighted = Objective({"a": 0.25, "b": 0.75}, {"a": 2.0, "b": 0.5}).combine(losses)
     assert total.item() == 3.0 * 0.25 / 2.0 + 5.0 * 0.75 / 0.5
     assert weighted["b"].item() == 7.5
 
 
-def test_views_are_the_same_whatever_the_batch_came_from() -> None:
+def test_losses_are_a_function_of_seed_and_step() -> None:
     """Randomness is a function of (seed, step): two calls agree, another step does not."""
     model = make_model(make_space({"simclr": {"places": ["rgb"]}})).eval()
     a, b, c = (model.losses(make_clips(), step, 0.0).losses["simclr.rgb"] for step in (1, 1, 2))
@@ -163,7 +163,7 @@ def test_views_are_the_same_whatever_the_batch_came_from() -> None:
     assert not torch.equal(a, c)
 
 
-def test_bfloat16_encoders_leave_heads_and_losses_in_float32(
+def test_heads_and_losses_stay_in_float32_under_autocast(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on a GPU, where only the encoders run under autocast."""
@@ -182,6 +182,6 @@ def test_bfloat16_encoders_leave_heads_and_losses_in_float32(
     assert all(torch.isfinite(loss) for loss in result.losses.values())
 
 
-def test_the_rgb_encoder_is_always_there() -> None:
+def test_the_rgb_encoder_is_always_built() -> None:
     model = make_model(make_space(), {"arrow_of_time.flow"})
     assert set(model.encoders) == {Stream.RGB, Stream.FLOW}

@@ -1,7 +1,4 @@
-"""A teacher: refused before training where it is none or expects other clips; frozen in training.
-
-The space's clips are 8 frames of 32 pixels at 12 a second.
-"""
+"""Teachers: unfit ones are refused before training, and a teacher stays frozen in training."""
 
 import json
 from pathlib import Path
@@ -29,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     """An encoder of another backbone and width than the students'."""
     space = make_space(backbone={"name": "c3d", "width": 3})
     encoder = build_encoder(Stream.RGB, space.backbone, seed=7)
-    export_encoder(encoder, tmp_path / "encoder", EncoderConfig.of(space, encoder))
+    export_encoder(encoder, tmp_path / "encoder", EncoderConfig.from_space(space, encoder))
     return tmp_path / "encoder"
 
 
@@ -39,7 +36,7 @@ def refusal(space: SearchSpace) -> str:
     return str(refused.value)
 
 
-def test_a_teacher_of_any_backbone_and_width_is_taken(folder: Path) -> None:
+def test_a_teacher_may_have_any_backbone_and_width(folder: Path) -> None:
     space = taught_by(folder)
     terms = check_space(space, None, "space.yaml").terms
     assert [term.name for term in terms] == [f"{TASK}.rgb.logits", f"{TASK}.rgb.features"]
@@ -49,21 +46,21 @@ def test_a_teacher_of_any_backbone_and_width_is_taken(folder: Path) -> None:
     assert all(torch.isfinite(loss) for loss in model.losses(make_clips(), 0, 0.0).losses.values())
 
 
-def test_a_teacher_that_is_missing_is_asked_for_by_task_and_option() -> None:
+def test_a_missing_teacher_names_the_task_and_the_option() -> None:
     said = refusal(taught_by(None))
     assert said.startswith(f"space.yaml: tasks.{TASK}: needs a pretrained encoder")
     assert "`teacher: FOLDER`" in said
     assert "--teacher FOLDER" in said
 
 
-def test_a_teacher_that_is_not_there_or_no_encoder_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_teacher_folder_without_an_encoder_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
         said = refusal(taught_by(folder))
         assert f"tasks.{TASK}.teacher: {folder}/config.json: cannot be read" in said
         assert "`evossl export`" in said
 
 
-def test_a_teacher_whose_weights_are_damaged_is_refused_before_training(folder: Path) -> None:
+def test_a_teacher_with_damaged_weights_is_refused(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert f"tasks.{TASK}.teacher: {weights}: damaged" in refusal(taught_by(folder))
@@ -79,7 +76,7 @@ def test_a_teacher_whose_weights_are_damaged_is_refused_before_training(folder: 
         ("std", [0.2, 0.3, 0.2], "std (0.2, 0.3, 0.2); evossl's views use"),
     ],
 )
-def test_a_teacher_that_expects_other_clips_is_refused_with_the_remedy(
+def test_a_teacher_of_other_clips_is_refused_with_the_remedy(
     folder: Path, key: str, value: object, said: str
 ) -> None:
     config = folder / "config.json"
@@ -89,7 +86,7 @@ def test_a_teacher_that_expects_other_clips_is_refused_with_the_remedy(
     assert said in message
 
 
-def test_a_teacher_whose_width_is_not_its_config_s_is_refused(folder: Path) -> None:
+def test_a_teacher_of_another_width_than_its_config_is_refused(folder: Path) -> None:
     config = folder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"width": 7}))
     said = refusal(taught_by(folder))
@@ -100,13 +97,13 @@ def test_a_teacher_whose_width_is_not_its_config_s_is_refused(folder: Path) -> N
     assert "export it again, or use another teacher" in said
 
 
-def test_a_task_that_has_no_teacher_takes_none(folder: Path) -> None:
+def test_a_teacher_for_a_task_that_takes_none_is_refused(folder: Path) -> None:
     said = refusal(make_space({"simclr": {"teacher": str(folder)}}))
     assert "tasks.simclr.teacher: simclr takes no teacher; remove the key" in said
 
 
-def test_a_teacher_stays_as_it_was_and_is_in_no_checkpoint(folder: Path) -> None:
-    """In eval mode too: its BatchNorm goes by what it was trained on, not by the batch."""
+def test_a_teacher_is_frozen_and_in_no_checkpoint(folder: Path) -> None:
+    """It stays in eval mode: its BatchNorm uses its own statistics, not the batch's."""
     model, alone = make_model(taught_by(folder)), load_encoder(folder)
     result = model.losses(make_clips(), 0, 0.0)
     sum(result.losses.values()).backward()
@@ -118,7 +115,7 @@ def test_a_teacher_stays_as_it_was_and_is_in_no_checkpoint(folder: Path) -> None
     assert any(p.grad.abs().sum() > 0 for p in model.encoder(Stream.RGB).parameters())
 
 
-def test_both_terms_share_one_forward_of_the_teacher(folder: Path) -> None:
+def test_terms_share_the_teachers_forward_pass(folder: Path) -> None:
     model = make_model(taught_by(folder))
     assert len(model.terms) == len(terms_of(taught_by(folder))) == 2
     assert len(model.plan.inputs) == 1

@@ -1,4 +1,4 @@
-"""The controls of a run: all of them, each time the same."""
+"""The controls of a run are complete and reproducible."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evossl.evaluation.audit import DIRECTIONS
-from evossl.experiment.context import RunSpec
+from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.controls import NUM_CONTROLS, Control, score_controls
 from tests.helpers.tiny_runs import make_run, tiny_space
 
@@ -21,14 +21,15 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_videos: Path, tiny_cache:
 
 @pytest.fixture(scope="module")
 def controls(run: RunSpec) -> list[Control]:
-    return score_controls(run)
+    return score_controls(RunContext.open(run))
 
 
-def with_fitness(run: RunSpec, **fitness: Any) -> RunSpec:
-    return RunSpec(**asdict(run) | {"space": tiny_space(fitness=fitness).model_dump_json()})
+def with_fitness(run: RunSpec, **fitness: Any) -> RunContext:
+    space = tiny_space(fitness=fitness).model_dump_json()
+    return RunContext.open(RunSpec(**asdict(run) | {"space": space}))
 
 
-def test_every_control_has_its_row_with_a_fitness_or_a_reason(controls: list[Control]) -> None:
+def test_every_control_has_a_fitness_or_a_reason(controls: list[Control]) -> None:
     assert [control.name for control in controls] == NAMES
     assert len(NAMES) == NUM_CONTROLS
     for control in controls:
@@ -37,30 +38,28 @@ def test_every_control_has_its_row_with_a_fitness_or_a_reason(controls: list[Con
             assert DIRECTIONS.keys() - {"fitness"} <= control.indicators.keys()
 
 
-def test_random_inits_differ_from_each_other(controls: list[Control]) -> None:
-    """By a score without ties: nine clips give many inits the same clusters."""
-    scored = [c.indicators["rankme"] for c in controls if c.name.startswith("random init")]
+def test_random_inits_differ(controls: list[Control]) -> None:
+    """RankMe has no ties; with nine clips, many random inits have the same clusters."""
+    scored = [c.indicators["rankme"] for c in controls if c.kind == "random_init"]
     assert len(set(scored)) == 5
 
 
 def test_controls_are_a_function_of_the_run(run: RunSpec, controls: list[Control]) -> None:
     said: list[tuple[int, int]] = []
-    again = score_controls(run, lambda done, total: said.append((done, total)))
+    again = score_controls(RunContext.open(run), lambda done, total: said.append((done, total)))
     assert [c.fitness for c in again] == [c.fitness for c in controls]
     assert said == [(done, NUM_CONTROLS) for done in range(1, NUM_CONTROLS + 1)]
 
 
-def test_under_the_labels_fitness_the_made_up_controls_are_scored_too(run: RunSpec) -> None:
-    """Noise has no labels of its own: it is held against those of the clips."""
+def test_the_labels_fitness_scores_synthetic_controls_too(run: RunSpec) -> None:
+    """Noise has no labels of its own, so it is scored with those of the clips."""
     controls = score_controls(with_fitness(run, name="labels"))
     assert [control.name for control in controls] == NAMES
     noise = next(control for control in controls if control.name == "noise")
     assert noise.fitness is not None
 
 
-def test_a_users_fitness_that_fails_on_a_control_is_that_controls_reason(
-    run: RunSpec, tmp_path: Path
-) -> None:
+def test_a_failing_user_fitness_is_the_controls_reason(run: RunSpec, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def fitness(features):\n    raise ValueError('no')\n", encoding="utf-8")
     controls = score_controls(with_fitness(run, name=str(file)))

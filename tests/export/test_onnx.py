@@ -1,4 +1,4 @@
-"""ONNX: the same numbers in another runtime, for any number of clips."""
+"""An ONNX file returns the encoder's embeddings in another runtime."""
 
 import importlib.util
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Draw = Callable[..., Tensor]
 
 
 @pytest.mark.slow
-def test_onnxruntime_gives_the_same_embeddings_for_any_batch(folder: Path, draw: Draw) -> None:
+def test_onnxruntime_returns_the_same_embeddings(folder: Path, draw: Draw) -> None:
     encoder = load_encoder(folder).train()
     file = folder / "model.onnx"
     export_onnx(encoder, file)
@@ -38,13 +38,13 @@ def test_onnxruntime_gives_the_same_embeddings_for_any_batch(folder: Path, draw:
     assert load_encoder(folder).config == encoder.config  # the folder is still an encoder
 
 
-def test_a_path_that_cannot_be_written_is_named(folder: Path) -> None:
+def test_an_onnx_path_that_cannot_be_written_is_named(folder: Path) -> None:
     encoder = load_encoder(folder)
     with pytest.raises(RunError, match="cannot be written"):
         export_onnx(encoder, folder / "config.json" / "model.onnx")
 
 
-def test_without_the_packages_the_extra_is_named(
+def test_missing_packages_name_the_extra_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find_spec = importlib.util.find_spec

@@ -1,4 +1,4 @@
-"""Which videos a run trains on and scores; what decoding sets aside after the probe believed it."""
+"""Which videos a run trains on and holds out, and how undecodable ones are quarantined."""
 
 import random
 import shutil
@@ -26,7 +26,7 @@ def names(videos: list[Video], rows: tuple[int, ...]) -> set[str]:
     return {videos[row].path for row in rows}
 
 
-def test_a_third_is_held_out_and_every_video_is_on_one_side() -> None:
+def test_a_third_of_the_videos_is_held_out() -> None:
     videos = [video(f"v{i}") for i in range(90)]
     split = split_videos(videos, max_held_out=512)
     assert len(split.held_out) == 30
@@ -35,7 +35,7 @@ def test_a_third_is_held_out_and_every_video_is_on_one_side() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_a_group_is_never_on_both_sides(size: int) -> None:
+def test_a_group_is_never_divided(size: int) -> None:
     videos = [video(f"v{i}", group=f"g{i // size}") for i in range(60)]
     split = split_videos(videos, max_held_out=512)
     groups = [{videos[row].group for row in rows} for rows in (split.train, split.held_out)]
@@ -43,7 +43,7 @@ def test_a_group_is_never_on_both_sides(size: int) -> None:
     assert abs(len(split.held_out) - 20) < size
 
 
-def test_the_split_is_a_function_of_the_names_alone() -> None:
+def test_the_split_depends_on_group_names_only() -> None:
     videos = [video(f"v{i}", group=f"g{i // 2}") for i in range(60)]
     split = split_videos(videos, max_held_out=512)
     shuffled = random.Random(0).sample(videos, len(videos))
@@ -52,7 +52,7 @@ def test_the_split_is_a_function_of_the_names_alone() -> None:
     assert names(moved, again.held_out) == names(videos, split.held_out)
 
 
-def test_too_few_videos_or_groups_are_refused_with_the_remedy() -> None:
+def test_too_few_videos_or_groups_are_refused() -> None:
     with pytest.raises(UserError, match=f"{MIN_VIDEOS - 1} readable videos; a run needs at least"):
         split_videos([video(f"v{i}") for i in range(MIN_VIDEOS - 1)], 512)
     split_videos([video(f"v{i}") for i in range(MIN_VIDEOS)], 512)
@@ -60,7 +60,7 @@ def test_too_few_videos_or_groups_are_refused_with_the_remedy() -> None:
         split_videos([video(f"v{i}", group="one") for i in range(60)], 512)
 
 
-def test_setting_aside_keeps_the_row_its_columns_and_its_reason(tiny_videos: Path) -> None:
+def test_quarantine_keeps_the_row_and_the_first_reason(tiny_videos: Path) -> None:
     index = build_index(str(tiny_videos), None, workers=1)
     first, second = index.videos[:2]
     after = index.quarantine({first.path: "not one frame", "/not/there": "x"})
@@ -74,7 +74,7 @@ def test_setting_aside_keeps_the_row_its_columns_and_its_reason(tiny_videos: Pat
 
 @pytest.fixture
 def treacherous(tiny_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Videos of which one held-out and one other break between the probe and the decoding."""
+    """Videos of which one held-out and one training video become undecodable after the probe."""
     folder = tmp_path / "videos"
     shutil.copytree(tiny_videos, folder)
     plain = cli_data.make_index
@@ -90,7 +90,7 @@ def treacherous(tiny_videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return folder
 
 
-def test_what_the_probe_believed_and_decoding_did_not_is_set_aside_and_the_trial_goes_on(
+def test_a_trial_runs_without_undecodable_videos(
     treacherous: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(tmp_path / "run", treacherous, tmp_path / "cache")
@@ -105,9 +105,7 @@ def test_what_the_probe_believed_and_decoding_did_not_is_set_aside_and_the_trial
     assert context.data.train.failed == {}
 
 
-def test_a_cache_too_small_for_all_still_finds_what_cannot_be_scored(
-    treacherous: Path, tmp_path: Path
-) -> None:
+def test_a_small_cache_still_finds_undecodable_videos(treacherous: Path, tmp_path: Path) -> None:
     keys = {"cache": {"fps": 12, "short_side": 32, "max_seconds": 2, "limit_gb": 0.0004}}
     run = make_run(tmp_path / "run", treacherous, tmp_path / "cache", **keys)
     context = RunContext.open(run)
@@ -117,7 +115,7 @@ def test_a_cache_too_small_for_all_still_finds_what_cannot_be_scored(
 
 
 def test_a_run_that_has_begun_keeps_its_videos(tiny_videos: Path, tmp_path: Path) -> None:
-    """New files are not its own; lost ones end it, for its trials could not be compared."""
+    """New files are ignored. A lost file ends the run: its trials could not be compared."""
     folder, cache = tmp_path / "videos", tmp_path / "cache"
     shutil.copytree(tiny_videos, folder)
     run = make_run(tmp_path / "run", folder, cache)
@@ -130,14 +128,12 @@ def test_a_run_that_has_begun_keeps_its_videos(tiny_videos: Path, tmp_path: Path
     assert Path(run.manifest).read_bytes() == before
     shutil.rmtree(cache)
     source.unlink()
-    with pytest.raises(RunError, match=f"{source.name}: .*this run has begun with it"):
+    with pytest.raises(RunError, match=f"{source.name}: .*this run began with the video"):
         prepare_videos(*arguments, has_begun=True)
     assert Path(run.manifest).read_bytes() == before
 
 
-def test_the_search_for_the_unscorable_ends_when_too_few_are_left(
-    tiny_videos: Path, tmp_path: Path
-) -> None:
+def test_quarantine_ends_when_too_few_videos_are_left(tiny_videos: Path, tmp_path: Path) -> None:
     index = build_index(str(tiny_videos), None, workers=1)
     gone = index.quarantine({v.path: "x" for v in index.videos[: len(index.videos) - MIN_VIDEOS]})
     scored = split_videos(gone.videos, 512).held_out[0]
