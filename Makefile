@@ -1,4 +1,4 @@
-# The two commands of the README: `make demo` and `make test`. Everything runs in .venv.
+# All targets install evossl into .venv first and run there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,23 +9,23 @@ OUT ?= demo
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    the whole way on synthetic videos, into $(OUT)/ (minutes)"
-	@echo "make test    the tests, but the slow ones"
-	@echo "make slow    the slow ones"
-	@echo "make bench   every row of docs/performance.md, measured anew (20 minutes)"
-	@echo "make check   what CI runs: lint, types, layers, documentation, tests"
-	@echo "make lint, make types, make imports, make docs: one of these alone"
-	@echo "make install .venv, which all of these make first"
-	@echo "make clean   remove .venv and caches"
+	@echo "make demo     run a whole search on synthetic videos, into $(OUT)/ (minutes)"
+	@echo "make test     run the tests, without the slow ones"
+	@echo "make slow     run the slow tests"
+	@echo "make bench    measure every row of docs/performance.md (20 minutes)"
+	@echo "make check    run what CI runs: lint, types, layers, documentation, tests"
+	@echo "make lint     also make types, make imports, make docs: one part of make check"
+	@echo "make install  make .venv"
+	@echo "make clean    remove .venv and caches"
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "evossl needs Python 3.11 to 3.13; say which: make PYTHON=python3.11"; exit 1; }
+	  { echo "evossl needs Python 3.11 to 3.13; choose one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo "installing (PyTorch and Ray are large: minutes)"
+	@echo "installing; PyTorch and Ray are large, so this takes minutes"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
@@ -39,7 +39,7 @@ slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/bench.py --write
+	$(BIN)/python benchmarks/performance.py --write
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,13 +1,16 @@
-"""Where does a search stop to scale? A discrete-event simulation, fed with measured constants.
+"""How many workers can a search use? A discrete-event simulation with measured constants.
 
     python benchmarks/simulate_cluster.py             # 1 to 4,096 workers, 10,000 trials
-    python benchmarks/simulate_cluster.py --check     # and a real Ray of 2 and 4 workers beside it
+    python benchmarks/simulate_cluster.py --check     # also compares it with a real Ray
 
-One driver serves events in the order in which they come: a worker that is free and wants a trial
-(tell the last one, ask for the next), and every logged step of every trial. A worker that starts
-for the first time imports, and its node fills the cache from object storage, whose bandwidth all
-nodes share. Trials last log-normally long, some stragglers longer; some workers die, and their
-trial begins anew. `barrier` is the same search in generations of as many trials as workers.
+The simulation takes 10 seconds. `--check` runs small searches with 2 and 4 workers on this
+machine, which takes minutes more.
+
+One driver serves events in order: a free worker needs a trial (report the last one, ask for the
+next), or a trial logs a step. A new worker first imports its modules, and its node fills the cache
+from object storage, whose bandwidth all nodes share. The lengths of trials are log-normal, and a
+few stragglers take longer. Some workers die, and their trials start again. With a barrier, the
+search runs in synchronous generations of as many trials as there are workers.
 """
 
 import argparse
@@ -20,41 +23,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perf.place import Place
+from perf.bench_folder import BenchFolder
 
-from evossl.cluster.run import run_trials
+from evossl.cluster.run import TrialsPlan, run_trials
 from evossl.cluster.session import ray_session
 from evossl.config import Resources, Sampler
 from evossl.experiment.trial import TrialSpec
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 
-WORKERS = [2**power for power in range(13)]
-CHECKED = (2, 4)
+WORKER_COUNTS = [2**power for power in range(13)]
+CHECKED_WORKERS = (2, 4)
 REAL_TRIALS, REAL_STEPS = 24, 40
-RARELY, OFTEN = 40, 2  # steps between two that are logged; the first is logged too
+RARE_LOGGING, FREQUENT_LOGGING = 40, 2  # steps between logged ones; the first is logged too
 HEAD = (
-    "| workers | hours | busy | with barriers | driver | start | cache fill | waiting | died | end "
-    "| first bottleneck |"
+    "| workers | hours | busy | busy with barriers | driver | start | cache fill | waiting | died "
+    "| end | first bottleneck |"
 )
 CHECK_HEAD = "| workers | real | simulated | busy, real | busy, simulated |\n|---|---|---|---|---|"
 
 
 @dataclass(frozen=True)
 class Constants:
-    """Seconds and shares; those of this machine are measured (docs/performance.md says how).
+    """Properties of the machines; docs/performance.md says how the defaults were measured.
 
     Attributes:
-        tell_and_ask: of the driver for a trial that ends and the next that begins, Tune included.
-        report: of the driver for a logged step.
-        reports: logged steps a trial.
-        trial: median of a trial's length. spread: sd of its logarithm.
-        straggling: share of trials that take `straggle` times as long.
-        dying: share of trials whose worker dies, half-way on average, and that begin anew.
-        start: of a worker's process. warm: of a trial in a worker that has had one before.
+        tell_and_ask: seconds of the driver from the end of a trial to the next, including Tune.
+        report: seconds of the driver per logged step.
+        reports: logged steps per trial.
+        trial: median seconds of a trial.
+        spread: standard deviation of the logarithm of a trial's length.
+        straggler_fraction: fraction of trials that take `straggler_factor` times as long.
+        straggler_factor: see `straggler_fraction`.
+        death_fraction: fraction of trials whose worker dies, on average half-way through.
+        start: seconds until a worker's process has started.
+        warm: seconds until a trial starts in a worker that has run one before.
         per_node: workers that share a node and its cache.
-        cache_gb: what a node fetches before its first trial. node_gbps: at most, in GB a second.
-        storage_gbps: of the object storage, for all nodes together.
+        cache_gb: data that a node fetches before its first trial.
+        node_gbps: bandwidth of a node, GB per second.
+        storage_gbps: bandwidth of the object storage for all nodes together.
     """
 
     tell_and_ask: float = 0.037
@@ -62,9 +69,9 @@ class Constants:
     reports: int = 20
     trial: float = 600.0
     spread: float = 0.4
-    straggling: float = 0.02
-    straggle: float = 4.0
-    dying: float = 0.005
+    straggler_fraction: float = 0.02
+    straggler_factor: float = 4.0
+    death_fraction: float = 0.005
     start: float = 8.0
     warm: float = 0.15
     per_node: int = 8
@@ -74,15 +81,18 @@ class Constants:
 
 
 @dataclass(frozen=True)
-class Shares:
-    """What became of the workers' time, and how busy the driver was.
+class TimeShares:
+    """How the workers and the driver spend their time, as fractions of it.
 
     Attributes:
-        hours: from the first start to the last end.
-        busy: of the workers' time, in trials that count.
-        starting, filling, waiting, lost, tail: of the workers' time, before the first trial, for
-            the cache, for the driver, in trials that died, and idle since the last trial was given.
-        driver: of the driver's time.
+        hours: length of the search.
+        busy: the workers are in trials that finish.
+        starting: their processes start.
+        filling: they wait for the cache to be filled.
+        waiting: they wait for the driver.
+        lost: they are in trials whose worker dies.
+        tail: they are idle at the end, when no trial is left.
+        driver: the driver is busy.
     """
 
     hours: float
@@ -96,7 +106,7 @@ class Shares:
 
     @property
     def bottleneck(self) -> str:
-        """The largest of what is not busy."""
+        """The largest fraction of the workers' time that is not busy."""
         idle = {
             "worker start": self.starting,
             "cache fill": self.filling,
@@ -108,14 +118,14 @@ class Shares:
 
 
 class Simulation:
-    """A search of so many trials on so many workers.
+    """A simulated search.
 
     Args:
-        constants: of the machines.
-        workers: alike.
+        constants: properties of the machines.
+        workers: number of workers.
         lengths: seconds of each trial.
-        seed: of deaths.
-        barrier: a generation of as many trials as workers ends before the next begins.
+        seed: of the deaths of workers.
+        barrier: a generation of as many trials as workers ends before the next starts.
     """
 
     def __init__(
@@ -137,19 +147,19 @@ class Simulation:
         self._driver_free = 0.0
         self._driver_spent = 0.0
 
-    def run(self) -> Shares:
-        """Simulate until the last trial has ended."""
+    def run(self) -> TimeShares:
+        """Run the simulation until the last trial has ended."""
         c = self.constants
         nodes = -(-self.workers // c.per_node)
         fill = c.cache_gb / min(c.node_gbps, c.storage_gbps / nodes)
         spent = dict.fromkeys(("busy", "waiting", "lost"), 0.0)
-        given = 0
+        num_started = 0
         waiting_since: dict[int, float] = {}
         last_end = dict.fromkeys(range(self.workers), c.start + fill)
         for worker in range(self.workers):
             self._push(c.start + fill, "free", worker)
         finish = 0.0
-        held: list[int] = []
+        ready: list[int] = []
         while self._events:
             now, _, what, worker = heapq.heappop(self._events)
             if what == "report":
@@ -157,26 +167,26 @@ class Simulation:
                 continue
             if what == "end":
                 last_end[worker] = finish = now
-            if given == len(self.lengths):
+            if num_started == len(self.lengths):
                 continue
             waiting_since[worker] = now
-            held.append(worker)
-            if self.barrier and len(held) < self.workers:
+            ready.append(worker)
+            if self.barrier and len(ready) < self.workers:
                 continue
-            for next_worker in held:
-                if given == len(self.lengths):
+            for next_worker in ready:
+                if num_started == len(self.lengths):
                     break
                 began = self._serve(now, c.tell_and_ask) + c.warm
                 spent["waiting"] += began - waiting_since[next_worker]
-                lost = self._lost(self.lengths[given])
+                lost = self._lost(self.lengths[num_started])
                 spent["lost"] += lost
-                spent["busy"] += self.lengths[given]
-                self._train(next_worker, began + lost, self.lengths[given])
-                given += 1
-            held = []
+                spent["busy"] += self.lengths[num_started]
+                self._train(next_worker, began + lost, self.lengths[num_started])
+                num_started += 1
+            ready = []
         total = self.workers * finish
         tail = sum(finish - end for end in last_end.values())
-        return Shares(
+        return TimeShares(
             hours=finish / 3600,
             busy=spent["busy"] / total,
             starting=c.start * self.workers / total,
@@ -194,7 +204,7 @@ class Simulation:
 
     def _lost(self, length: float) -> float:
         c = self.constants
-        if self._rng.random() >= c.dying:
+        if self._rng.random() >= c.death_fraction:
             return 0.0
         return self._rng.random() * length + c.start
 
@@ -210,40 +220,50 @@ class Simulation:
 
 
 def draw_lengths(constants: Constants, num: int, seed: int = 0) -> list[float]:
-    """Seconds of each trial."""
+    """Return the seconds of each trial."""
     rng = random.Random(seed)
     c = constants
     return [
         c.trial
         * rng.lognormvariate(0.0, c.spread)
-        * (c.straggle if rng.random() < c.straggling else 1.0)
+        * (c.straggler_factor if rng.random() < c.straggler_fraction else 1.0)
         for _ in range(num)
     ]
 
 
 def table(constants: Constants, num_trials: int) -> str:
-    """A row for each number of workers, as Markdown."""
+    """Return a Markdown table with a row for each number of workers."""
     lines = [HEAD, "|" + "---|" * 11]
     lengths = draw_lengths(constants, num_trials)
-    for workers in WORKERS:
-        free = Simulation(constants, workers, lengths).run()
-        strict = Simulation(constants, workers, lengths, barrier=True).run()
-        shares = (free.starting, free.filling, free.waiting, free.lost, free.tail)
-        lines.append(
-            f"| {workers} | {free.hours:.1f} | {free.busy:.1%} | {strict.busy:.1%} "
-            f"| {free.driver:.1%} | {' | '.join(f'{share:.1%}' for share in shares)} "
-            f"| {free.bottleneck} |"
+    for workers in WORKER_COUNTS:
+        asynchronous = Simulation(constants, workers, lengths).run()
+        synchronous = Simulation(constants, workers, lengths, barrier=True).run()
+        shares = (
+            asynchronous.starting,
+            asynchronous.filling,
+            asynchronous.waiting,
+            asynchronous.lost,
+            asynchronous.tail,
         )
+        cells = [
+            f"{asynchronous.hours:.1f}",
+            *(f"{share:.1%}" for share in (asynchronous.busy, synchronous.busy)),
+            *(f"{share:.1%}" for share in (asynchronous.driver, *shares)),
+            asynchronous.bottleneck,
+        ]
+        lines.append(f"| {workers} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 @dataclass(frozen=True)
-class Real:
+class RealSearch:
     """A search that was run on this machine.
 
     Attributes:
-        took: seconds. start: until the first logged step: Tune and the workers' processes.
-        trials: seconds of each. driver: its processor's seconds.
+        took: seconds of the search.
+        start: seconds until the first logged step: the start of Tune and of the workers.
+        trials: seconds of each trial.
+        driver: CPU seconds of the driver.
     """
 
     took: float
@@ -252,12 +272,12 @@ class Real:
     driver: float
 
 
-def search(place: Place, workers: int, log_every: int) -> Real:
-    """A real search of small trials."""
-    place.prepare()
-    run = place.run(place.demo_space("simclr", "arrow_of_time"), f"check-{workers}")
-    genotype = Genotype(dict.fromkeys(sorted(run.scales), (0.0, 1.0)), {})
-    resources = Resources(cpus=CHECKED[0] / workers, max_concurrent=workers)
+def search(bench: BenchFolder, workers: int, log_every: int) -> RealSearch:
+    """Run a real search of small trials."""
+    bench.prepare()
+    run = bench.run_spec(bench.demo_space("simclr", "arrow_of_time"), f"check-{workers}")
+    genotype = Genotype(dict.fromkeys(sorted(run.gradient_scales), (0.0, 1.0)), {})
+    resources = Resources(cpus=CHECKED_WORKERS[0] / workers, max_concurrent=workers)
     marks: list[float] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -269,24 +289,23 @@ def search(place: Place, workers: int, log_every: int) -> Real:
         began, spent = time.monotonic(), time.process_time()
         run_trials(
             study,
-            template,
-            REAL_TRIALS,
+            TrialsPlan(template, REAL_TRIALS, resources),
             session,
-            resources,
-            on_steps=lambda *_: marks.append(time.monotonic()),
+            progress=lambda *_: marks.append(time.monotonic()),
         )
         took, driver = time.monotonic() - began, time.process_time() - spent
         seconds = [row.seconds or 0.0 for row in study.rows()]
-    return Real(took, marks[0] - began, seconds, driver)
+    return RealSearch(took, marks[0] - began, seconds, driver)
 
 
-def check(real: Real, workers: int, base: Real) -> str:
-    """A real search, and its simulation out of what `base`, one of fewer workers, took.
+def check(real: RealSearch, workers: int, base: RealSearch) -> str:
+    """Return a table row of a real search next to its simulation.
 
-    All workers share these cores: of twice as many, each takes twice as long for the same.
+    The constants of the simulation come from `base`, a search with fewer workers. All workers share
+    the cores of this machine: with twice as many workers, each takes twice as long.
     """
-    slower = workers / CHECKED[0]
-    constants = Constants(start=base.start * slower, warm=0.0, cache_gb=0.0, dying=0.0)
+    slower = workers / CHECKED_WORKERS[0]
+    constants = Constants(start=base.start * slower, warm=0.0, cache_gb=0.0, death_fraction=0.0)
     simulated = Simulation(constants, workers, [slower * took for took in base.trials]).run()
     busy = sum(real.trials) / (workers * real.took)
     return (
@@ -295,36 +314,42 @@ def check(real: Real, workers: int, base: Real) -> str:
     )
 
 
-def measure(rarely: Real, often: Real) -> str:
-    """The driver's constants: what a trial costs it, and a report, from two searches.
+def driver_constants(rarely: RealSearch, often: RealSearch) -> str:
+    """Return the driver's time per trial and per report, from two searches.
 
-    Its start-up is in what a trial costs: an upper bound, over so few trials.
+    The time per trial is an upper bound: with so few trials, it includes much of the start-up.
     """
-    few, many = (REAL_STEPS // log_every + 1 for log_every in (RARELY, OFTEN))
+    few, many = (REAL_STEPS // log_every + 1 for log_every in (RARE_LOGGING, FREQUENT_LOGGING))
     report = max(0.0, often.driver - rarely.driver) / (REAL_TRIALS * (many - few))
     trial = rarely.driver / REAL_TRIALS - few * report
     driver = f"tell_and_ask <= {trial:.3f} s, report {report:.4f} s"
-    return f"measured: {driver}; start {often.start:.1f} s with {CHECKED[0]} workers"
+    return f"measured: {driver}; start {often.start:.1f} s with {CHECKED_WORKERS[0]} workers"
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--check", action="store_true", help="beside real runs on this machine")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with real searches on this machine"
+    )
     parser.add_argument("--out", type=Path, default=Path("/tmp/evossl-bench"))
-    parser.add_argument("--constants", default="{}", help="as JSON, in place of the defaults")
+    parser.add_argument(
+        "--constants", default="{}", help="JSON that replaces defaults of Constants"
+    )
     options = parser.parse_args()
     constants = Constants(**json.loads(options.constants))
     print(f"{constants}\n\n{table(constants, options.trials)}")
     if options.check:
         print(f"\n{CHECK_HEAD}")
-        place = Place(options.out.resolve())
-        often = {workers: search(place, workers, OFTEN) for workers in CHECKED}
-        base = often[CHECKED[0]]
+        bench = BenchFolder(options.out.resolve())
+        often = {workers: search(bench, workers, FREQUENT_LOGGING) for workers in CHECKED_WORKERS}
+        base = often[CHECKED_WORKERS[0]]
         for workers, real in often.items():
             print(check(real, workers, base))
-        print(measure(search(place, CHECKED[0], RARELY), base))
+        print(driver_constants(search(bench, CHECKED_WORKERS[0], RARE_LOGGING), base))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,12 @@
-"""The rows of `make bench`: each module measures one part of evossl against something known."""
+"""The rows of `make bench`: each module measures one part of evossl against a reference."""
 
-from perf import compute, data, search, steps, trials, views
+from perf import compute_rows, data_rows, search_rows, step_rows, trial_rows, view_rows
 
-ALL = (*steps.ROWS, *views.ROWS, *data.ROWS, *compute.ROWS, *search.ROWS, *trials.ROWS)
+ALL_ROWS = (
+    *step_rows.ROWS,
+    *view_rows.ROWS,
+    *data_rows.ROWS,
+    *compute_rows.ROWS,
+    *search_rows.ROWS,
+    *trial_rows.ROWS,
+)

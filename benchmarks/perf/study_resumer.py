@@ -1,6 +1,6 @@
-"""A process that opens a study as a resumed search does, and says after how long it proposes.
+"""Opens a study as a resumed search does, and prints the seconds until its first proposal.
 
-python resumer.py FOLDER
+python study_resumer.py FOLDER
 """
 
 import sys
@@ -14,7 +14,7 @@ from evossl.search.table import write_table
 
 
 def main() -> None:
-    """Open, write the table, fill the rungs, ask."""
+    """Open the study, write the table, restore the rungs, and ask for a proposal."""
     folder = Path(sys.argv[1])
     begin = time.perf_counter()
     with Study.open(folder) as study:

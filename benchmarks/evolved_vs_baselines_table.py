@@ -1,6 +1,8 @@
-"""The table of first_light's JSON files, as Markdown: whatever cases and seeds are there.
+"""Prints the results of evolved_vs_baselines.py as Markdown, for all cases and seeds in a folder.
 
-python benchmarks/first_light_table.py first_light > table.md
+    python benchmarks/evolved_vs_baselines_table.py DIR > table.md
+
+It takes seconds.
 """
 
 import argparse
@@ -15,11 +17,11 @@ from scipy import stats
 
 PROTOCOLS = ("knn", "linear")
 METRICS = ("balanced_accuracy", "accuracy")
-ORDER = ("random init", "SimCLR alone", "equal weights", "random search", "evossl", "supervised")
+METHODS = ("random init", "SimCLR alone", "equal weights", "random search", "evossl", "supervised")
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean, and a 95 % t interval over seeds where there are two or more."""
+    """Return the mean, with a 95 % t interval over seeds if there are two or more."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return f"{mean:.3f}"
@@ -28,22 +30,22 @@ def interval(values: Sequence[float]) -> str:
 
 
 def value(run: dict[str, Any], row: str, protocol: str, metric: str) -> float:
-    """One number of one seed; supervised has one network, not two protocols."""
+    """Return one metric of one seed. The supervised network has the same value in all protocols."""
     if row == "supervised":
         return float(run["supervised"][metric])
     if row == "random init":
-        graded = [init["accuracy"][protocol][metric] for init in run["random init"]]
-        return statistics.fmean(graded)
+        values = [init["accuracy"][protocol][metric] for init in run["random init"]]
+        return statistics.fmean(values)
     return float(run["finals"][row]["accuracy"][protocol][metric])
 
 
 def scores_table(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """A row a method, a column a protocol and metric."""
+    """Return a table with a row per method and a column per protocol and metric."""
     heads = [
         f"{protocol} {metric.replace('_', ' ')}" for metric in METRICS for protocol in PROTOCOLS
     ]
     lines = [f"| | fitness | {' | '.join(heads)} | seconds |", "|---" * (len(heads) + 3) + "|"]
-    for row in ORDER:
+    for row in METHODS:
         cells = [
             interval([value(run, row, protocol, metric) for run in runs])
             for metric in METRICS
@@ -56,14 +58,14 @@ def scores_table(runs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def seconds(runs: Sequence[dict[str, Any]], row: str) -> str:
-    """Mean seconds of a final's training and scoring, on one core of a shared machine."""
+    """Return the mean seconds of a final training and its scoring, on one core."""
     if row in ("random init", "supervised"):
         return "-"
     return f"{statistics.fmean(run['finals'][row]['seconds'] for run in runs):.0f}"
 
 
 def fitness(runs: Sequence[dict[str, Any]], row: str) -> str:
-    """Mean fitness of the finals, in nats; random inits' mean; none for supervised."""
+    """Return the mean fitness of the final trainings or random inits, in nats."""
     if row == "supervised":
         return "-"
     if row == "random init":
@@ -75,7 +77,7 @@ def fitness(runs: Sequence[dict[str, Any]], row: str) -> str:
 
 
 def wins(runs: Sequence[dict[str, Any]], over: str) -> str:
-    """In how many seeds the winner's mean balanced accuracy is above another row's."""
+    """Return in how many seeds the winner has a higher mean balanced accuracy than a method."""
 
     def mean(run: dict[str, Any], row: str) -> float:
         return statistics.fmean(value(run, row, p, "balanced_accuracy") for p in PROTOCOLS)
@@ -84,14 +86,14 @@ def wins(runs: Sequence[dict[str, Any]], over: str) -> str:
 
 
 def spearman_table(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """Rank correlation of fitness and indicators with accuracy over all trials, mean over seeds."""
+    """Return the rank correlations of fitness and indicators with accuracy, averaged over seeds."""
     per_name: dict[str, list[float]] = {}
     num_trials = 0
     for run in runs:
-        every = run["trials"]["cmaes"] + run["trials"]["random"][1:]  # they share trial 0
+        every = run["trials"]["cmaes"] + run["trials"]["random"][1:]  # both searches share trial 0
         trials = [t for t in every if t["fitness"] is not None]
         num_trials += len(trials)
-        graded = [
+        accuracies = [
             statistics.fmean(t["accuracy"][p]["balanced_accuracy"] for p in PROTOCOLS)
             for t in trials
         ]
@@ -99,19 +101,24 @@ def spearman_table(runs: Sequence[dict[str, Any]]) -> list[str]:
         for name in names:
             pairs = [
                 (t["fitness"] if name == "fitness" else t["indicators"].get(name), a)
-                for t, a in zip(trials, graded, strict=True)
+                for t, a in zip(trials, accuracies, strict=True)
             ]
             known = [pair for pair in pairs if pair[0] is not None]
             rho = float(stats.spearmanr(*zip(*known, strict=True)).statistic)
             if math.isfinite(rho):
                 per_name.setdefault(name, []).append(rho)
-    lines = [f"| score ({num_trials} trials in all) | Spearman with accuracy |", "|---|---|"]
+    lines = [
+        f"| score ({num_trials} trials in total) | Spearman correlation with accuracy |",
+        "|---|---|",
+    ]
     return lines + [f"| {name} | {interval(each)} |" for name, each in per_name.items()]
 
 
 def main() -> None:
-    """Print the tables of every case that has at least one finished seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the tables of every case with at least one finished seed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     for case in ("motion", "appearance"):
@@ -122,9 +129,11 @@ def main() -> None:
         print(f"### {case.capitalize()} label, {len(runs)} seed(s)\n")
         print("\n".join(scores_table(runs)))
         against = (
-            f"{over}: {wins(runs, over)}" for over in ORDER if over not in ("evossl", "supervised")
+            f"{over}: {wins(runs, over)}"
+            for over in METHODS
+            if over not in ("evossl", "supervised")
         )
-        print(f"\nThe search's winner is above, by seeds: {'; '.join(against)}.\n")
+        print(f"\nNumber of seeds in which the winner is better: {'; '.join(against)}.\n")
         print("\n".join(spearman_table(runs)), end="\n\n")
 
 
