@@ -1,4 +1,4 @@
-"""evossl: evolve the loss of self-supervised video learning, and use the encoder it finds."""
+"""evossl: learn video encoders without labels, with loss weights found by evolution."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["__version__", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when an encoder is asked for."""
+    """Import `load_encoder`, and with it torch, when it is first used."""
     if name == "load_encoder":
         return import_module("evossl.export.encoder_folder").load_encoder
     raise AttributeError(f"module 'evossl' has no attribute {name!r}")

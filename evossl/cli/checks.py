@@ -1,21 +1,17 @@
-"""What can be known to fail before a video is touched: refused with the remedy, nothing written."""
+"""Preflight checks: what is sure to fail is refused before a video is read or a file written."""
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from evossl.cli.progress import say
 from evossl.config import Resources, SearchSpace
-from evossl.data.index.sources import scan
 from evossl.errors import UserError, unknown
 from evossl.experiment.preflight import preflight
-from evossl.experiment.terms import active_weights, check_all_can_be_on, resolve_terms, space_tasks
+from evossl.experiment.terms import check_every_term_can_be_active
 from evossl.fitness.score import check_fitness
 from evossl.models.encoder import BACKBONES
-from evossl.task import Task, Term
-from evossl.task_loader import load_catalogue
+from evossl.training.resolved_space import ResolvedSpace, resolve_space
 from evossl.training.teacher import check_teacher
 
 
@@ -24,101 +20,62 @@ def check_space(
     tasks_folder: Path | None,
     where: str,
     device: torch.device | None = None,
-) -> tuple[Term, ...]:
-    """Return the space's terms; refuse a space that cannot be trained.
+) -> ResolvedSpace:
+    """Return the space with its tasks and terms; refuse a space that cannot be trained.
 
     Args:
-        space: read.
-        tasks_folder: a user's own tasks.
-        where: the space's name or file, for the messages.
-        device: where a trial runs; None if that is another machine: its memory is not known here.
+        space: the validated search space.
+        tasks_folder: a folder of the user's own tasks, or None.
+        where: the space's name or file, which begins every message.
+        device: where a trial will run, or None if that is another machine, whose memory is unknown.
 
     Raises:
         UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
-            stretch that is too short for a task, by name; a teacher that is missing or unfit; more
-            memory than there is.
+            stretch that is too short for a task; a missing or unfit teacher; too little memory.
     """
-    catalogue = load_catalogue(tasks_folder)
     try:
-        return _checked_terms(space, space_tasks(space, catalogue), device)
+        resolved = resolve_space(space, tasks_folder)
+        _check_resolved(resolved)
+        preflight(resolved, device)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+    return resolved
 
 
-def _checked_terms(
-    space: SearchSpace, tasks: Mapping[str, type[Task]], device: torch.device | None
-) -> tuple[Term, ...]:
+def _check_resolved(resolved: ResolvedSpace) -> None:
+    space = resolved.space
     if space.backbone.name not in BACKBONES:
         raise UserError(f"backbone.name: {unknown('backbone', space.backbone.name, BACKBONES)}")
     if not space.ignores:
         raise UserError("ignores: []: two views of a clip would be equal; name at least one word")
     check_fitness(space.fitness)
-    terms = resolve_terms(space, tasks)
     for name in space.tasks:
-        check_teacher(name, tasks[name], space)
-    check_all_can_be_on(terms, space, tasks)
-    preflight(space, terms, tasks, device)
-    return terms
-
-
-def check_given_weights(
-    file: Path,
-    weights: Mapping[str, float],
-    space: SearchSpace,
-    terms: Sequence[Term],
-    tasks: Path | None,
-) -> None:
-    """Refuse loss weights of a file that leave nothing to train.
-
-    Raises:
-        UserError: unknown, missing, outside [0, 1], all zero or all pruned.
-    """
-    try:
-        known = space_tasks(space, load_catalogue(tasks))
-        active_weights(terms, weights, known, space.training.prune_below)
-    except UserError as error:
-        raise UserError(f"--weights {file}: {error}") from error
+        check_teacher(name, resolved)
+    check_every_term_can_be_active(resolved)
 
 
 def check_resources(resources: Resources, where: str) -> None:
-    """Refuse a trial's share of this machine that it does not have, before anything is decoded.
+    """Refuse a trial that needs more CPUs or GPUs than this machine has.
 
     Raises:
-        UserError: more CPUs or GPUs than there are; says how to do without.
+        UserError: names the key and the remedies.
     """
-    there = {"cpus": os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
-    for key, number in there.items():
-        wanted = getattr(resources, key)
-        if wanted > number:
+    available = {"cpus": os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
+    for key, number in available.items():
+        needed = getattr(resources, key)
+        if needed > number:
             raise UserError(
-                f"{where}: resources.{key}: {wanted:g} for a trial, this machine has {number}: "
-                "give --address of a cluster, or lower it in a copy of the space; "
-                "`--space tiny` is one for a CPU"
+                f"{where}: resources.{key}: a trial needs {needed:g}, this machine has {number}; "
+                "give --address of a Ray cluster, or lower it in a copy of the space "
+                "(`--space tiny` runs on a CPU)"
             )
-
-
-def finds_run(out: Path) -> bool:
-    """Whether `--resume` has a run to go on with; said where not: the name may be mistyped."""
-    there = (out / "run.yaml").is_file()
-    if not there:
-        say(f"--resume: no run in {out} yet: beginning one")
-    return there
-
-
-def check_source(source: str) -> None:
-    """Refuse a source that names no video, before a folder is claimed for it.
-
-    Raises:
-        UserError: nothing there, no video among what is there, a manifest without `path`.
-    """
-    scan(source)
 
 
 def check_out_folder(out: Path) -> None:
     """Refuse an `--out` that cannot become a folder.
 
     Raises:
-        UserError: it is a file, stands under one, or may not be written.
+        UserError: `out` or a part of its path is a file, or is not writable.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; give a folder")
@@ -129,7 +86,7 @@ def check_out_file(out: Path) -> None:
     """Refuse an `--out` that cannot become a file, before hours of work for it.
 
     Raises:
-        UserError: it is a folder, stands under a file, or may not be written.
+        UserError: `out` is a folder, a part of its path is a file, or it is not writable.
     """
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; name a file in it, {out / 'manifest.parquet'}")
@@ -137,13 +94,10 @@ def check_out_file(out: Path) -> None:
 
 
 def _check_writable(folder: Path, out: Path) -> None:
-    there = next(parent for parent in (folder, *folder.absolute().parents) if _is_there(parent))
-    if not there.is_dir():
-        raise UserError(f"--out {out}: {there} is a file, not a folder; give another place")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--out {out}: {there} may not be written; give another place")
-
-
-def _is_there(path: Path) -> bool:
-    """As `Path.exists`, which raises below a file on some systems."""
-    return os.path.lexists(path)
+    parents = (folder, *folder.absolute().parents)
+    # `lexists`: below a file, `Path.exists` raises on some systems
+    existing = next(parent for parent in parents if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise UserError(f"--out {out}: {existing} is a file, not a folder; choose another path")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"--out {out}: {existing} is not writable; choose another path")

@@ -1,22 +1,23 @@
-"""The verb demo: the whole way on synthetic videos."""
+"""The verb `demo`: a whole search on synthetic videos."""
 
 from pathlib import Path
 
 import click
 
-from evossl.cli.encoder import evaluate_folder, print_scores
-from evossl.cli.options import num_cores, run_info
-from evossl.cli.progress import bar, say
-from evossl.cli.search import search_and_report, write_the_report
+from evossl.cli.evaluate import EvaluateOptions, evaluate_encoder, print_scores
+from evossl.cli.inspect import write_report_with_progress
+from evossl.cli.options import PATH, num_cores, read_space
+from evossl.cli.progress import print_message, progress_bar
+from evossl.cli.run import run_info
+from evossl.cli.search import SearchOptions, search_videos
 from evossl.data.synth.dataset import synthesise
 from evossl.errors import UserError
 from evossl.io.files import write_json
-from evossl.io.spaces import load_space
 
-NUM_VIDEOS = 1200  # 400 held out: fewer do not rank encoders
+NUM_VIDEOS = 1200  # 400 are held out; fewer do not rank encoders
 NUM_CLASSES = 8
-BUDGET = {"steps": 100, "final_steps": 150}  # less than the space's own: minutes
-NEXT = """Next, with videos of your own:
+BUDGET: dict[str, int | None] = {"steps": 100, "final_steps": 150}  # below tiny's own: minutes
+NEXT_STEPS = """Next, with your own videos:
   evossl search --data VIDEOS --space elo --ignores colour,crop,time --out RUN
   evossl evaluate {out}/run/winner/encoder --data LABELLED
   python -c "import evossl; encoder = evossl.load_encoder('{out}/run/winner/encoder')"
@@ -28,29 +29,43 @@ NEXT = """Next, with videos of your own:
     "--out",
     default="demo",
     show_default=True,
-    type=click.Path(path_type=Path),
-    help="A new folder.",
+    type=PATH,
+    metavar="DIR",
+    help="A new folder; everything is written there.",
 )
 def demo(out: Path) -> None:
-    """Synthetic videos, a search, the winner, its encoder, its numbers, the report: in minutes.
+    """Run a whole search on synthetic videos, in minutes.
+
+    Writes videos, evolves loss weights, trains and exports the winner, evaluates it on labels, and
+    writes a report.
 
     Example: evossl demo --out demo
     """
     if out.exists() and any(out.iterdir()):
-        raise UserError(f"--out {out}: holds something; remove it or give another folder")
-    space = load_space("tiny")
-    space = space.model_copy(update={"budget": space.budget.model_copy(update=BUDGET)})
-    with bar("writing synthetic videos") as advance:
-        labels = synthesise(out / "videos", NUM_VIDEOS, NUM_CLASSES, 0, advance)
-    info = run_info(space, str(out / "videos"), 0, out / "cache", None, None)
-    run = out / "run"
-    cores = num_cores()
-    outcome = search_and_report(info, run, workers=cores)
-    scores = evaluate_folder(
-        str(outcome.encoders[0]), str(labels), out / "cache", protocols="knn,linear", workers=cores
+        raise UserError(f"--out {out}: is not empty; remove it, or give another folder")
+    with progress_bar("writing synthetic videos") as progress:
+        labels = synthesise(out / "videos", NUM_VIDEOS, NUM_CLASSES, 0, progress)
+    options = SearchOptions(
+        data=str(out / "videos"),
+        space="tiny",
+        cache=out / "cache",
+        out=out / "run",
+        workers=num_cores(),
     )
-    write_json(run / "winner" / "evaluation.json", scores)
+    space = read_space(options.space, None, BUDGET)
+    outcome = search_videos(run_info(space, options), options)
+    [encoder] = outcome.encoders
+    scores = evaluate_encoder(
+        EvaluateOptions(
+            encoder=encoder,
+            data=str(labels),
+            cache=options.cache,
+            protocols="knn,linear",
+            workers=options.workers,
+        )
+    )
+    write_json(options.out / "winner" / "evaluation.json", scores)
     print_scores(scores)
-    report = write_the_report(run)
-    say(f"report:  {report}\nencoder: {outcome.encoders[0]}\n")
-    say(NEXT.format(out=out))
+    report = write_report_with_progress(options.out)
+    print_message(f"report:  {report}\nencoder: {encoder}\n")
+    print_message(NEXT_STEPS.format(out=out))

@@ -1,90 +1,86 @@
-"""Progress: a bar with ETA on a terminal, a line now and then in a log."""
+"""What a person sees while a verb works: messages, progress bars and tables.
+
+Messages and progress go to stderr, results to stdout. On a terminal, progress is a bar with the
+time left; in a log file it is a line every few seconds.
+"""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import rich.progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from evossl.types import Progress
+
 CONSOLE = Console(stderr=True, highlight=False)
-LOG_SECONDS = 10.0
-FILE_WIDTH = 120
-
-Advance = Callable[[int, int], None]
+SECONDS_BETWEEN_LOG_LINES = 10.0
+TABLE_WIDTH_IN_FILES = 120
 
 
-def say(message: str, style: str | None = None) -> None:
-    """Print a message on stderr; a line stays one line, so that its paths can be copied."""
+def print_message(message: str, style: str | None = None) -> None:
+    """Print a message on stderr. It is never wrapped, so that paths in it can be copied."""
     CONSOLE.print(message, style=style, soft_wrap=True, markup=False)
 
 
 def print_table(table: Table) -> None:
-    """Print a result on stdout: as wide as the terminal, in a file as wide as its numbers need."""
+    """Print a table on stdout, as wide as the terminal; in a file, as wide as its numbers need."""
     terminal = Console(highlight=False)
-    console = terminal if terminal.is_terminal else Console(highlight=False, width=FILE_WIDTH)
-    console.print(table)
+    in_file = Console(highlight=False, width=TABLE_WIDTH_IN_FILES)
+    (terminal if terminal.is_terminal else in_file).print(table)
 
 
 @contextmanager
-def bar(
-    what: str, console: Console | None = None, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Advance]:
-    """Yield a function to be called with (done, total)."""
+def progress_bar(
+    title: str, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Progress]:
+    """Show progress until the context ends; yields the callback that moves it."""
     console = console or CONSOLE
     if not console.is_terminal:
-        yield _lines(what, console, clock)
+        yield _log_lines(title, console, clock)
         return
     columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        rich.progress.SpinnerColumn(),
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with rich.progress.Progress(*columns, console=console) as bars:
+        bar = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)
 
 
 @contextmanager
-def phases() -> Iterator[Callable[[str], Advance]]:
-    """Yield a function that ends the bar before and opens one of the given name."""
+def consecutive_bars() -> Iterator[Callable[[str], Progress]]:
+    """Yield a function that closes the current bar and opens one with the given title."""
     with ExitStack() as stack:
 
-        def phase(what: str) -> Advance:
+        def next_bar(title: str) -> Progress:
             stack.close()
-            return stack.enter_context(bar(what))
+            return stack.enter_context(progress_bar(title))
 
-        yield phase
+        yield next_bar
 
 
-def _lines(what: str, console: Console, clock: Callable[[], float]) -> Advance:
-    """A line at most every `LOG_SECONDS`, and one at the end, once."""
+def _log_lines(title: str, console: Console, clock: Callable[[], float]) -> Progress:
+    """Print a line at most every `SECONDS_BETWEEN_LOG_LINES`, and exactly one at the end."""
     began = last = clock()
     ended = False
 
-    def advance(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         nonlocal last, ended
         now = clock()
-        if ended or (done < total and now - last < LOG_SECONDS):
+        if ended or (done < total and now - last < SECONDS_BETWEEN_LOG_LINES):
             return
         last, ended = now, done >= total
         left = (now - began) / max(done, 1) * (total - done)
-        line = f"{what}: {done}/{total}, {now - began:.0f} s"
+        line = f"{title}: {done}/{total}, {now - began:.0f} s"
         console.print(
             line if ended else f"{line}, about {left:.0f} s left", soft_wrap=True, markup=False
         )
 
-    return advance
+    return progress

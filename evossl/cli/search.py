@@ -1,137 +1,137 @@
-"""The verb search: from a folder of videos to the encoder that the evolved loss found."""
+"""The verb `search`: from a folder of videos to the encoder of the best loss weights."""
 
 import json
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from evossl.cli.checks import (
-    check_out_folder,
-    check_resources,
-    check_source,
-    check_space,
-    finds_run,
-)
-from evossl.cli.data import prepare_videos
-from evossl.cli.encoder import DEFAULT_FOLDS, evaluate_folder, print_scores
-from evossl.cli.labelled import SplitConfig, check_labelled
+from evossl.cli.checks import check_resources, check_space
+from evossl.cli.evaluate import EvaluateOptions, evaluate_encoder, print_scores
+from evossl.cli.inspect import write_report_with_progress
+from evossl.cli.labelled import check_labelled
 from evossl.cli.options import (
+    COUNT,
+    PATH,
+    RunOptions,
     data_options,
+    describe_ignores,
     device_option,
     json_option,
-    meaning,
-    resolve_space,
-    resume_command,
-    run_info,
+    pass_options,
+    read_space,
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, say
+from evossl.cli.progress import print_message, progress_bar
+from evossl.cli.run import check_run_folder, opened_run, prepare_run_videos, run_info
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import SearchSpace
 from evossl.data.index.index import Index
 from evossl.experiment.context import pick_device
-from evossl.experiment.run_folder import RunInfo, check_same_run, open_run, removed_if_refused
+from evossl.experiment.run_folder import RunInfo
 from evossl.io.files import write_json
 
 if TYPE_CHECKING:
     from evossl.cluster.search import SearchOutcome
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(RunOptions):
+    """Options of `evossl search`."""
+
+    trials: int | None = None
+    steps: int | None = None
+    final_steps: int | None = None
+    top: int = 1
+    repeats: int = 0
+    max_concurrent: int | None = None
+    address: str | None = None
+    labelled: str | None = None
+    as_json: bool = False
+
+
 @click.command()
 @data_options
 @space_options
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
-@click.option("--trials", type=click.IntRange(1), help="Trials (default: the space's budget).")
-@click.option("--steps", type=click.IntRange(1), help="Steps of a trial.")
-@click.option("--final-steps", type=click.IntRange(1), help="Steps of the winner's training.")
+@click.option("--out", required=True, type=PATH, metavar="RUN", help="Folder of the run.")
+@click.option(
+    "--trials",
+    type=COUNT,
+    metavar="N",
+    show_default="the space's budget",
+    help="Number of trials.",
+)
+@click.option(
+    "--steps",
+    type=COUNT,
+    metavar="N",
+    show_default="the space's budget",
+    help="Training steps of a trial.",
+)
+@click.option(
+    "--final-steps",
+    type=COUNT,
+    metavar="N",
+    show_default="the space's budget",
+    help="Training steps of the winner.",
+)
 @click.option(
     "--top",
-    type=click.IntRange(1),
+    type=COUNT,
+    metavar="N",
     default=1,
     show_default=True,
-    help="Winners to train and export.",
+    help="Number of best trials to train longer and export.",
 )
 @click.option(
     "--repeats",
     type=click.IntRange(0),
+    metavar="N",
     default=0,
     show_default=True,
-    help="Re-runs of the best, other seeds.",
+    help="Number of re-runs of the best trial with other seeds, to measure its noise.",
 )
-@click.option("--max-concurrent", type=click.IntRange(1), help="Trials at the same time.")
+@click.option(
+    "--max-concurrent",
+    type=COUNT,
+    metavar="N",
+    show_default="as many as fit",
+    help="Number of trials that run at the same time.",
+)
 @teacher_option
-@click.option("--address", help="A Ray cluster (auto, host:port); default: a local Ray.")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    show_default="start Ray on this machine",
+    help="Ray cluster to use: auto, or host:port.",
+)
 @device_option
-@click.option("--evaluate", "labelled", metavar="LABELLED", help="Score the winner on labels too.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option(
+    "--evaluate", "labelled", metavar="LABELLED", help="Also evaluate the winner on these labels."
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @seed_option
 @json_option
-def search(
-    data: str,
-    cache: Path | None,
-    workers: int,
-    space: str,
-    ignores: str | None,
-    tasks_folder: Path | None,
-    out: Path,
-    trials: int | None,
-    steps: int | None,
-    final_steps: int | None,
-    top: int,
-    repeats: int,
-    max_concurrent: int | None,
-    teacher: Path | None,
-    address: str | None,
-    device: str | None,
-    labelled: str | None,
-    resume: bool,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Evolve the loss weights on your videos; train, export and report the winner.
+@pass_options(SearchOptions)
+def search(options: SearchOptions) -> None:
+    """Evolve the loss weights on your videos; export the winner.
+
+    Writes the winner to RUN/winner/encoder and the report to RUN/report.html.
 
     Example: evossl search --data DIR --space elo --ignores crop,time --out run
     """
-    budget = {"trials": trials, "steps": steps, "final_steps": final_steps}
-    chosen = with_teacher(resolve_space(space, ignores, budget), tasks_folder, teacher)
-    if max_concurrent:
-        resources = chosen.resources.model_copy(update={"max_concurrent": max_concurrent})
-        chosen = chosen.model_copy(update={"resources": resources})
-    check_out_folder(out)
-    info = run_info(chosen, data, seed, cache, tasks_folder, device)
-    resume = resume and finds_run(out)
-    if resume:
-        check_same_run(out, info)
-    if not address:
-        check_resources(chosen.resources, space)
-    check_space(chosen, tasks_folder, space, None if address else pick_device(device))
-    if labelled:
-        check_labelled(labelled, SplitConfig(DEFAULT_FOLDS, None, 0))
-    outcome = search_and_report(
-        info, out, top=top, repeats=repeats, address=address, workers=workers, resume=resume
-    )
-    scores = None
-    if labelled:
-        scores = evaluate_folder(str(outcome.encoders[0]), labelled, cache, workers=workers)
-        write_json(out / "winner" / "evaluation.json", scores)
-    _print_found(outcome, scores, write_the_report(out), as_json)
-
-
-def _print_found(
-    outcome: "SearchOutcome", scores: dict[str, Any] | None, report: Path, as_json: bool
-) -> None:
-    """The search's result on stdout."""
-    if as_json:
-        found = {
+    outcome = search_videos(_checked_run(options), options)
+    scores = _evaluate_winner(outcome, options) if options.labelled else None
+    report = write_report_with_progress(options.out)
+    if options.as_json:
+        result = {
             "encoder": str(outcome.encoders[0]),
             "verdict": asdict(outcome.verdict) | {"line": outcome.verdict.line},
             "evaluation": scores,
             "report": str(report),
         }
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(result))
         return
     if scores:
         print_scores(scores)
@@ -140,71 +140,92 @@ def _print_found(
     click.echo(f"report:  {report}")
 
 
-def search_and_report(
-    info: RunInfo,
-    out: Path,
-    *,
-    top: int = 1,
-    repeats: int = 0,
-    address: str | None = None,
-    workers: int = 2,
-    resume: bool = False,
-) -> "SearchOutcome":
-    """Claim the folder, index, cache, search; return the winner's folder and the verdict."""
-    from evossl.cluster.search import SearchPlan, run_search
+def _checked_run(options: SearchOptions) -> RunInfo:
+    """Return what `run.yaml` will record, after every check that needs no video.
+
+    Raises:
+        UserError: names the option or key, and the remedy.
+    """
+    budget = {key: getattr(options, key) for key in ("trials", "steps", "final_steps")}
+    space = read_space(options.space, options.ignores, budget)
+    space = with_teacher(space, options.tasks_folder, options.teacher)
+    if options.max_concurrent:
+        changed = {"max_concurrent": options.max_concurrent}
+        resources = space.resources.model_copy(update=changed)
+        space = space.model_copy(update={"resources": resources})
+    info = run_info(space, options)
+    check_run_folder(info, options)
+    device = None
+    if not options.address:  # a cluster's machines may have more than this one
+        check_resources(space.resources, options.space)
+        device = pick_device(options.device)
+    check_space(space, options.tasks_folder, options.space, device)
+    if options.labelled:
+        check_labelled(options.labelled)
+    return info
+
+
+def _evaluate_winner(outcome: "SearchOutcome", options: SearchOptions) -> dict[str, Any]:
+    """Return the winner's scores on labels; writes them to `winner/evaluation.json`."""
+    assert options.labelled is not None
+    scores = evaluate_encoder(
+        EvaluateOptions(
+            encoder=outcome.encoders[0],
+            data=options.labelled,
+            cache=options.cache,
+            workers=options.workers,
+        )
+    )
+    write_json(options.out / "winner" / "evaluation.json", scores)
+    return scores
+
+
+def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
+    """Open the run folder, index and cache its videos, and search; returns what was found.
+
+    Args:
+        info: what `run.yaml` will record.
+        options: of these, the folder, the Ray cluster, and what is not in `run.yaml` are used.
+
+    Raises:
+        UserError, RunError: see `opened_run`, `prepare_videos` and `run_search`.
+    """
+    from evossl.cluster.search import Reporter, SearchPlan, run_search
     from evossl.cluster.session import ray_session
 
-    chosen = info.parsed_space()
-    say(f"ignores {', '.join(chosen.ignores)}: {meaning(chosen.ignores)}")
-    if not resume:
-        check_source(info.data)
-    info = open_run(out, info, resume)
-    try:
-        with removed_if_refused(out, resume):
-            index = prepare_videos(
-                info.data,
-                out / "manifest.parquet",
-                Path(info.cache),
-                chosen,
-                workers,
-                begun=bool(info.scales),
-            )
-            say_if_few(index, chosen)
-            plan = SearchPlan(
-                chosen.budget.trials, chosen.budget.steps, chosen.budget.final_steps, top, repeats
-            )
-            if not address:
-                say("starting a local Ray")
-            with ray_session(address) as session:
-                if session.dashboard:
-                    say(f"Ray dashboard: {session.dashboard}")
-                elif session.is_local:
-                    say("Ray's dashboard did not start; the search goes on without it")
-                outcome = run_search(out, info, plan, session, bar=bar, say=say)
-    except KeyboardInterrupt:
-        say(f"\nstopped; nothing finished is lost. Go on with:\n  {resume_command()}")
-        raise
+    space = info.parsed_space
+    print_message(f"ignores {', '.join(space.ignores)}: {describe_ignores(space.ignores)}")
+    with opened_run(info, options) as stored:
+        warn_if_few_videos(prepare_run_videos(stored, options), space)
+        plan = SearchPlan(
+            trials=space.budget.trials,
+            steps=space.budget.steps,
+            final_steps=space.budget.final_steps,
+            top=options.top,
+            repeats=options.repeats,
+        )
+        if not options.address:
+            print_message("starting Ray on this machine")
+        with ray_session(options.address) as session:
+            if session.dashboard:
+                print_message(f"Ray dashboard: {session.dashboard}")
+            elif session.is_local:
+                print_message("Ray's dashboard did not start; the search continues without it")
+            reporter = Reporter(progress_bar, print_message)
+            outcome = run_search(options.out, stored, plan, session, reporter)
     if outcome.verdict.warning:
-        say(f"WARNING: {outcome.verdict.warning}", style="bold red")
+        print_message(f"WARNING: {outcome.verdict.warning}", style="bold red")
     return outcome
 
 
-def say_if_few(index: Index, space: SearchSpace) -> None:
-    """Say so where the fitness has too few held-out clips to tell trained encoders apart."""
+def warn_if_few_videos(index: Index, space: SearchSpace) -> None:
+    """Print a warning if too few clips are held out for the fitness to rank encoders well."""
     from evossl.experiment.split import split_videos
-    from evossl.fitness.score import ENOUGH_CLIPS
+    from evossl.fitness.score import RECOMMENDED_CLIPS
 
-    held_out = len(split_videos(index.videos, space.fitness.clips).scored)
-    if held_out < ENOUGH_CLIPS:
-        say(
+    held_out = len(split_videos(index.videos, space.fitness.clips).held_out)
+    if held_out < RECOMMENDED_CLIPS:
+        print_message(
             f"{held_out} clips are held out for the fitness, which ranks encoders well from about "
-            f"{ENOUGH_CLIPS}: with more videos (a third is held out) the search would choose better"
+            f"{RECOMMENDED_CLIPS} on. More videos (a third is held out) give a better search"
         )
-
-
-def write_the_report(out: Path) -> Path:
-    """Write `report.html`, with a bar: its contact sheets may have to be decoded."""
-    from evossl.report import write_report
-
-    with bar("writing the report") as advance:
-        return write_report(out, advance)

@@ -1,61 +1,56 @@
-"""The teacher that a task of a space learns from, as the command line or the space names it."""
+"""The option `--teacher`: the encoder that knowledge distillation learns from."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from evossl.cli.encoder import encoder_folder
+from evossl.cli.export import find_encoder
+from evossl.cli.options import PATH
 from evossl.config import SearchSpace, TaskChoice
 from evossl.errors import UserError
 from evossl.task_loader import load_catalogue
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def teacher_option(command: Command) -> Command:
-    """`--teacher`."""
-    return click.option(
-        "--teacher",
-        type=click.Path(path_type=Path),
-        metavar="ENCODER",
-        help="An exported encoder, or a run: what knowledge_distillation learns from.",
-    )(command)
+teacher_option = click.option(
+    "--teacher",
+    type=PATH,
+    metavar="ENCODER",
+    help="Encoder folder, or run, that knowledge_distillation learns from.",
+)
 
 
 def with_teacher(space: SearchSpace, tasks_folder: Path | None, given: Path | None) -> SearchSpace:
-    """Return the space, its tasks' teachers as encoder folders that any process finds.
+    """Return the space with the teachers of its tasks as absolute paths of encoder folders.
 
     Args:
-        space: read.
-        tasks_folder: a user's own tasks.
-        given: of the command line, for every task that has a teacher; None leaves the space's.
+        space: the search space.
+        tasks_folder: folder of the user's own tasks, or None.
+        given: value of `--teacher`, for every task that needs a teacher; None keeps those that the
+            space names.
 
     Raises:
-        UserError: no encoder there; `given` where no task has a teacher.
+        UserError: a teacher is no encoder, or `given` but no task needs a teacher.
     """
-    tasks = load_catalogue(tasks_folder)
-    pupils = [
+    catalogue = load_catalogue(tasks_folder)
+    students = [
         name
         for name, choice in space.tasks.items()
-        if (file := choice.task or name) in tasks and tasks[file].needs_teacher
+        if (file := choice.task or name) in catalogue and catalogue[file].needs_teacher
     ]
-    if given is not None and not pupils:
+    if given is not None and not students:
         raise UserError(
-            "--teacher: no task of the space has one; add knowledge_distillation to its tasks, or "
-            "leave --teacher out"
+            "--teacher: no task of the space needs a teacher; add knowledge_distillation to its "
+            "tasks, or leave --teacher out"
         )
-    taught = {name: _taught(name, space.tasks[name], given) for name in pupils}
-    return space.model_copy(update={"tasks": {**space.tasks, **taught}})
+    choices = {name: _with_teacher(name, space.tasks[name], given) for name in students}
+    return space.model_copy(update={"tasks": {**space.tasks, **choices}})
 
 
-def _taught(name: str, choice: TaskChoice, given: Path | None) -> TaskChoice:
+def _with_teacher(name: str, choice: TaskChoice, given: Path | None) -> TaskChoice:
     source = given or choice.teacher
-    if source is None:  # refused with everything else that the space lacks
+    if source is None:  # `check_space` reports the missing teacher
         return choice
     try:
-        folder = encoder_folder(Path(source)).resolve()
+        folder = find_encoder(Path(source)).resolve()
     except UserError as error:
         where = "--teacher" if given else f"tasks.{name}.teacher:"
         raise UserError(f"{where} {error}") from error

@@ -1,158 +1,163 @@
-"""The verb train: one training under given loss weights, without a search."""
+"""The verb `train`: one training with given loss weights, without a search."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from evossl.cli.checks import (
-    check_given_weights,
-    check_out_folder,
-    check_source,
-    check_space,
-    finds_run,
-)
-from evossl.cli.data import prepare_videos
+from evossl.cli.checks import check_space
 from evossl.cli.options import (
+    COUNT,
+    PATH,
+    RunOptions,
     data_options,
     device_option,
-    resolve_space,
-    resume_command,
-    run_info,
+    pass_options,
+    read_space,
     seed_option,
     space_options,
 )
-from evossl.cli.progress import bar, phases, say
+from evossl.cli.progress import consecutive_bars, print_message, progress_bar
+from evossl.cli.run import check_run_folder, opened_run, prepare_run_videos, run_info
 from evossl.cli.teacher import teacher_option, with_teacher
+from evossl.config import is_number
 from evossl.errors import RunError, UserError
-from evossl.experiment.context import RunSpec, measure_run, pick_device
-from evossl.experiment.run_folder import (
-    RunInfo,
-    check_same_run,
-    open_run,
-    removed_if_refused,
-    write_run,
-)
-from evossl.experiment.terms import term_weights
-from evossl.experiment.trial import TrialSpec, load_trained, run_trial
+from evossl.experiment.context import RunContext, RunSpec, pick_device
+from evossl.experiment.gradient_scales import measure_run
+from evossl.experiment.run_folder import RunInfo, write_run
+from evossl.experiment.terms import active_weights, term_weights
+from evossl.experiment.trial import TrialResult, TrialSpec, load_trained, run_trial
 from evossl.export.encoder_folder import EncoderConfig, export_encoder
 from evossl.io.yaml_file import parse_yaml
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
+from evossl.training.resolved_space import ResolvedSpace
 
-SAVES = 10  # checkpoints over a training
+NUM_CHECKPOINTS = 10  # saved over a training
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """Options of `evossl train`."""
+
+    steps: int | None
+    weights: Path | None
 
 
 @click.command()
 @data_options
 @space_options
+@click.option("--out", required=True, type=PATH, metavar="DIR", help="Folder of the training.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The training's folder."
+    "--steps",
+    type=COUNT,
+    metavar="N",
+    show_default="the space's final_steps",
+    help="Number of training steps.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Default: the space's final_steps.")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="YAML or JSON, {term: weight}; default: the fixed ones, equal ones where they evolve.",
+    show_default="the space's own; equal weights where the space evolves them",
+    help="YAML or JSON file {term: loss weight}, or a run's winner.json.",
 )
 @teacher_option
 @device_option
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--resume", is_flag=True, help="Continue from the last checkpoint in --out.")
 @seed_option
-def train(
-    data: str,
-    cache: Path | None,
-    workers: int,
-    space: str,
-    ignores: str | None,
-    tasks_folder: Path | None,
-    out: Path,
-    steps: int | None,
-    weights: Path | None,
-    teacher: Path | None,
-    device: str | None,
-    resume: bool,
-    seed: int,
-) -> None:
-    """Train one encoder under given loss weights; needs neither ray nor optuna.
+@pass_options(TrainOptions)
+def train(options: TrainOptions) -> None:
+    """Train one encoder with given loss weights.
+
+    Writes the encoder to DIR/encoder. Needs neither Ray nor Optuna.
 
     Example: evossl train --data DIR --space elo --ignores crop,time --out run
     """
-    chosen = resolve_space(space, ignores, {"final_steps": steps})
-    chosen = with_teacher(chosen, tasks_folder, teacher)
-    check_out_folder(out)
-    info = run_info(chosen, data, seed, cache, tasks_folder, device)
-    resume = resume and finds_run(out)
-    if resume:
-        check_same_run(out, info)
-    terms = check_space(chosen, tasks_folder, space, pick_device(device))
-    lambdas = Genotype.of(term_weights(chosen, terms)).equal_weights()
-    if weights:
-        lambdas = read_weights(weights)
-        check_given_weights(weights, lambdas, chosen, terms, tasks_folder)
-    if not resume:
-        check_source(data)
-    info = open_run(out, info, resume)
-    try:
-        with removed_if_refused(out, resume):
-            encoder = _train(info, out, lambdas, workers, resume)
-    except KeyboardInterrupt:
-        say(f"\nstopped. Go on from the last checkpoint with:\n  {resume_command()}")
-        raise
+    space = read_space(options.space, options.ignores, {"final_steps": options.steps})
+    space = with_teacher(space, options.tasks_folder, options.teacher)
+    given = read_weights(options.weights) if options.weights else None
+    info = run_info(space, options)
+    check_run_folder(info, options)
+    device = pick_device(options.device)
+    resolved = check_space(space, options.tasks_folder, options.space, device)
+    if options.weights and given is not None:
+        check_weights_fit(options.weights, given, resolved)
+    weights = given or Genotype.of(term_weights(resolved)).equal_weights()
+    with opened_run(info, options) as stored:
+        encoder = _train(stored, options, weights)
     click.echo(f"encoder: {encoder}")
 
 
-def _train(info: RunInfo, out: Path, weights: dict[str, float], workers: int, resume: bool) -> Path:
+def _train(info: RunInfo, options: TrainOptions, weights: dict[str, float]) -> Path:
+    """Train, score and export; return the encoder's folder."""
+    prepare_run_videos(info, options)
+    context = _open_context(info, options.out)
+    steps = context.space.budget.final_steps
+    spec = TrialSpec(
+        number=0,
+        weights=weights,
+        run=context.run,
+        steps=steps,
+        folder=str(options.out),
+        resume=options.resume,
+        save_every=max(1, steps // NUM_CHECKPOINTS),
+    )
+    result = _run_with_progress(spec, context)
+    if result.fitness is None:
+        raise RunError(f"the training failed: {result.reason}")
+    print_message(f"fitness {result.fitness:.3f} nats ({context.space.fitness.name})")
+    encoder = load_trained(spec, context).cpu()
+    provenance = {"steps": steps, "seed": info.seed, "weights": weights}
+    config = EncoderConfig.from_space(context.space, encoder, provenance=provenance)
+    export_encoder(encoder, options.out / "encoder", config, replace=True)
+    return options.out / "encoder"
+
+
+def _open_context(info: RunInfo, out: Path) -> RunContext:
+    """Open the run with its gradient scales, which are measured once and stored in `run.yaml`."""
+    context = RunContext.open(RunSpec.of(out, info))
+    if info.gradient_scales:
+        return context
+    with progress_bar("measuring gradient scales") as progress:
+        scales = measure_run(context, progress)
+    write_run(out, info.with_gradient_scales(scales))
+    return context.with_gradient_scales(scales)
+
+
+def _run_with_progress(spec: TrialSpec, context: RunContext) -> TrialResult:
+    """Run the training as a trial, with progress bars and TensorBoard logs in its folder."""
     from torch.utils.tensorboard import SummaryWriter
 
-    space = info.parsed_space()
-    manifest, cache = out / "manifest.parquet", Path(info.cache)
-    prepare_videos(info.data, manifest, cache, space, workers, begun=bool(info.scales))
-    run = RunSpec.of(out, info)
-    if not info.scales:
-        with bar("measuring gradient scales") as advance:
-            info = info.with_scales(measure_run(run, advance))
-        write_run(out, info)
-    run = replace(run, scales=info.scales)
-    steps = space.budget.final_steps
-    spec = TrialSpec(
-        0, weights, run, steps, folder=str(out), resume=resume, save_every=max(1, steps // SAVES)
-    )
-    with phases() as phase, SummaryWriter(str(out / "tensorboard")) as board:
-        advance = phase("training")
-        skipped: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    with consecutive_bars() as next_bar, SummaryWriter(f"{spec.folder}/tensorboard") as board:
+        progress = next_bar("training")
 
         def on_report(report: StepReport) -> None:
-            advance(report.step, steps)
+            progress(report.step, spec.steps)
             for name, value in report.loss.items():
                 board.add_scalar(f"loss/{name}", value, report.step)
             board.add_scalar("objective", report.total, report.step)
             board.add_scalar("clips_per_second", report.clips_per_second, report.step)
             skipped.update(report.skipped)
 
-        result = run_trial(spec, on_report, lambda: phase("scoring"))
-    if result.fitness is None:
-        raise RunError(f"the training failed: {result.reason}")
-    for term, num in skipped.items():
-        say(
-            f"{term}: nothing to learn from in {num} batches of {steps * space.training.accumulate}"
-            ": fewer than two of their clips were long enough for it, or had sound"
+        result = run_trial(spec, context, on_report, lambda: next_bar("scoring"))
+    num_batches = spec.steps * context.space.training.accumulate
+    for term, count in skipped.items():
+        print_message(
+            f"{term}: was skipped in {count} of {num_batches} batches, in which fewer than two "
+            "clips were long enough for it or had sound"
         )
-    say(f"fitness {result.fitness:.3f} nats ({space.fitness.name})")
-    encoder = load_trained(spec).cpu()
-    provenance = {"steps": steps, "seed": info.seed, "weights": weights}
-    config = EncoderConfig.of(space, encoder, provenance=provenance)
-    export_encoder(encoder, out / "encoder", config, replace=True)
-    return out / "encoder"
+    return result
 
 
 def read_weights(path: Path) -> dict[str, float]:
-    """Return {term: weight} of a YAML or JSON file, or of a winner's `winner.json`.
+    """Return {term: loss weight} from a YAML or JSON file, or from a winner's `winner.json`.
 
     Raises:
-        UserError: no such file, or not a mapping of names to numbers.
+        UserError: the file cannot be read, or is not a mapping of names to numbers.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -163,11 +168,21 @@ def read_weights(path: Path) -> dict[str, float]:
         raise UserError(f"--weights {path}: cannot be read: {error}") from error
     if isinstance(raw, dict) and isinstance(raw.get("weights"), dict):
         raw = raw["weights"]
-    if not isinstance(raw, dict) or not all(_is_number(v) for v in raw.values()):
-        raise UserError(f"--weights {path}: needs a mapping of terms to numbers, simclr.rgb: 0.5")
+    if not isinstance(raw, dict) or not all(is_number(value) for value in raw.values()):
+        raise UserError(
+            f"--weights {path}: is not a mapping of terms to numbers; give for example "
+            "{simclr.rgb: 0.5}"
+        )
     return {str(name): float(value) for name, value in raw.items()}
 
 
-def _is_number(value: object) -> bool:
-    """YAML's `true` is an int to Python, not a weight to anyone."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def check_weights_fit(file: Path, weights: Mapping[str, float], resolved: ResolvedSpace) -> None:
+    """Refuse loss weights of a file that do not fit the space, or leave no term active.
+
+    Raises:
+        UserError: weights that are unknown, missing, outside [0, 1], all zero or all pruned.
+    """
+    try:
+        active_weights(resolved, weights)
+    except UserError as error:
+        raise UserError(f"--weights {file}: {error}") from error

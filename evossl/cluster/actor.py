@@ -1,6 +1,6 @@
-"""The Tune trainable: a warm actor that runs one trial after another.
+"""The Tune trainable: an actor that runs one trial after another in the same, warm process.
 
-Only plain data reaches it; it loads the catalogue and opens the data itself, once.
+A trial reaches the actor as plain data; the actor opens the run and loads the tasks itself.
 """
 
 import json
@@ -15,9 +15,9 @@ import torch
 from ray import tune
 from ray.util.metrics import Gauge
 
-from evossl.cluster.job import in_words, take_threads
+from evossl.cluster.job import describe_exception, set_num_threads
 from evossl.errors import RunError
-from evossl.experiment.context import RunSpec
+from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.trial import (
     RungResult,
     TrialResult,
@@ -25,46 +25,52 @@ from evossl.experiment.trial import (
     iterate_trial,
     rung_indicator,
 )
-from evossl.io.files import is_full
+from evossl.io.files import is_disk_full
 from evossl.training.history import StepReport
 
 
 class TrialActor(tune.Trainable):
-    """Runs `config["trial"]` (a `TrialSpec` as plain data), one Tune iteration a logged step."""
+    """Runs the trial `config["trial"]`, a `TrialSpec` as plain data.
+
+    One Tune iteration lasts until the next logged step.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Prepare the process once; the first trial begins at the first `step`."""
+        """Prepare the process, once. Training begins at the first `step`."""
         share = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-        take_threads(share.get("CPU", 1))
-        self._rate = Gauge("evossl_clips_per_second", "Training clips a second of a trial.")
-        self._wait = Gauge("evossl_data_wait_share", "Share of a trial's time waiting for clips.")
+        set_num_threads(share.get("CPU", 1))
+        self._rate = Gauge("evossl_clips_per_second", "Training clips per second of a trial.")
+        self._wait = Gauge("evossl_data_wait_share", "Share of its time a trial waits for clips.")
+        self._context: RunContext | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial in the same, warm process."""
+        """Begin another trial in the same process."""
         self.cleanup()
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train on to the next logged step, or give the trial's result.
+        """Train until the next logged step, and return it for Tune; at the end, the trial's result.
 
-        What a task, a user's function or a library raises is the trial's own failure. A `RunError`
-        or a full disk is the machine's: it is handed over as `fault`, and stops the search.
+        Whatever a task, a user's function or a library raises is the trial's own failure, and
+        becomes its result. A `RunError` or a full disk is a fault of the machine: it is returned
+        as `fault`, and stops the search.
         """
         try:
             report = next(self._steps)
         except StopIteration as stop:
-            return _ended(stop.value)
+            return final_report(stop.value)
         except torch.AcceleratorError:
-            raise  # this process's GPU context is lost: Tune tries again in another process
+            raise  # this process has lost its GPU; Tune retries the trial in a new process
         except Exception as error:  # the outermost frame of a trial
-            if isinstance(error, RunError) or is_full(error):
-                return {"done": True, "fault": in_words(error)}
+            if isinstance(error, RunError) or is_disk_full(error):
+                return {"done": True, "fault": describe_exception(error)}
             seconds = time.monotonic() - self._began
-            return _ended(TrialResult(self._number, None, in_words(error), seconds, {}))
+            reason = describe_exception(error)
+            return final_report(TrialResult(self._number, None, reason, seconds, {}))
         if isinstance(report, RungResult):
-            return _at_rung(report)
+            return rung_report(report)
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
         return {"done": False, "steps": report.step}
@@ -77,16 +83,28 @@ class TrialActor(tune.Trainable):
         spec = trial_spec(config["trial"])
         self._number = spec.number
         self._began = time.monotonic()
-        self._steps: Generator[StepReport | RungResult, None, TrialResult] = iterate_trial(spec)
+        self._steps = self._run(spec)
+
+    def _run(self, spec: TrialSpec) -> Generator[StepReport | RungResult, None, TrialResult]:
+        """Run a trial; opens the run's context unless the previous trial was of the same run."""
+        if self._context is None or self._context.run != spec.run:
+            self._context = RunContext.open(spec.run)
+        return (yield from iterate_trial(spec, self._context))
 
 
-def _ended(result: TrialResult) -> dict[str, Any]:
-    """As text: Tune flattens nested results, and would lose which key was whose."""
+def final_report(result: TrialResult) -> dict[str, Any]:
+    """Return what Tune is given at the end of a trial.
+
+    The result is JSON text, because Tune flattens nested dictionaries and would mix up their keys.
+    """
     return {"done": True, "result": json.dumps(asdict(result))}
 
 
-def _at_rung(report: RungResult) -> dict[str, Any]:
-    """What the scheduler decides on, and what the searcher is told should it cut the trial."""
+def rung_report(report: RungResult) -> dict[str, Any]:
+    """Return what Tune is given at a rung.
+
+    The scheduler decides by `rung` and `fitness`; `pruned` is the trial's result if it is stopped.
+    """
     result = report.result
     return {
         "done": False,
@@ -94,10 +112,10 @@ def _at_rung(report: RungResult) -> dict[str, Any]:
         "number": result.number,
         "rung": rung_indicator(report.rung),
         "fitness": math.inf if result.fitness is None else result.fitness,
-        "cut": json.dumps(asdict(result)),
+        "pruned": json.dumps(asdict(result)),
     }
 
 
 def trial_spec(plain: dict[str, Any]) -> TrialSpec:
-    """Return the `TrialSpec` that `asdict` made plain."""
+    """Return the `TrialSpec` that `dataclasses.asdict` turned into plain data."""
     return TrialSpec(**plain | {"run": RunSpec(**plain["run"])})

@@ -1,11 +1,11 @@
-"""Trainings beside the study's own, winners and re-runs: kept, so that a resume repeats none.
+"""Trainings outside the study, such as winners and re-runs; a resume repeats none that finished.
 
-Each folder says in `training.json` what it is the training of, and what came of it.
+Each training's folder has a `training.json` that identifies it and, once finished, its result.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,63 +15,69 @@ from evossl.cluster.session import Session
 from evossl.config import Resources
 from evossl.experiment.trial import TrialResult, TrialSpec, trial_folder
 from evossl.io.files import write_json
+from evossl.types import Progress
 
-RECORD = "training.json"
+RECORD_FILE = "training.json"
 
 
 def run_finals(
     specs: Sequence[TrialSpec],
     session: Session,
     resources: Resources,
-    on_steps: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[TrialResult]:
-    """Return the results of given trainings in order, running only what is not finished yet.
+    """Return the results of trainings, in order; runs only those that have not finished before.
 
-    A folder that holds another training is emptied; one that was interrupted goes on from its
-    checkpoint, if its spec asks for that.
+    A folder that holds another training is emptied. An interrupted training continues from its
+    checkpoint if its spec says `resume`.
 
     Raises:
-        RunError: as `run_list`.
+        RunError: see `run_list`.
     """
-    kept = [_finished(spec) for spec in specs]
-    missing = [spec for spec, result in zip(specs, kept, strict=True) if result is None]
+    stored = [_stored_result(spec) for spec in specs]
+    missing = [spec for spec, result in zip(specs, stored, strict=True) if result is None]
     for spec in missing:
         _begin(spec)
-    new = iter(run_list(missing, session, resources, on_steps))
+    new_results = iter(run_list(missing, session, resources, progress))
     results = []
-    for spec, before in zip(specs, kept, strict=True):
-        result = before or next(new)
+    for spec, before in zip(specs, stored, strict=True):
+        result = before or next(new_results)
         if before is None and result.fitness is not None:
-            write_json(trial_folder(spec) / RECORD, _identity(spec) | {"result": asdict(result)})
+            _write_record(spec, _identity(spec) | {"result": asdict(result)})
         results.append(result)
     return results
 
 
-def _finished(spec: TrialSpec) -> TrialResult | None:
-    there = _read(spec)
-    result = there.pop("result", None)
-    return TrialResult(**result) if result and there == _identity(spec) else None
+def _stored_result(spec: TrialSpec) -> TrialResult | None:
+    record = _read_record(spec)
+    result = record.pop("result", None)
+    return TrialResult(**result) if result and record == _identity(spec) else None
 
 
 def _begin(spec: TrialSpec) -> None:
-    there = _read(spec)
-    there.pop("result", None)
-    if there != _identity(spec):
+    """Empty the training's folder, unless it holds this very training."""
+    record = _read_record(spec)
+    record.pop("result", None)
+    if record != _identity(spec):
         shutil.rmtree(trial_folder(spec), ignore_errors=True)
-        write_json(trial_folder(spec) / RECORD, _identity(spec))
+        _write_record(spec, _identity(spec))
 
 
-def _read(spec: TrialSpec) -> dict[str, Any]:
-    path: Path = trial_folder(spec) / RECORD
+def _write_record(spec: TrialSpec, record: dict[str, Any]) -> None:
+    write_json(trial_folder(spec) / RECORD_FILE, record)
+
+
+def _read_record(spec: TrialSpec) -> dict[str, Any]:
+    path: Path = trial_folder(spec) / RECORD_FILE
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return there if isinstance(there, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
-    """What makes it this training and no other."""
+    """Return what distinguishes this training from any other in the same folder."""
     return {
         "trial": spec.number,
         "steps": spec.steps,

@@ -1,4 +1,4 @@
-"""Run a single job on a worker, and hear from it as it goes on."""
+"""Run one job in a worker process, and follow its progress."""
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -13,26 +13,29 @@ import torch
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
 from evossl.training.memory_use import OUT_OF_MEMORY
+from evossl.types import Progress
 
 T = TypeVar("T")
-Advance = Callable[[int, int], None]
 
 
-def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progress: Advance) -> T:
-    """Run `job(*args, progress)` in a worker with a trial's share of the machine.
+def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progress: Progress) -> T:
+    """Return `job(*args, progress)`, run in a worker process.
+
+    A job whose worker dies is retried once.
 
     Args:
-        job: given `progress` as its last argument; returns what is returned here.
-        resources: of one trial.
+        job: called with a progress callback as its last argument.
+        resources: CPUs and GPUs of the worker.
         args: plain data.
-        progress: called here with what the job calls its own with: (done, total).
+        progress: called in this process whenever the job calls its own.
 
     Raises:
-        UserError, RunError: as the job raised them; RunError also for whatever else it raised, with
-            its place, and for a worker that died.
+        UserError, RunError: what the job raised. Any other exception of the job, and the death of
+            its worker, becomes a `RunError`.
     """
-    share = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)
-    remote: Any = share(_streamed)
+    remote: Any = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(
+        _stream_job
+    )
     try:
         for reference in remote.remote(job, args, resources.cpus):
             done, value = ray.get(reference)
@@ -51,41 +54,42 @@ def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progr
     return result
 
 
-def take_threads(cpus: float) -> None:
-    """Compute with as many threads as CPUs were given, whatever this process did before.
+def set_num_threads(cpus: float) -> None:
+    """Make torch compute with as many threads as CPUs were assigned, whatever ran here before.
 
-    How many there are moves sums in their last bits: a control would depend on the worker's past.
+    The number of threads changes sums in their last bits: without this, the score of a control
+    would depend on what its worker did before.
     """
     torch.set_num_threads(max(1, int(cpus)))
 
 
-def _streamed(
+def _stream_job(
     job: Callable[..., T], args: Sequence[Any], cpus: float
 ) -> Iterator[tuple[tuple[int, int] | None, T | None]]:
-    """A job's progress as it comes, then its value: Ray hands over each as it is yielded."""
-    said: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
-    with ThreadPoolExecutor(1, initializer=take_threads, initargs=(cpus,)) as pool:
-        future = pool.submit(job, *args, lambda *done: said.put(done))
-        future.add_done_callback(lambda _: said.put(None))
-        while done := said.get():
+    """Yield (progress, None) while the job runs, then (None, value); Ray streams both."""
+    queue: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
+    with ThreadPoolExecutor(1, initializer=set_num_threads, initargs=(cpus,)) as pool:
+        future = pool.submit(job, *args, lambda *done: queue.put(done))
+        future.add_done_callback(lambda _: queue.put(None))
+        while done := queue.get():
             yield done, None
     try:
         value = future.result()
     except (UserError, RunError):
         raise
-    except Exception as error:  # the outermost frame of a job: a task's bug, a library's
-        raise RunError(in_words(error)) from error
+    except Exception as error:  # the outermost frame of a job
+        raise RunError(describe_exception(error)) from error
     yield None, value
 
 
-def in_words(error: Exception) -> str:
-    """What was raised and where, in one line; our own messages say enough by themselves.
+def describe_exception(error: Exception) -> str:
+    """Return one line: the message of our own errors; of others also the type and the place.
 
-    The place is the last one outside installed packages: in a user's own task, not in torch.
+    The place is the innermost frame outside installed packages: a user's own file, not torch.
     """
     if isinstance(error, UserError | RunError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
-    *_, last = ours or frames
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    *_, last = own or frames
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

@@ -1,6 +1,7 @@
-"""A Tune Searcher over our Study: Tune asks it what to run and tells it what came of it.
+"""Tune searchers over our own state: Tune asks them for trials and reports what became of them.
 
-Tune swallows what a searcher raises, and runs the trial again: so it is kept, and ends the run.
+Tune swallows what a searcher raises and runs the trial again. A fault is therefore stored in the
+searcher, and `StopOnFault` raises it where it ends the run.
 """
 
 import json
@@ -15,15 +16,18 @@ from evossl.experiment.trial import TrialResult, TrialSpec
 from evossl.search.study import Proposal, Study
 from evossl.search.table import TrialRow
 
-MAX_DEATHS = 3  # tries that a trial has when its worker dies under it
-DIED = f"its worker died {MAX_DEATHS} times, or could not start (out of memory?): see Ray's logs"
+MAX_ATTEMPTS = 3  # of a trial whose worker dies
+WORKER_DIED = (
+    f"its worker died {MAX_ATTEMPTS} times, or could not start (out of memory?); see Ray's logs"
+)
 
 
 class StatelessSearcher(Searcher):
-    """A searcher that Tune may pickle and save as it likes: its state lies elsewhere.
+    """A searcher that Tune may pickle at any time, because its state is stored elsewhere.
 
     Attributes:
-        fault: what ends the run: a full disk, here or in a worker; None while all is well.
+        fault: the infrastructure fault that ends the run, such as a full disk; None if there is
+            none. A trial's own failure is no fault but a result.
     """
 
     def __init__(self) -> None:
@@ -31,17 +35,23 @@ class StatelessSearcher(Searcher):
         self.fault: RunError | UserError | None = None
 
     def next_spec(self, trial_id: str) -> TrialSpec | str | None:
-        """Return a trial to run under Tune's `trial_id`, None for "not now", or FINISHED."""
+        """Return a trial to run under Tune's `trial_id`; None for "not now"; or FINISHED."""
         raise NotImplementedError  # abstract
 
-    def end(self, trial_id: str, result: TrialResult | None, *, cut: bool) -> None:
-        """Take what came of a trial; None: its worker died too often; `cut` short at a rung."""
+    def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:
+        """Record the end of a trial.
+
+        Args:
+            trial_id: Tune's name of it.
+            result: None if its worker died too often.
+            pruned: the trial was stopped early at a rung.
+        """
         raise NotImplementedError  # abstract
 
     def suggest(  # type: ignore[override] # Tune takes FINISHED too
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
-        """Return the next trial's config as plain data, None for "not now", or FINISHED."""
+        """Return the next trial's config as plain data; None for "not now"; or FINISHED."""
         if self.fault is not None:
             return None
         try:
@@ -54,38 +64,38 @@ class StatelessSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Take the last that Tune has of a trial; `error`: its worker died too often."""
+        """Take Tune's last report of a trial; `error` means that its worker died too often."""
         last = {} if error or result is None else result
-        if "fault" in last:
+        if "fault" in last:  # not reported to the study, so a resume runs the trial again
             self.fault = self.fault or RunError(last["fault"])
             return
-        words = last.get("result", last.get("cut"))
-        told = None if words is None else TrialResult(**json.loads(words))
+        text = last.get("result", last.get("pruned"))
+        found = None if text is None else TrialResult(**json.loads(text))
         try:
-            self.end(trial_id, told, cut="result" not in last)
+            self.finish(trial_id, found, pruned="result" not in last)
         except (RunError, UserError) as fault:
             self.fault = self.fault or fault
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: a study holds a lock that no pickle can carry."""
+        """Return nothing: a study holds a lock that cannot be pickled."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study's journal is the state."""
+        """Save nothing: the study's journal is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a resume makes a new searcher over the reopened study."""
+        """Restore nothing: a resume makes a new searcher over the reopened study."""
 
 
 class StudySearcher(StatelessSearcher):
-    """Hands out the study's proposals, no more at once than there are slots.
+    """Runs the study's proposals, no more at a time than there are slots.
 
     Args:
-        study: owns ask and tell.
-        template: a trial spec of the run; number and weights are each proposal's.
-        num_trials: that the study shall hold in the end.
-        slots: how many may run at this moment.
-        on_told: called with the row of each trial that ended.
+        study: asked for trials, and told their results.
+        template: what all trials share; number and weights come from each proposal.
+        num_trials: number of ended trials that the study shall hold.
+        num_slots: returns how many trials may run at this moment.
+        on_row: called with the row of each trial that has ended.
     """
 
     def __init__(
@@ -93,64 +103,68 @@ class StudySearcher(StatelessSearcher):
         study: Study,
         template: TrialSpec,
         num_trials: int,
-        slots: Callable[[], int],
-        on_told: Callable[[TrialRow], None],
+        num_slots: Callable[[], int],
+        on_row: Callable[[TrialRow], None],
     ) -> None:
         super().__init__()
         self._study = study
         self._template = template
         self._num_trials = num_trials
-        self._slots = slots
-        self._on_told = on_told
-        self._live: dict[str, Proposal] = {}
+        self._num_slots = num_slots
+        self._on_row = on_row
+        self._running: dict[str, Proposal] = {}
 
     def next_spec(self, trial_id: str) -> TrialSpec | str | None:
-        """Return the study's next proposal while there is a slot for it."""
-        if self._study.num_ended + len(self._live) >= self._num_trials:
-            return str(Searcher.FINISHED) if not self._live else None
-        if len(self._live) >= self._slots():
+        """Return the study's next proposal if there is a free slot."""
+        if self._study.num_finished + len(self._running) >= self._num_trials:
+            return str(Searcher.FINISHED) if not self._running else None
+        if len(self._running) >= self._num_slots():
             return None
         proposal = self._study.ask()
-        self._live[trial_id] = proposal
+        self._running[trial_id] = proposal
         return replace(self._template, number=proposal.number, weights=dict(proposal.weights))
 
-    def end(self, trial_id: str, result: TrialResult | None, *, cut: bool) -> None:
-        """Tell the study: a trial's own failure, or a worker that died too often, is `failed`."""
-        number = self._live.pop(trial_id).number
-        told = result or TrialResult(number, None, DIED, 0.0, {})
+    def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:
+        """Report the result to the study; a worker that died too often is a failed trial."""
+        number = self._running.pop(trial_id).number
+        found = result or TrialResult(number, None, WORKER_DIED, 0.0, {})
         row = self._study.tell(
             number,
-            status="failed" if told.fitness is None else "pruned" if cut else "complete",
-            fitness=told.fitness,
-            reason=told.reason,
-            seconds=told.seconds,
-            indicators=told.indicators,
+            status="failed" if found.fitness is None else "pruned" if pruned else "complete",
+            fitness=found.fitness,
+            reason=found.reason,
+            seconds=found.seconds,
+            indicators=found.indicators,
         )
-        self._on_told(row)
+        self._on_row(row)
 
 
 class ListSearcher(StatelessSearcher):
-    """Hands out given trials, once each, and keeps their results by their place in the list."""
+    """Runs each trial of a list once.
 
-    def __init__(self, specs: Sequence[TrialSpec], slots: Callable[[], int]) -> None:
+    Attributes:
+        results: {position in the list: result}; a trial whose worker died too often has none.
+    """
+
+    def __init__(self, specs: Sequence[TrialSpec], num_slots: Callable[[], int]) -> None:
         super().__init__()
         self.results: dict[int, TrialResult] = {}
         self._waiting = list(enumerate(specs))
-        self._slots = slots
-        self._live: dict[str, int] = {}
+        self._num_slots = num_slots
+        self._running: dict[str, int] = {}
 
     def next_spec(self, trial_id: str) -> TrialSpec | str | None:
-        """Return the next of the list while there is a slot for it."""
+        """Return the next trial of the list if there is a free slot."""
         if not self._waiting:
-            return None if self._live else str(Searcher.FINISHED)
-        if len(self._live) >= self._slots():
+            return None if self._running else str(Searcher.FINISHED)
+        if len(self._running) >= self._num_slots():
             return None
         index, spec = self._waiting.pop(0)
-        self._live[trial_id] = index
+        self._running[trial_id] = index
         return spec
 
-    def end(self, trial_id: str, result: TrialResult | None, *, cut: bool) -> None:
-        """Keep the result; a trial whose worker died too often has none."""
-        index = self._live.pop(trial_id)
+    def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:
+        """Store the result."""
+        index = self._running.pop(trial_id)
         if result is not None:
             self.results[index] = result

@@ -1,4 +1,4 @@
-"""The command line run in this process, as `main` runs it."""
+"""The command line run in this process, as `main` runs it, and a trained encoder to use it on."""
 
 import signal
 from pathlib import Path
@@ -7,18 +7,18 @@ import pytest
 
 from evossl.cli import main
 from evossl.data.synth.dataset import synthesise
-from tests.helpers.cli_runner import SPACE, Answer, Run
+from tests.helpers.cli_runner import SPACE, Output, RunCli
 
 
 @pytest.fixture
 def run_cli(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """Run `evossl ARGV` in a new folder. An exception that `main` lets through fails the test."""
+) -> RunCli:
+    """Run `evossl ARGV` in a new folder. An exception that leaves `main` fails the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own handlers
 
-    def run(*argv: str | Path) -> Answer:
+    def run(*argv: str | Path) -> Output:
         monkeypatch.setattr("sys.argv", ["evossl", *map(str, argv)])
         capsys.readouterr()
         code = 0
@@ -26,15 +26,15 @@ def run_cli(
             main()
         except SystemExit as end:
             code = int(end.code or 0)
-        seen = capsys.readouterr()
-        return Answer(code, seen.out, seen.err)
+        printed = capsys.readouterr()
+        return Output(code, printed.out, printed.err)
 
     return run
 
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four synthetic videos of three classes, in class folders."""
+    """A folder of 24 synthetic videos in three class folders."""
     folder = tmp_path_factory.mktemp("cli") / "videos"
     synthesise(folder, 24, 3, 1)
     return folder
@@ -42,14 +42,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
-    """The folder of a training of two steps on them; its cache lies beside it."""
+    """The folder of a training of two steps on `videos`; cache and space.yaml lie beside it."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "space.yaml").write_text(SPACE)
-    words = ["train", "--data", videos, "--space", folder / "space.yaml", "--steps", "2"]
-    words += ["--cache", folder / "cache", "--out", folder / "run"]
+    argv = ["train", "--data", videos, "--space", folder / "space.yaml", "--steps", "2"]
+    argv += ["--cache", folder / "cache", "--out", folder / "run"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signal, "signal", lambda *_: None)
-        patch.setattr("sys.argv", ["evossl", *map(str, words)])
+        patch.setattr("sys.argv", ["evossl", *map(str, argv)])
         with pytest.raises(SystemExit) as end:
             main()
     assert not end.value.code

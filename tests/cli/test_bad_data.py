@@ -174,7 +174,7 @@ def test_a_damaged_encoder_is_refused(
         (("--folds", "1"), "'--folds': 1 is not in the range"),
         (("--folds", "9"), "fewer groups than folds: pass --folds"),
         (("--protocols", "knnn"), "unknown protocol 'knnn': did you mean 'knn'"),
-        (("--protocols", ""), "--protocols: none given"),
+        (("--protocols", ""), "--protocols: the list is empty"),
         (("--label", "colour"), "unknown label column 'colour'"),
         (("--split", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--split", "."), ".: is a folder; name a .csv or .parquet file"),
@@ -243,14 +243,15 @@ def test_an_existing_training_is_not_changed(run_cli: RunCli, videos: Path, trai
     argv += ["--cache", trained.parent / "cache", "--out", trained]
     assert "add --resume to continue it" in refused(run_cli, *argv, "--steps", "2")
     found = refused(run_cli, *argv, "--steps", "2", "--seed", "3", "--resume")
-    assert "seed: 0 there, 3 given" in found
+    assert "seed: 0 in the folder, 3 given" in found
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
 
 
 def test_a_term_that_skipped_batches_is_reported(run_cli: RunCli) -> None:
     synthesise(Path("videos/short"), 20, 3, 1, video=VideoFormat(seconds=1.0))
     synthesise(Path("videos/long"), 8, 3, 2)
-    brave = "tasks:\n  brave: {places: [rgb], options: {broad_stride: 4}}\n"  # 16 frames, of 12 or 24
+    # BraVe's broad view spans 16 frames; the videos have 12 or 24.
+    brave = "tasks:\n  brave: {places: [rgb], options: {broad_stride: 4}}\n"
     Path("space.yaml").write_text(SPACE.replace("tasks:\n", brave))
     argv = ("--data", "videos", "--space", "space.yaml", "--steps", "4", "--out", "run")
     output = run_cli("train", *argv)

@@ -1,4 +1,4 @@
-"""The verbs are those of the house plan, and `--help` shows how to use each."""
+"""The verbs and options of design.md, their help texts, exit codes and imports."""
 
 import re
 import subprocess
@@ -10,12 +10,12 @@ import pytest
 from evossl import __version__
 from evossl.cli import VERBS, cli
 from evossl.errors import RunError, UserError
-from tests.helpers.cli_runner import Run
+from tests.helpers.cli_runner import RunCli
 
 DATA = {"data", "cache", "workers"}
 SPACE = {"space", "ignores", "tasks"}
 LABELLED = {"data", "label", "workers", "seed"}
-PLAN = {
+DESIGN = {
     "demo": ((), {"out"}),
     "synth": (("folder",), {"videos", "classes", "seed"}),
     "index": (("videos",), {"out", "workers", "json"}),
@@ -47,9 +47,9 @@ PLAN = {
     "spaces": ((), {"json"}),
     "doctor": ((), {"json"}),
 }
-"""Verb: its arguments, its options: section 8 of the house plan, and what was added since."""
+"""Verb: its arguments and its options."""
 
-every_verb = pytest.mark.parametrize("verb", PLAN)
+every_verb = pytest.mark.parametrize("verb", DESIGN)
 
 
 def command(verb: str) -> click.Command:
@@ -58,82 +58,87 @@ def command(verb: str) -> click.Command:
     return found
 
 
-def test_the_verbs_are_those_of_the_plan() -> None:
-    assert list(VERBS) == list(PLAN)
+def options(verb: str) -> list[click.Option]:
+    return [p for p in command(verb).params if isinstance(p, click.Option)]
+
+
+def test_the_verbs_are_those_of_the_design() -> None:
+    assert list(VERBS) == list(DESIGN)
 
 
 @every_verb
-def test_a_verb_has_the_arguments_and_options_of_the_plan(verb: str) -> None:
-    arguments, options = PLAN[verb]
+def test_a_verb_has_the_options_of_the_design(verb: str) -> None:
+    arguments, names = DESIGN[verb]
     parameters = command(verb).params
     assert tuple(p.name for p in parameters if isinstance(p, click.Argument)) == arguments
-    found = {
-        word.removeprefix("--")
-        for p in parameters
-        if isinstance(p, click.Option)
-        for word in p.opts
-    }
-    assert found == options
+    found = {word.removeprefix("--") for option in options(verb) for word in option.opts}
+    assert found == names
 
 
 @every_verb
-def test_help_shows_an_example_on_one_line_that_the_verb_understands(verb: str) -> None:
+def test_help_begins_with_the_summary_of_the_verb_list(verb: str) -> None:
+    first_line, *_ = (command(verb).help or "").splitlines()
+    _, summary = VERBS[verb]
+    assert first_line == summary
+
+
+@every_verb
+def test_help_has_one_example_that_the_verb_accepts(verb: str) -> None:
     context = click.Context(command(verb), info_name=verb, parent=click.Context(cli))
-    examples = re.findall(
-        r"^ *Example: evossl (.*)$", command(verb).get_help(context), re.MULTILINE
-    )
+    shown = command(verb).get_help(context)
+    examples = re.findall(r"^ *Example: evossl (.*)$", shown, re.MULTILINE)
     assert len(examples) == 1
-    name, *words = examples[0].split()
+    name, *argv = examples[0].split()
     assert name == verb
-    command(verb).make_context(verb, words)  # raises what a person would see
+    command(verb).make_context(verb, argv)  # raises what a person would see
     assert f"Example: evossl {examples[0]}" in (command(verb).help or "")
 
 
 @every_verb
-def test_every_option_says_what_it_is_for_or_has_a_name_that_does(verb: str) -> None:
-    silent = [
-        p.name
-        for p in command(verb).params
-        if isinstance(p, click.Option) and not p.help and p.name != "out"
-    ]
-    assert not silent
+def test_every_option_has_a_help_text_and_a_metavar(verb: str) -> None:
+    assert not [option.name for option in options(verb) if not option.help]
+    assert not [o.name for o in options(verb) if not o.is_flag and not o.metavar]
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "said"),
+    ("raised", "code", "message"),
     [
         (UserError("--out: choose another"), 2, "error: --out: choose another\n"),
         (RunError("no video can be read"), 1, "failed: no video can be read\n"),
         (OSError(28, "No space left on device", "/disk"), 1, "failed: [Errno 28] No space left"),
         (KeyboardInterrupt(), 130, "stopped: by request\n"),
     ],
-    ids=["wrong usage", "cannot be done", "disk full", "Ctrl-C"],
+    ids=["wrong usage", "failure", "disk full", "Ctrl-C"],
 )
-def test_a_failure_on_purpose_is_one_line_and_an_exit_code(
-    run_cli: Run, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int, said: str
+def test_an_expected_failure_is_one_line_and_an_exit_code(
+    run_cli: RunCli,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException,
+    code: int,
+    message: str,
 ) -> None:
     def fail(*args: object, **options: object) -> None:
         raise raised
 
     monkeypatch.setattr("evossl.cli.data.build_index", fail)
-    answer = run_cli("index", ".")
-    assert (answer.code, answer.out) == (code, "")
-    words = answer.err.lstrip("\n")  # click ends the terminal's "^C" line
-    assert words.startswith(said)
-    assert words.count("\n") == 1
+    output = run_cli("index", ".")
+    assert (output.code, output.out) == (code, "")
+    printed = output.err.lstrip("\n")  # click ends the line of the terminal's "^C"
+    assert printed.startswith(message)
+    assert printed.count("\n") == 1
 
 
-def test_a_fault_of_ours_is_not_hidden(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_evossl_is_not_hidden(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evossl.cli.data.build_index", lambda *a, **o: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_cli("index", ".")
 
 
-def test_help_and_version_end_with_zero(run_cli: Run) -> None:
+def test_help_and_version_exit_with_zero(run_cli: RunCli) -> None:
     assert run_cli("--help").code == 0
     assert run_cli("search", "--help").code == 0
-    answer = run_cli("--version")
-    assert (answer.code, answer.out) == (0, f"evossl, version {__version__}\n")
+    output = run_cli("--version")
+    assert (output.code, output.out) == (0, f"evossl, version {__version__}\n")
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -141,30 +146,30 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
 
-SHOW = "import sys; print(*{m.split('.')[0] for m in sys.modules})"
+PRINT_MODULES = "import sys; print(*{m.split('.')[0] for m in sys.modules})"
 """Print the top-level modules that are loaded, on one line."""
 
 
-def test_importing_evossl_imports_no_torch() -> None:
-    loaded = set(run_python(f"import evossl\n{SHOW}").stdout.split())
+def test_importing_evossl_does_not_import_torch() -> None:
+    loaded = set(run_python(f"import evossl\n{PRINT_MODULES}").stdout.split())
     assert not loaded & {"torch", "ray", "optuna", "numpy"}
 
 
 def test_help_imports_neither_torch_nor_ray_nor_optuna() -> None:
-    code = f"from evossl.cli import cli\ncli(['--help'], standalone_mode=False)\n{SHOW}"
-    shown, modules = run_python(code).stdout.rsplit("Check this machine", 1)
-    assert "search" in shown
+    code = f"from evossl.cli import cli\ncli(['--help'], standalone_mode=False)\n{PRINT_MODULES}"
+    *shown, modules = run_python(code).stdout.splitlines()
+    assert any("search" in line for line in shown)
     assert not set(modules.split()) & {"torch", "ray", "optuna"}
 
 
-def test_encoders_and_training_need_neither_ray_nor_optuna_and_warn_of_nothing() -> None:
-    """One interpreter for three questions: torch takes seconds to import."""
+def test_training_needs_neither_ray_nor_optuna_nor_warns() -> None:
+    """One interpreter answers three questions, because importing torch takes seconds."""
     code = f"""
 import evossl
 evossl.load_encoder
-{SHOW}
+{PRINT_MODULES}
 import evossl.cli.train
-{SHOW}
+{PRINT_MODULES}
 import warnings
 warnings.warn("`torch.jit.script` is deprecated: another's warning", FutureWarning)
 """
@@ -173,5 +178,5 @@ warnings.warn("`torch.jit.script` is deprecated: another's warning", FutureWarni
     assert "torch" in encoder
     assert not encoder & {"ray", "optuna", "cmaes"}
     assert not training & {"ray", "optuna", "cmaes"}
-    assert done.stderr.count("Warning:") == 1, "fvcore's is silenced, nothing else is"
+    assert done.stderr.count("Warning:") == 1, "fvcore's warning is silenced, no other one is"
     assert "another's warning" in done.stderr

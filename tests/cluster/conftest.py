@@ -1,11 +1,12 @@
-"""One local Ray for all tests of a session, and a task that fails on demand."""
+"""One local Ray for all tests of a session, and a task that misbehaves on demand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evossl.cluster.session import Session, ray_session
+from tests.helpers.moody_tasks import MoodyTasks, write_moody_task
 
 
 @pytest.fixture(scope="session")
@@ -15,15 +16,6 @@ def session() -> Iterator[Session]:
 
 
 @pytest.fixture
-def moody_tasks(tmp_path: Path) -> Callable[[str], Path]:
+def moody_tasks(tmp_path: Path) -> MoodyTasks:
     """Make a folder with the task `moody`, whose trials take the given moods in turn."""
-
-    def make(moods: str) -> Path:
-        folder = tmp_path / "tasks"
-        folder.mkdir()
-        source = Path(__file__).parent.parent / "helpers/moody_task.txt"
-        (folder / "moody.py").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-        (folder / "moods").write_text(moods, encoding="utf-8")
-        return folder
-
-    return make
+    return lambda moods: write_moody_task(tmp_path / "tasks", moods)

@@ -1,4 +1,4 @@
-"""`evossl search` as a process: killed, stopped, resumed. Minutes, so all of it is slow."""
+"""`evossl search` as a process that is killed, stopped and resumed. Takes minutes: all slow."""
 
 import os
 import signal
@@ -13,13 +13,13 @@ import pytest
 
 from evossl import load_encoder
 from evossl.search.table import TrialRow, read_table
+from tests.helpers.moody_tasks import MoodyTasks, read_moody_log
 from tests.helpers.tiny_runs import write_space
 
 pytestmark = pytest.mark.slow
 EVOSSL = [sys.executable, "-c", "from evossl.cli import main; main()"]
 TASKS = {"moody": {"places": ["rgb"]}, "simclr": {"places": ["rgb"]}}
-PATIENCE = 240.0  # seconds until a process must have come to a point
-Moods = Callable[[str], Path]
+TIMEOUT = 240.0  # seconds
 
 
 class Search:
@@ -42,22 +42,22 @@ class Search:
         return self.process
 
     def end(self) -> None:
-        """Kill it, should a test have failed half-way; its Ray ends with it."""
+        """Kill the process if a test failed half-way; its Ray ends with it."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
     def run(self, *more: str) -> int:
-        return self.start(*more).wait(PATIENCE)
+        return self.start(*more).wait(TIMEOUT)
 
     def start_and_wait_for_sleep(self) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
-        """Start; return it and all it has started, once a trial lies asleep."""
+        """Start; return the process and its children once a trial is asleep."""
         process = self.start()
         wait_for(lambda: (self.tasks / "asleep").exists() or process.poll() is not None)
-        assert process.poll() is None, self.said()
+        assert process.poll() is None, self.output()
         return process, psutil.Process(process.pid).children(recursive=True)
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
     def rows(self) -> list[TrialRow]:
@@ -65,9 +65,9 @@ class Search:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < until, "it never came to that"
+        assert time.monotonic() < until, "timed out"
         time.sleep(0.2)
 
 
@@ -77,13 +77,13 @@ def assert_all_end(processes: list[psutil.Process], seconds: float = 40.0) -> No
     assert not alive
 
 
-def essence(rows: list[TrialRow]) -> list[object]:
+def without_times(rows: list[TrialRow]) -> list[object]:
     return [(r.trial, r.name, r.status, r.fitness, r.reason, r.weights) for r in rows]
 
 
 @pytest.fixture
 def make_search(
-    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, moody_tasks: Moods
+    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, moody_tasks: MoodyTasks
 ) -> Iterator[Callable[[str], Search]]:
     made: list[Search] = []
 
@@ -96,7 +96,7 @@ def make_search(
         search.end()
 
 
-def test_after_kill_9_a_resume_loses_and_repeats_no_trial_and_ends_as_if_nothing_had_been(
+def test_a_resume_after_kill_9_repeats_no_finished_trial(
     make_search: Callable[[str], Search],
 ) -> None:
     killed = make_search("fine fine sleep")
@@ -106,20 +106,22 @@ def test_after_kill_9_a_resume_loses_and_repeats_no_trial_and_ends_as_if_nothing
     process.kill()
     process.wait()
 
-    assert killed.run("--resume") == 0, killed.said()
+    assert killed.run("--resume") == 0, killed.output()
     rows = killed.rows()
-    assert [row for row in rows if row in finished] == finished  # seconds and all: not run again
-    moods = [line.split()[1] for line in (killed.tasks / "log").read_text().splitlines()]
+    assert [
+        row for row in rows if row in finished
+    ] == finished  # with the same seconds: not run again
+    moods = [mood for _, mood in read_moody_log(killed.tasks)]
     assert moods == ["fine", "fine", "sleep", "fine", "fine", "fine"]  # 2 again, 3, the winner
     load_encoder(killed.out / "winner" / "encoder")
 
     whole = Search(killed.out.parent, *_sources(killed))
     whole.out = killed.out.with_name("whole")
     whole.words[whole.words.index("--out") + 1] = str(whole.out)
-    assert whole.run() == 0, whole.said()
-    for there, here in zip(essence(whole.rows()), essence(rows), strict=True):
+    assert whole.run() == 0, whole.output()
+    for there, here in zip(without_times(whole.rows()), without_times(rows), strict=True):
         assert there == here
-    assert_all_end(children, PATIENCE)  # Ray's agents ask their dead head for a minute first
+    assert_all_end(children, TIMEOUT)  # Ray's agents wait a minute for their dead head
 
 
 def _sources(search: Search) -> tuple[Path, Path, Path]:
@@ -128,7 +130,7 @@ def _sources(search: Search) -> tuple[Path, Path, Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_ends_everything_and_prints_what_to_type_to_go_on(
+def test_a_signal_stops_everything_and_prints_how_to_resume(
     make_search: Callable[[str], Search], number: signal.Signals
 ) -> None:
     search = make_search("fine sleep")
@@ -137,25 +139,25 @@ def test_a_stop_ends_everything_and_prints_what_to_type_to_go_on(
         os.killpg(process.pid, number)  # Ctrl-C on a terminal reaches the whole group
     else:
         process.send_signal(number)
-    assert process.wait(PATIENCE) == 130, search.said()
-    assert "Go on with:" in search.said()
-    assert "--resume" in search.said()
-    assert "Traceback" not in search.said()
+    assert process.wait(TIMEOUT) == 130, search.output()
+    assert "Resume with:" in search.output()
+    assert "--resume" in search.output()
+    assert "Traceback" not in search.output()
     assert_all_end(children)
     assert [row.trial for row in search.rows() if row.status == "complete"] == [0]
 
 
-def test_a_second_driver_and_another_search_are_refused_and_nothing_is_touched(
+def test_starting_the_same_run_twice_changes_nothing(
     make_search: Callable[[str], Search],
 ) -> None:
     search = make_search("")
-    assert search.run() == 0, search.said()
+    assert search.run() == 0, search.output()
     before = {p: p.read_bytes() for p in search.out.rglob("*") if p.is_file()}
     assert search.run() == 2
-    assert "add --resume" in search.said()
+    assert "add --resume" in search.output()
     assert search.run("--resume", "--seed", "1") == 2
-    assert "seed: 0 there, 1 given" in search.said()
+    assert "seed: 0 there, 1 given" in search.output()
     assert {p: p.read_bytes() for p in search.out.rglob("*") if p.is_file()} == before
     stamp = (search.out / "winner" / "encoder" / "model.safetensors").stat().st_mtime_ns
-    assert search.run("--resume") == 0, search.said()
+    assert search.run("--resume") == 0, search.output()
     assert (search.out / "winner" / "encoder" / "model.safetensors").stat().st_mtime_ns == stamp

@@ -1,4 +1,4 @@
-"""What a person sees of a command, and a space that is right."""
+"""Types of the fixture that runs the command line, and a small valid search space."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ fitness: {clips: 16, clusters: 3}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Exit code, stdout, stderr."""
+class Output:
+    """Exit code, stdout and stderr of a command."""
 
     code: int
     out: str
     err: str
 
 
-Run = Callable[..., Answer]
+RunCli = Callable[..., Output]

@@ -1,0 +1,201 @@
+"""A whole search on a real local Ray: from videos to an encoder, and its resume."""
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from evossl import load_encoder
+from evossl.cluster import search as search_module
+from evossl.cluster.search import Reporter, SearchOutcome, SearchPlan, run_search
+from evossl.cluster.session import Session
+from evossl.config import Resources
+from evossl.experiment.run_folder import read_run, write_run
+from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.search.study import Study
+from evossl.search.table import TrialRow, read_table
+from evossl.types import Progress
+from tests.helpers.tiny_runs import WEIGHTS, make_info, make_run, tiny_space
+from tests.helpers.trial_specs import RUN
+
+PLAN = SearchPlan(trials=3, steps=2, final_steps=2, top=2)
+CONTROLS = {*(f"random init {i}" for i in range(5)), "noise", "zipf blobs", "colour grid"}
+
+
+class Recorder:
+    """Records what a search reports: its messages, and its progress by title."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.progress: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def progress_bar(self, title: str) -> Iterator[Progress]:
+        points = self.progress.setdefault(title, [])
+        yield lambda done, total: points.append((done, total))
+
+    @property
+    def reporter(self) -> Reporter:
+        return Reporter(self.progress_bar, self.messages.append)
+
+
+@dataclass(frozen=True)
+class FinishedSearch:
+    """A search that has ended."""
+
+    folder: Path
+    outcome: SearchOutcome
+    recorder: Recorder
+
+    @property
+    def trials(self) -> list[TrialRow]:
+        """The complete trials, best first."""
+        rows = read_table(self.folder / "trials.parquet")
+        complete = [row for row in rows if row.status == "complete"]
+        return sorted(complete, key=lambda row: (row.fitness, row.trial))
+
+
+class OneThreadSession(Session):
+    """The same Ray, whose jobs have one CPU each.
+
+    Jobs of two threads are many times slower on two cores that run other tests at the same time.
+    """
+
+    def divide_cpus(self, resources: Resources, num_jobs: int) -> Resources:
+        return resources
+
+
+def search(folder: Path, plan: SearchPlan, session: Session) -> FinishedSearch:
+    recorder = Recorder()
+    session = OneThreadSession(session.dashboard, session.is_local)
+    outcome = run_search(folder, read_run(folder), plan, session, recorder.reporter)
+    return FinishedSearch(folder, outcome, recorder)
+
+
+def modification_times(folder: Path) -> dict[str, int]:
+    """When each file of the trainings was last written."""
+    files = [p for name in ("winner*", "trials", "reruns") for p in folder.glob(f"{name}/**/*")]
+    return {str(path): path.stat().st_mtime_ns for path in files if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_videos: Path, tiny_cache: Path, session: Session
+) -> FinishedSearch:
+    """A search without measured gradient scales at its start, one trial at a time."""
+    folder = tmp_path_factory.mktemp("search") / "run"
+    make_run(folder, tiny_videos, tiny_cache, resources={"max_concurrent": 1})
+    info = make_info(tiny_videos, tiny_cache, resources={"max_concurrent": 1})
+    write_run(folder, replace(info, gradient_scales={}))
+    return search(folder, PLAN, session)
+
+
+def test_the_table_has_all_controls_and_trials(finished: FinishedSearch) -> None:
+    rows = read_table(finished.folder / "trials.parquet")
+    assert {row.name for row in rows if row.status == "control"} == CONTROLS
+    assert sorted(row.trial for row in finished.trials) == [0, 1, 2]
+    assert next(row.name for row in rows if row.trial == 0) == "equal weights"
+
+
+def test_the_verdict_is_about_the_best_trial(finished: FinishedSearch) -> None:
+    best, verdict = finished.trials[0], finished.outcome.verdict
+    assert (verdict.trial, verdict.fitness) == (best.trial, best.fitness)
+    assert finished.recorder.messages[-1] == verdict.line
+
+
+def test_progress_is_reported_for_every_stage(finished: FinishedSearch) -> None:
+    progress = finished.recorder.progress
+    eight = [(i, 8) for i in range(1, 9)]
+    assert progress["measuring each loss's gradient scale"] == eight
+    assert progress["scoring the controls: random inits, noise, blobs, colours"] == eight
+    assert progress["searching, 3 trials"][-1] == (6, 6)
+    assert progress["training the best 2 trials, 2 steps"][-1] == (4, 4)
+
+
+def test_measured_gradient_scales_are_stored(finished: FinishedSearch) -> None:
+    scales = read_run(finished.folder).gradient_scales
+    assert scales.keys() == WEIGHTS.keys()
+    assert all(scale > 0 for scale in scales.values())
+
+
+def test_the_best_and_the_last_checkpoint_are_kept(finished: FinishedSearch) -> None:
+    kept = {path.parent.name for path in (finished.folder / "trials").glob("*/checkpoint")}
+    assert kept == {*(str(row.trial) for row in finished.trials[:2]), "2"}
+
+
+def test_the_winners_are_exported_in_order(finished: FinishedSearch) -> None:
+    folders = [finished.folder / name for name in ("winner", "winner-2")]
+    assert finished.outcome.encoders == [folder / "encoder" for folder in folders]
+    for folder, row in zip(folders, finished.trials, strict=False):
+        summary = json.loads((folder / "winner.json").read_text())
+        training = json.loads((folder / "training.json").read_text())
+        assert summary["trial"] == training["trial"] == row.trial
+        assert training["result"]["number"] == row.trial
+
+
+def test_the_winner_loads_and_warns_if_it_beats_nothing(finished: FinishedSearch) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        encoder = load_encoder(finished.outcome.encoders[0])
+    warned = any(str(finished.outcome.verdict.warning) in str(w.message) for w in caught)
+    assert warned == (not finished.outcome.verdict.beats_controls)
+    embedding_BD = encoder(torch.zeros(2, 3, 4, 32, 32))
+    assert embedding_BD.shape[0] == 2
+    assert torch.isfinite(embedding_BD).all()
+
+
+def test_a_resume_of_a_finished_search_repeats_nothing(
+    finished: FinishedSearch, session: Session
+) -> None:
+    before, rows = modification_times(finished.folder), finished.trials
+    again = search(finished.folder, PLAN, session)
+    assert again.outcome == finished.outcome
+    assert modification_times(finished.folder) == before
+    assert again.trials == rows
+
+
+def test_reruns_have_other_seeds_and_skip_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_finals(specs: Sequence[TrialSpec], *_: object) -> list[TrialResult]:
+        seeds.extend(spec.seed for spec in specs)
+        scores = (1.0, None, 3.0)
+        return [TrialResult(0, fitness, None, 1.0, {}) for fitness in scores]
+
+    seeds: list[int | None] = []
+    monkeypatch.setattr(search_module, "run_finals", run_finals)
+    plan, session = replace(PLAN, repeats=3), Session(None, is_local=True)
+    state = search_module._Search(RUN, tiny_space(), plan, session, Recorder().reporter)
+    best = TrialRow(0, "", "complete", 1.0, None, 1.0, {}, WEIGHTS)
+    assert search_module._rerun_best(state, best) == [1.0, 3.0]
+    assert seeds == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_larger_budget_continues_the_search(finished: FinishedSearch, session: Session) -> None:
+    rows = read_table(finished.folder / "trials.parquet")
+    plan = replace(PLAN, trials=4, final_steps=3, repeats=1)
+    larger = search(finished.folder, plan, session)
+    after = read_table(finished.folder / "trials.parquet")
+    assert after[: len(rows)] == rows
+    assert len(after) == len(rows) + 1
+    assert larger.outcome.verdict.rerun_sd is not None
+    summary = json.loads((finished.folder / "winner" / "winner.json").read_text())
+    assert (summary["trial"], summary["steps"]) == (larger.outcome.verdict.trial, 3)
+
+
+@pytest.mark.slow
+def test_missing_controls_are_added_once(
+    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, session: Session
+) -> None:
+    make_run(tmp_path / "run", tiny_videos, tiny_cache)
+    with search_module._open_study(tmp_path / "run", read_run(tmp_path / "run")) as study:
+        study.add_control("random_init", "random init 0", 1.25, None, {}, 0.5)
+    search(tmp_path / "run", replace(PLAN, trials=1, top=1), session)
+    with Study.open(tmp_path / "run") as study:
+        names = [row.name for row in study.rows() if row.status == "control"]
+        assert sorted(names) == sorted(CONTROLS)
+        assert study.rows()[0].fitness == 1.25
