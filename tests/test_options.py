@@ -33,7 +33,7 @@ def default(name: str) -> object:
 
 
 @pytest.mark.parametrize("name", sorted({*options()} - CHOSEN))
-def test_no_option_takes_less_than_nothing_more_than_all_or_no_number(name: str) -> None:
+def test_every_option_refuses_out_of_range_values(name: str) -> None:
     task, option = name.split(".")
     where = f"tasks.{task}.options.{option}"
     wrong = [-1, 10**13, float("inf"), float("nan"), "hot", None, [-1, 10**13]]
@@ -64,21 +64,21 @@ def test_no_option_takes_less_than_nothing_more_than_all_or_no_number(name: str)
         ("distill.joint", "yes", "Input should be a valid boolean (got 'yes')"),
     ],
 )
-def test_what_an_option_needs_is_said(name: str, value: object, said: str) -> None:
+def test_refusal_states_what_the_option_requires(name: str, value: object, said: str) -> None:
     task, option = name.split(".")
     message = refusal(task, option, value)
     assert message.startswith(f"tasks.{task}.options.{option}")
     assert message.endswith(f": {said}")
 
 
-def test_an_option_that_says_no_type_or_one_that_yaml_has_not_takes_anything() -> None:
+def test_options_without_a_checkable_type_accept_anything() -> None:
     def own(place: object, free, later: "Later", task: Task | None = None) -> None:  # noqa: F821
         """As a user's own task may."""
 
     check_options("tasks.own.options", {"free": [3], "later": 1, "task": 2}, own)
 
 
-def test_an_unknown_option_is_answered_with_the_nearest() -> None:
+def test_unknown_option_suggests_the_nearest() -> None:
     said = refusal("simclr", "temprature", 1)
     assert said == (
         "tasks.simclr.options: unknown option 'temprature': did you mean 'temperature'? "

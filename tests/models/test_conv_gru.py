@@ -28,7 +28,7 @@ def draw(*size: int) -> Tensor:
 
 
 @pytest.mark.parametrize("begins", [True, False])
-def test_each_place_is_a_gated_unit_of_its_own(begins: bool) -> None:
+def test_each_position_is_an_independent_gru(begins: bool) -> None:
     torch.manual_seed(0)
     gru, (x_BCHW, h_BCHW) = ConvGRU(3), draw(2, 2, 3, 2, 4)
     with torch.no_grad():
@@ -41,7 +41,7 @@ def test_each_place_is_a_gated_unit_of_its_own(begins: bool) -> None:
         assert given == pytest.approx(step(gru, x, h), rel=1e-5)
 
 
-def test_the_state_stays_between_minus_one_and_one() -> None:
+def test_state_stays_between_minus_one_and_one() -> None:
     gru = ConvGRU(4)
     state = None
     for _ in range(20):

@@ -20,7 +20,7 @@ def kinds(head: nn.Sequential) -> list[str]:
     return [type(layer).__name__ for layer in head]
 
 
-def test_byols_projector_is_linear_bn_relu_linear() -> None:
+def test_mlp_is_linear_batchnorm_relu_linear() -> None:
     head = mlp((6, 8, 4))
     assert kinds(head) == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
     assert [(p.in_features, p.out_features) for p in head if isinstance(p, nn.Linear)] == [
@@ -31,7 +31,7 @@ def test_byols_projector_is_linear_bn_relu_linear() -> None:
     assert head[3].bias is not None
 
 
-def test_simsiams_projector_ends_in_batchnorm_and_moco_has_none() -> None:
+def test_batchnorm_layers_follow_the_norm_options() -> None:
     layer = ["Linear", "BatchNorm1d", "ReLU"]
     assert kinds(mlp((6, 8, 8, 4), last_norm=True)) == [*layer, *layer, "Linear", "BatchNorm1d"]
     assert kinds(mlp((6, 8, 4), norm=False)) == ["Linear", "ReLU", "Linear"]
@@ -44,7 +44,7 @@ def test_simsiams_projector_ends_in_batchnorm_and_moco_has_none() -> None:
     map_size=st.tuples(extent, extent, extent),
     out=st.tuples(st.integers(1, 3), st.integers(1, 16), st.integers(1, 35), st.integers(1, 35)),
 )
-def test_a_decoder_gives_pixels_of_any_shape_and_gradients_to_the_map(
+def test_decoder_gives_any_shape_and_passes_gradients(
     map_size: tuple[int, int, int], out: tuple[int, int, int, int]
 ) -> None:
     decoder = ClipDecoder((5, *map_size), out)
@@ -56,7 +56,7 @@ def test_a_decoder_gives_pixels_of_any_shape_and_gradients_to_the_map(
     assert map_BCTHW.grad.any()
 
 
-def test_channels_last_changes_no_number_of_a_decoder() -> None:
+def test_channels_last_does_not_change_a_decoder() -> None:
     decoder = ClipDecoder((8, 2, 2, 2), (3, 4, 16, 16)).eval()
     map_BCTHW = torch.randn(2, 8, 2, 2, 2)
     plain = decoder(map_BCTHW)
@@ -66,7 +66,7 @@ def test_channels_last_changes_no_number_of_a_decoder() -> None:
     torch.testing.assert_close(last, plain)
 
 
-def test_a_decoder_keeps_places_where_they_are() -> None:
+def test_decoder_preserves_positions() -> None:
     """What changes in one corner of the map changes that corner of the pixels and no other."""
     decoder = ClipDecoder((4, 2, 4, 4), (1, 8, 32, 32)).eval()
     map_BCTHW = torch.randn(1, 4, 2, 4, 4)
@@ -80,7 +80,7 @@ def test_a_decoder_keeps_places_where_they_are() -> None:
     assert not changed[7].any()
 
 
-def test_a_decoder_can_paint_an_image_it_is_given() -> None:
+def test_decoder_can_overfit_a_clip() -> None:
     """Overfit one clip from a map that says which it is: the error falls below a tenth."""
     torch.manual_seed(0)
     decoder = ClipDecoder((8, 2, 2, 2), (3, 4, 16, 16))
@@ -99,7 +99,7 @@ def test_a_decoder_can_paint_an_image_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("stream", "shape"), [(Stream.RGB, (3, 8, 32, 32)), (Stream.AUDIO, (1, 1, 40, 67))]
 )
-def test_a_decoder_costs_less_than_the_encoder(
+def test_decoder_costs_less_than_the_encoder(
     stream: Stream, shape: tuple[int, int, int, int], stage: str
 ) -> None:
     """Floating-point operations of forward and backward, counted by torch, 8 clips, width 8."""

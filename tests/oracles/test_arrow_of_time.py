@@ -17,7 +17,7 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUD
 
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
-def test_the_loss_is_the_binary_cross_entropy_of_backwards(stream: Stream, edge: str) -> None:
+def test_loss_is_the_binary_cross_entropy_of_reversal(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("arrow_of_time", Place((stream,))), edge)
     clip, classifier = batch["clip"], case.task.classifier
     logit_B = clip.embedding_BD @ classifier.weight[0] + classifier.bias
@@ -26,7 +26,7 @@ def test_the_loss_is_the_binary_cross_entropy_of_backwards(stream: Stream, edge:
 
 
 @streams
-def test_yes_means_that_the_pixels_run_backwards(stream: Stream) -> None:
+def test_positive_class_means_reversed_pixels(stream: Stream) -> None:
     """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
     case = real.build("arrow_of_time", stream)
     real.return_first_feature(case.task.classifier)
@@ -40,7 +40,7 @@ def test_yes_means_that_the_pixels_run_backwards(stream: Stream) -> None:
     assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
 
 
-def test_flow_that_runs_backwards_points_the_other_way() -> None:
+def test_reversed_flow_changes_its_sign() -> None:
     case = real.build("arrow_of_time", Stream.FLOW)
     clip = real.build_batch(case.views, real.moving_bar(length=hand.FRAMES, speed=4))["clip"]
     right_B = clip.pixels[:, 0].mean(dim=(1, 2, 3))

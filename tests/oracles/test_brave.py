@@ -46,13 +46,13 @@ def expected(case: hand.Case, batch: TaskBatch) -> float:
 
 @each_place
 @pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
-def test_the_loss_is_the_loops_of_its_formula(streams: tuple[Stream, ...], edge: str) -> None:
+def test_loss_equals_its_formula(streams: tuple[Stream, ...], edge: str) -> None:
     case, batch = checks.build_edge_case(Term("brave", Place(streams)), edge)
     assert math.isclose(case.task.loss(batch).item(), expected(case, batch), rel_tol=1e-5)
 
 
 @each_place
-def test_loss_and_gradients_are_lightlys_cosine_to_targets_that_learn_nothing(
+def test_loss_and_gradient_equal_lightlys(
     streams: tuple[Stream, ...],
 ) -> None:
     case, batch = checks.build_edge_case(Term("brave", Place(streams)), "random")
@@ -66,12 +66,12 @@ def test_loss_and_gradients_are_lightlys_cosine_to_targets_that_learn_nothing(
     checks.assert_same(task.loss(batch), 1 + (forth + back) / 2, *leaves)
 
 
-def test_the_loss_of_identical_views_is_the_loops_of_its_formula() -> None:
+def test_loss_of_identical_views_equals_its_formula() -> None:
     case, batch = checks.build_edge_case(Term("brave", Place((Stream.RGB,))), "identical views")
     assert math.isclose(case.task.loss(batch).item(), expected(case, batch), rel_tol=1e-5)
 
 
-def test_a_perfect_prediction_costs_nothing() -> None:
+def test_perfect_prediction_has_zero_loss() -> None:
     case, batch = checks.build_edge_case(Term("brave", Place((Stream.RGB,))), "identical views")
     task = case.task
     task.projector["broad"].load_state_dict(task.projector["narrow"].state_dict())
@@ -80,7 +80,7 @@ def test_a_perfect_prediction_costs_nothing() -> None:
 
 
 @each_place
-def test_views_learn_as_predictors_and_not_as_targets(streams: tuple[Stream, ...]) -> None:
+def test_gradient_reaches_predictions_not_targets(streams: tuple[Stream, ...]) -> None:
     """Where predictions are constants, a gradient could only come from the targets."""
     case = built(streams)
     batch = hand.make_batch(case.views)
@@ -95,7 +95,7 @@ def test_views_learn_as_predictors_and_not_as_targets(streams: tuple[Stream, ...
 
 @each_place
 @pytest.mark.parametrize("synchronised", [False, True])
-def test_the_broad_view_lasts_longer_and_begins_with_the_narrow_one_only_if_asked(
+def test_broad_view_starts_with_the_narrow_if_synchronised(
     streams: tuple[Stream, ...], synchronised: bool
 ) -> None:
     case = built(streams, synchronised=synchronised, broad_stride=2)
@@ -108,7 +108,7 @@ def test_the_broad_view_lasts_longer_and_begins_with_the_narrow_one_only_if_aske
 
 
 @each_place
-def test_views_are_synchronised_and_of_their_own_speeds_whatever_the_space_ignores(
+def test_ignores_change_neither_synchrony_nor_strides(
     streams: tuple[Stream, ...],
 ) -> None:
     case = built(streams, synchronised=True, broad_stride=2)
@@ -120,7 +120,7 @@ def test_views_are_synchronised_and_of_their_own_speeds_whatever_the_space_ignor
 
 
 @each_place
-def test_the_narrow_view_is_rgb_and_the_broad_one_of_the_place(streams: tuple[Stream, ...]) -> None:
+def test_narrow_view_is_rgb_and_broad_view_the_other(streams: tuple[Stream, ...]) -> None:
     views: dict[str, View] = dict(built(streams).views)
     assert list(views) == ["narrow", "broad"]
     assert views["narrow"].stream is Stream.RGB
@@ -128,6 +128,6 @@ def test_the_narrow_view_is_rgb_and_the_broad_one_of_the_place(streams: tuple[St
     assert views["broad"].time.stride == (3,)
 
 
-def test_a_broad_view_that_is_shorter_is_refused() -> None:
+def test_broad_stride_below_1_is_refused() -> None:
     with pytest.raises(ValueError, match="broad_stride must be 1 or more"):
         built((Stream.RGB,), broad_stride=0)

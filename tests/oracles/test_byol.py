@@ -17,9 +17,7 @@ RGB = Term("byol", Place((Stream.RGB,)))
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
-    stream: Stream, edge: str
-) -> None:
+def test_loss_equals_lightlys_and_the_papers_formula(stream: Stream, edge: str) -> None:
     """|q - z|^2 of unit vectors is 2 - 2 cos, averaged over both directions."""
     case, batch = checks.build_edge_case(Term("byol", Place((stream,))), edge)
     task = case.task
@@ -36,7 +34,7 @@ def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     assert math.isclose(loss.item(), 2 + 2 * formula, rel_tol=1e-5, abs_tol=1e-9)
 
 
-def test_perfect_predictions_cost_nothing_and_opposite_ones_4() -> None:
+def test_loss_is_0_for_perfect_and_4_for_opposite() -> None:
     case, batch = checks.build_edge_case(RGB, "identical views")
     task = case.task
     task.predictor = torch.nn.Identity()
@@ -50,20 +48,20 @@ class Minus(torch.nn.Module):
         return -x
 
 
-def test_the_projector_alone_has_a_follower_which_begins_as_it() -> None:
+def test_only_the_projector_has_a_momentum_copy() -> None:
     task = hand.build(RGB).task
     checks.assert_momentum_heads_start_equal(task, 1)
     assert next(task.momentum_heads) == (task.projector, task.target_projector)
 
 
-def test_both_encoders_see_the_same_two_draws() -> None:
+def test_both_encoders_see_the_same_views() -> None:
     case = hand.build(RGB)
     assert list(case.views) == ["0", "1", "momentum 0", "momentum 1"]
     checks.assert_momentum_views_match_student(case)
     checks.assert_clips_differ_in_time(case, ["0", "1"])
 
 
-def test_a_checkpoint_keeps_the_slow_projector(tmp_path: Path) -> None:
+def test_checkpoint_restores_the_target_projector(tmp_path: Path) -> None:
     checks.assert_checkpoint_restores_task(RGB, tmp_path)
 
 

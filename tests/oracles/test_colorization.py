@@ -37,7 +37,7 @@ def codes(batch: TaskBatch) -> list[list[dict[int, float]]]:
 
 @places
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
-def test_the_loss_is_the_rebalanced_cross_entropy_of_the_colours(term: Term, edge: str) -> None:
+def test_loss_is_the_rebalanced_cross_entropy(term: Term, edge: str) -> None:
     case, batch = checks.build_edge_case(term, edge)
     with torch.no_grad():
         case.task.colour_prior.frequency_Q.copy_(
@@ -53,7 +53,7 @@ def test_the_loss_is_the_rebalanced_cross_entropy_of_the_colours(term: Term, edg
     assert math.isclose(case.task.loss(batch).item(), sum(costs) / len(costs), rel_tol=1e-5)
 
 
-def test_colours_are_counted_after_each_step_and_the_count_is_kept() -> None:
+def test_checkpoint_restores_colour_frequencies() -> None:
     case = hand.build(PLACES[0])
     batch = hand.make_batch(case.views, num=2)
     case.task.after_step(batch)
@@ -71,7 +71,7 @@ def test_colours_are_counted_after_each_step_and_the_count_is_kept() -> None:
 
 
 @places
-def test_the_input_shows_the_luma_of_the_very_pixels_whose_colours_are_asked_for(
+def test_input_is_the_luma_of_the_target_pixels(
     term: Term,
 ) -> None:
     case = hand.build(term)

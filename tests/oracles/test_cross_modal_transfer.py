@@ -15,7 +15,7 @@ places = pytest.mark.parametrize("streams", PLACES, ids="->".join)
 
 
 @places
-def test_the_loss_is_the_mean_squared_error_in_the_other_stream(
+def test_loss_is_the_mean_squared_error_of_the_target(
     streams: tuple[Stream, Stream],
 ) -> None:
     source, target = streams
@@ -29,7 +29,7 @@ def test_the_loss_is_the_mean_squared_error_in_the_other_stream(
 
 
 @places
-def test_source_and_target_are_of_one_moment_and_one_crop(streams: tuple[Stream, Stream]) -> None:
+def test_source_and_target_share_time_and_crop(streams: tuple[Stream, Stream]) -> None:
     case = real.build("cross_modal_transfer", *streams, directed=True)
     batch = real.build_batch(case.views, real.moving_bar(num=4))
     source, target = batch["source"].applied, batch["target"].applied
@@ -38,7 +38,7 @@ def test_source_and_target_are_of_one_moment_and_one_crop(streams: tuple[Stream,
 
 
 @pytest.mark.parametrize("source", [Stream.AUDIO, Stream.RGB])
-def test_time_survives_the_bridge_between_sound_and_images(source: Stream) -> None:
+def test_cross_modal_adapter_preserves_time(source: Stream) -> None:
     """A change at one step of the map moves that step of the seed and no other."""
     target = Stream.RGB if source is Stream.AUDIO else Stream.AUDIO
     stage = "stage2"  # has several steps of time

@@ -15,9 +15,7 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
 @streams
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_mean_of_the_cross_entropies_of_both_orders(
-    stream: Stream, edge: str
-) -> None:
+def test_loss_is_the_mean_of_both_cross_entropies(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("cubic_puzzles", Place((stream,))), edge)
     expected = sum(
         naive.cross_entropy(head(batch[name].embedding_BD), batch[name].applied.order_B)
@@ -27,7 +25,7 @@ def test_the_loss_is_the_mean_of_the_cross_entropies_of_both_orders(
 
 
 @streams
-def test_four_pieces_are_apart_in_space_and_four_in_time(stream: Stream) -> None:
+def test_puzzles_have_four_pieces_each(stream: Stream) -> None:
     case = real.build("cubic_puzzles", stream)
     batch = real.build_batch(case.views, real.moving_bar(num=4))
     channels = stream.channels
@@ -35,6 +33,6 @@ def test_four_pieces_are_apart_in_space_and_four_in_time(stream: Stream) -> None
     assert batch["time"].pixels.shape == (4, 4, channels, hand.FRAMES // 2, 32, 32)
 
 
-def test_the_puzzle_of_time_is_seen_once_for_two_tasks() -> None:
+def test_time_puzzle_is_shared_with_order_multiclass() -> None:
     other = hand.build(Term("order_multiclass", Place((Stream.RGB,)))).views["pieces"]
     assert hand.build(Term("cubic_puzzles", Place((Stream.RGB,)))).views["time"] == other

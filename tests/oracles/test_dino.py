@@ -44,7 +44,7 @@ def lightlys(case: hand.Case, batch: TaskBatch, temperature: float) -> tuple[Ten
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_the_loss_its_gradient_and_the_centre_are_lightlys(stream: Stream, edge: str) -> None:
+def test_loss_gradient_and_centre_equal_lightlys(stream: Stream, edge: str) -> None:
     case = hand.build(Term("dino", Place((stream,))), **OPTIONS)
     case.task.after_step(hand.make_batch(case.views, seed=5))  # a centre that is not zero
     case.task.double()
@@ -63,16 +63,16 @@ def test_the_loss_its_gradient_and_the_centre_are_lightlys(stream: Stream, edge:
 @pytest.mark.parametrize(
     ("progress", "temperature"), [(0.0, 0.04), (0.1, 0.055), (0.2, 0.07), (0.9, 0.07)]
 )
-def test_the_teacher_warms_up_in_a_straight_line(progress: float, temperature: float) -> None:
+def test_teacher_temperature_rises_linearly(progress: float, temperature: float) -> None:
     given = teacher_temperature(progress, final=0.07, warmup=0.2)
     assert given == pytest.approx(temperature)
 
 
-def test_without_a_warm_up_the_teacher_is_warm_at_once() -> None:
+def test_no_warmup_gives_the_final_temperature() -> None:
     assert teacher_temperature(0.0, final=0.07, warmup=0.0) == pytest.approx(0.07)
 
 
-def test_the_teacher_begins_as_the_student_and_follows_it() -> None:
+def test_teacher_head_is_a_momentum_copy() -> None:
     task = hand.build(RGB, **OPTIONS).task
     ((online, follower),) = task.momentum_heads
     assert (online, follower) == (task.student_head, task.teacher_head)
@@ -80,7 +80,7 @@ def test_the_teacher_begins_as_the_student_and_follows_it() -> None:
     assert all(torch.equal(a, b) and a is not b and not b.requires_grad for a, b in same)
 
 
-def test_the_length_of_a_row_of_the_last_layer_means_nothing() -> None:
+def test_prototype_length_does_not_matter() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views)
     before = case.task.loss(batch)
@@ -90,7 +90,7 @@ def test_the_length_of_a_row_of_the_last_layer_means_nothing() -> None:
 
 
 @pytest.mark.parametrize(("progress", "stays"), [(0.0, True), (0.01, False)])
-def test_the_last_layer_stays_at_the_start(progress: float, stays: bool) -> None:
+def test_last_layer_is_frozen_at_the_start(progress: float, stays: bool) -> None:
     task = hand.build(RGB, **OPTIONS).task
     task.loss(hand.make_batch(task.views())).backward()
     task.after_backward(progress)
@@ -98,7 +98,7 @@ def test_the_last_layer_stays_at_the_start(progress: float, stays: bool) -> None
     assert all(p.grad is not None for p in task.student_head.projector.parameters())
 
 
-def test_the_teacher_sees_the_pixels_of_the_whole_views_and_no_small_crop() -> None:
+def test_teacher_sees_only_the_whole_clips() -> None:
     views = hand.build(RGB, **OPTIONS).views
     assert list(views) == ["0", "1", "local", "teacher 0", "teacher 1"]
     for name in ("0", "1"):
@@ -108,7 +108,7 @@ def test_the_teacher_sees_the_pixels_of_the_whole_views_and_no_small_crop() -> N
     assert not torch.equal(batch["0"].applied.start_B, batch["1"].applied.start_B)
 
 
-def test_the_centre_is_kept_by_a_checkpoint() -> None:
+def test_checkpoint_restores_the_centre() -> None:
     case, other = hand.build(RGB, **OPTIONS), hand.build(RGB, seed=1, **OPTIONS)
     case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())

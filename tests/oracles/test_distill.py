@@ -45,7 +45,7 @@ def expected_loss(case: hand.Case, batch: TaskBatch, stage: str) -> float:
 
 @teachers
 @stages
-def test_the_loss_is_the_mean_squared_difference_of_the_maps(teacher: Stream, stage: str) -> None:
+def test_loss_is_the_mean_squared_difference_of_maps(teacher: Stream, stage: str) -> None:
     case = hand.build(term(teacher, stage))
     batch = hand.make_batch(case.views)
     assert math.isclose(
@@ -54,7 +54,7 @@ def test_the_loss_is_the_mean_squared_difference_of_the_maps(teacher: Stream, st
 
 
 @stages
-def test_widths_that_differ_are_bridged_and_equal_ones_are_not(stage: str) -> None:
+def test_only_different_widths_are_projected(stage: str) -> None:
     project = hand.build(term(Stream.FLOW, stage)).task.projector
     assert not list(project.parameters())
     is_equal = hand.SHAPES[Stream.AUDIO].maps[stage][0] == hand.SHAPES[Stream.RGB].maps[stage][0]
@@ -63,7 +63,7 @@ def test_widths_that_differ_are_bridged_and_equal_ones_are_not(stage: str) -> No
 
 @teachers
 @pytest.mark.parametrize("joint", [False, True])
-def test_only_a_joint_teacher_learns_from_its_student(teacher: Stream, joint: bool) -> None:
+def test_gradient_reaches_the_teacher_only_if_joint(teacher: Stream, joint: bool) -> None:
     case = hand.build(term(teacher, "stage3"), joint=joint)
     batch = hand.make_batch(case.views)
     case.task.loss(batch).backward()
@@ -72,7 +72,7 @@ def test_only_a_joint_teacher_learns_from_its_student(teacher: Stream, joint: bo
 
 
 @stages
-def test_only_the_stage_of_the_term_is_touched(stage: str) -> None:
+def test_gradient_reaches_only_the_terms_stage(stage: str) -> None:
     case = hand.build(term(Stream.FLOW, stage))
     batch = hand.make_batch(case.views)
     case.task.loss(batch).backward()
@@ -82,7 +82,7 @@ def test_only_the_stage_of_the_term_is_touched(stage: str) -> None:
 
 
 @teachers
-def test_teacher_and_student_see_one_moment_through_one_crop(teacher: Stream) -> None:
+def test_teacher_and_student_share_time_and_crop(teacher: Stream) -> None:
     case = hand.build(term(teacher, "stage1"))
     batch = real.build_batch(case.views, real.moving_bar(num=4))
     first, second = batch["teacher"].applied, batch["student"].applied
@@ -90,7 +90,7 @@ def test_teacher_and_student_see_one_moment_through_one_crop(teacher: Stream) ->
     assert torch.equal(first.crop_B4, second.crop_B4)
 
 
-def test_the_teacher_must_have_a_task_of_its_own() -> None:
+def test_teacher_needs_another_active_task() -> None:
     case = hand.build(term(Stream.FLOW, "stage1"))
     assert case.task.teacher_stream_index == 0
     assert case.views["teacher"].stream is case.term.streams[0]

@@ -57,7 +57,7 @@ def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
+def test_loss_equals_its_formula(edge: str) -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = make_edge_batch(edge, case)
     found = rolled_out(case, batch["blocks"].maps["stage4"])
@@ -65,14 +65,14 @@ def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
     assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
-def test_where_all_is_one_point_no_target_stands_out() -> None:
+def test_collapsed_maps_cost_log_num_targets() -> None:
     case = hand.build(RGB, **OPTIONS)
     loss = case.task.loss(make_edge_batch("all in one point", case))
     assert math.isclose(loss.item(), math.log(5 * 2 * 4), rel_tol=1e-5)  # clips, steps, places
 
 
 @pytest.mark.parametrize("other", ["video", "time", "place"])
-def test_negatives_are_of_other_videos_other_times_and_other_places(other: str) -> None:
+def test_negatives_differ_in_video_time_or_position(other: str) -> None:
     """A prediction that fits another target as well as its own costs ln 2, else next to nothing."""
     target_BPHC = 30 * torch.eye(8).reshape(2, 2, 2, 8)  # every target at right angles to the rest
     prediction_BPHC = target_BPHC.clone() / 30
@@ -85,12 +85,12 @@ def test_negatives_are_of_other_videos_other_times_and_other_places(other: str) 
     assert loss > math.log(2) / 2
 
 
-def test_the_gradient_is_the_slope_of_the_loss() -> None:
+def test_gradient_matches_finite_differences() -> None:
     pair = torch.randn(2, 5, 3, generator=Generator().manual_seed(0), dtype=torch.float64)
     assert gradcheck(dpc_loss, tuple(x.requires_grad_() for x in pair.unbind()))
 
 
-def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> None:
+def test_gradient_reaches_past_and_future_blocks() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views)
     case.task.loss(batch).backward()
@@ -98,7 +98,7 @@ def test_blocks_learn_as_what_is_predicted_from_and_as_what_is_predicted() -> No
     assert (slope_N > 0).all()
 
 
-def test_a_finer_map_is_averaged_to_four_by_four() -> None:
+def test_finer_maps_are_averaged_to_4_by_4() -> None:
     shape = EncoderShape(8, {"stage4": (8, 4, 14, 14)}, (3, 8, 112, 112))
     task = load_catalogue()["dpc"](Place((Stream.RGB,), shapes={Stream.RGB: shape}), **OPTIONS)
     map_BNCTHW = torch.randn(2, 5, 8, 2, 14, 14, generator=Generator().manual_seed(0))
@@ -109,7 +109,7 @@ def test_a_finer_map_is_averaged_to_four_by_four() -> None:
     assert abs(task.loss(batch).item() - chance) < 2
 
 
-def test_blocks_are_clips_one_after_the_other_under_one_crop() -> None:
+def test_blocks_are_consecutive_clips_with_one_crop() -> None:
     case = real.build("dpc", Stream.RGB)
     batch = real.build_batch(case.views, real.moving_bar(num=4))
     blocks = batch["blocks"]
@@ -121,6 +121,6 @@ def test_blocks_are_clips_one_after_the_other_under_one_crop() -> None:
 @pytest.mark.parametrize(
     "options", [{"predicted_blocks": 0}, {"predicted_blocks": 3}, {"blocks": 1}]
 )
-def test_blocks_to_predict_from_and_to_predict_are_needed(options: dict[str, int]) -> None:
+def test_past_and_predicted_blocks_are_required(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="predicted_blocks must be 1 or more and less than blocks"):
         hand.build(RGB, **options)

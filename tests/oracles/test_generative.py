@@ -59,7 +59,7 @@ def flat(block_CTHW: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @each_stream
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None:
+def test_loss_equals_its_formula(stream: Stream, edge: str) -> None:
     case = built(stream)
     batch = make_edge_batch(edge, case)
     decoded = case.task.decoder(batch["masked"].maps["stage4"])
@@ -67,7 +67,7 @@ def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None
     assert math.isclose(case.task.loss(batch).item(), wanted, rel_tol=1e-5)
 
 
-def test_the_target_of_a_block_is_normalised_as_lightlys() -> None:
+def test_block_targets_are_normalised_as_in_lightly() -> None:
     """A prediction that is lightly's target costs nothing."""
     pixels = torch.randn(3, 1, 4, 8, 8, generator=Generator().manual_seed(0))
     mask_BTHW = torch.ones(3, 2, 2, 2, dtype=torch.bool)
@@ -79,7 +79,7 @@ def test_the_target_of_a_block_is_normalised_as_lightlys() -> None:
     assert masked_pixel_loss(pixels, pixels, mask_BTHW) > 1e-3
 
 
-def test_only_blanked_blocks_count() -> None:
+def test_only_masked_blocks_count() -> None:
     generator = Generator().manual_seed(0)
     decoded, pixels = torch.randn(2, 2, 3, 4, 8, 8, generator=generator)
     mask_BTHW = torch.zeros(2, 2, 2, 2, dtype=torch.bool)
@@ -91,7 +91,7 @@ def test_only_blanked_blocks_count() -> None:
     assert touched.sum() == 2 * 4 * 4
 
 
-def test_a_last_block_of_one_frame_counts_as_any_other() -> None:
+def test_short_last_block_counts_as_any_other() -> None:
     generator = Generator().manual_seed(0)
     decoded, pixels = torch.randn(2, 2, 3, 5, 8, 8, generator=generator)
     mask_BTHW = torch.ones(2, 3, 2, 2, dtype=torch.bool)
@@ -103,7 +103,7 @@ def test_a_last_block_of_one_frame_counts_as_any_other() -> None:
     torch.testing.assert_close(short, whole)
 
 
-def test_the_gradient_is_the_slope_of_the_loss() -> None:
+def test_gradient_matches_finite_differences() -> None:
     generator = Generator().manual_seed(0)
     pair = torch.randn(2, 1, 2, 2, 4, 4, generator=generator, dtype=torch.float64)
     mask_BTHW = torch.tensor([True, False, True, True]).view(1, 1, 2, 2)
@@ -112,7 +112,7 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
 
 
 @each_stream
-def test_the_student_sees_the_target_with_tubes_of_it_blanked(stream: Stream) -> None:
+def test_student_sees_the_target_with_masked_tubes(stream: Stream) -> None:
     batch = real.build_batch(built(stream, mask_ratio=0.75).views, real.moving_bar(num=4))
     masked, whole = batch["masked"], batch["full"]
     mask_BTHW = masked.applied.mask_BTHW
@@ -124,6 +124,6 @@ def test_the_student_sees_the_target_with_tubes_of_it_blanked(stream: Stream) ->
 
 
 @pytest.mark.parametrize("options", [{"mask_ratio": -0.1}, {"mask_ratio": 90}, {"patch_size": 0}])
-def test_a_mask_that_no_clip_can_have_is_refused(options: dict[str, float]) -> None:
+def test_impossible_mask_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="a mask needs a ratio in"):
         built(Stream.RGB, **options)

@@ -18,9 +18,7 @@ STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
-def test_the_loss_is_the_mean_squared_error_of_the_frames_between(
-    stream: Stream, edge: str
-) -> None:
+def test_loss_is_the_mean_squared_error_of_middle_frames(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("interpolation", Place((stream,))), edge)
     predicted = case.task.decoder(batch["surrounding"].maps["stage4"])
     expected = mean_squared_error(predicted, batch["middle"].pixels)
@@ -28,7 +26,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_frames_between(
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
-def test_what_is_asked_for_stands_between_the_two_halves_that_are_shown(stream: Stream) -> None:
+def test_target_lies_between_the_two_shown_halves(stream: Stream) -> None:
     case = real.build("interpolation", stream)
     batch = real.build_batch(case.views, real.moving_bar(num=6))
     first_BT, last_BT = real.clock_BT(batch["surrounding"], stream).chunk(2, dim=1)
@@ -41,9 +39,7 @@ def test_what_is_asked_for_stands_between_the_two_halves_that_are_shown(stream: 
 
 
 @pytest.mark.parametrize(("frames", "between", "before"), [(4, 2, 2), (9, 4, 5), (16, 8, 8)])
-def test_half_as_many_frames_are_left_out_as_are_shown(
-    frames: int, between: int, before: int
-) -> None:
+def test_half_as_many_frames_are_predicted_as_shown(frames: int, between: int, before: int) -> None:
     shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
     task = load_catalogue()["interpolation"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     views = task.views()

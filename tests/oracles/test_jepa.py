@@ -51,7 +51,7 @@ def expected(predicted: Tensor, target: Tensor, share: Tensor) -> float:
 
 @each_stream
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None:
+def test_loss_equals_its_formula(stream: Stream, edge: str) -> None:
     case = built(stream)
     batch = make_edge_batch(edge, case)
     mask_BTHW = batch["masked"].applied.mask_BTHW
@@ -62,7 +62,7 @@ def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str) -> None
     assert math.isclose(case.task.loss(batch).item(), wanted, rel_tol=1e-5)
 
 
-def test_the_share_that_is_hidden_follows_the_map_finer_or_coarser_than_the_blocks() -> None:
+def test_masked_fraction_works_for_any_map_size() -> None:
     mask_BTHW = torch.tensor([[True, False], [False, False]]).view(1, 1, 2, 2)
     assert masked_fraction(mask_BTHW, (1, 1, 1)).item() == 0.25
     fine = masked_fraction(mask_BTHW, (2, 4, 4))
@@ -71,7 +71,7 @@ def test_the_share_that_is_hidden_follows_the_map_finer_or_coarser_than_the_bloc
     assert fine.sum() == 8
 
 
-def test_places_that_were_seen_cost_nothing() -> None:
+def test_visible_positions_have_no_loss() -> None:
     share_BTHW = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
     share_BTHW[..., 0] = 1.0
     x_BCTHW, y_BCTHW = draw(2, 1, 3, 1, 2, 2)
@@ -81,14 +81,14 @@ def test_places_that_were_seen_cost_nothing() -> None:
     assert (x_BCTHW.grad[..., 1] == 0).all()
 
 
-def test_the_gradient_is_the_slope_of_the_loss() -> None:
+def test_gradient_matches_finite_differences() -> None:
     share_BTHW = draw(2, 1, 2, 2).sigmoid()
     x_BCTHW, y_BCTHW = draw(2, 2, 3, 1, 2, 2)
     loss = lambda x: masked_feature_loss(x, y_BCTHW, share_BTHW)  # noqa: E731
     assert gradcheck(loss, (x_BCTHW.requires_grad_(),))
 
 
-def test_nothing_hidden_is_no_loss_and_no_nan() -> None:
+def test_empty_mask_has_zero_loss() -> None:
     x_BCTHW, y_BCTHW = draw(2, 2, 3, 1, 2, 2)
     assert masked_feature_loss(x_BCTHW, y_BCTHW, torch.zeros(2, 1, 2, 2)) == 0
 
@@ -102,7 +102,7 @@ def test_gradient_reaches_the_student_and_not_the_target(stream: Stream) -> None
     assert batch["full"].maps["stage4"].grad is None
 
 
-def test_a_place_that_is_hidden_is_predicted_from_the_others() -> None:
+def test_masked_positions_are_predicted_from_visible_ones() -> None:
     """Whatever the encoder gives there: it is replaced by the token."""
     torch.manual_seed(0)
     predict = MapPredictor(6).eval()
@@ -117,7 +117,7 @@ def test_a_place_that_is_hidden_is_predicted_from_the_others() -> None:
 
 
 @each_stream
-def test_the_momentum_encoder_sees_the_pixels_that_the_student_sees_in_part(
+def test_momentum_encoder_sees_the_unmasked_clip(
     stream: Stream,
 ) -> None:
     views = built(stream).views

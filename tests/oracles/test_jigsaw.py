@@ -17,7 +17,7 @@ streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
 @streams
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
+def test_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("jigsaw", Place((stream,))), edge)
     cells = batch["cells"]
     assert cells.embedding_BD.shape[1:] == (9, case.task.place.width)
@@ -26,7 +26,7 @@ def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -
 
 
 @streams
-def test_nine_cells_of_all_frames_come_in_one_of_64_distant_orders(stream: Stream) -> None:
+def test_nine_cells_have_one_of_64_distant_orders(stream: Stream) -> None:
     case = real.build("jigsaw", stream)
     cells = real.build_batch(case.views, real.moving_bar(num=40))["cells"]
     assert cells.pixels.shape == (40, 9, stream.channels, hand.FRAMES, 10, 10)

@@ -62,19 +62,19 @@ def expected(case: hand.Case, batch: TaskBatch, variant: str) -> float:
 
 @each_term
 @pytest.mark.parametrize("edge", [edge for edge in EDGES if edge != "identical views"])
-def test_the_loss_is_the_loops_of_its_formula(variant: str, edge: str) -> None:
+def test_loss_equals_its_formula(variant: str, edge: str) -> None:
     case, batch = checks.build_edge_case(term(variant), edge, **OPTIONS)
     assert math.isclose(case.task.loss(batch).item(), expected(case, batch, variant), rel_tol=1e-5)
 
 
-def test_a_teacher_that_says_the_same_of_all_clips_asks_for_nothing_but_that() -> None:
+def test_constant_teacher_gives_zero_targets() -> None:
     batch = hand.make_batch(built("logits").views)
     same_BD = torch.ones_like(batch["teacher"].embedding_BD)
     assert (standardise_features(same_BD) == 0).all()
     assert distillation_loss(torch.zeros(6, 12), torch.zeros(6, 12), TEMPERATURE) == 0
 
 
-def test_a_student_that_says_the_same_has_no_loss_and_any_other_has() -> None:
+def test_loss_is_zero_only_for_equal_probabilities() -> None:
     logit_BK = torch.randn(4, 5, generator=Generator().manual_seed(0))
     assert (
         abs(distillation_loss(logit_BK + 3, logit_BK, 0.5)) < 1e-6
@@ -82,7 +82,7 @@ def test_a_student_that_says_the_same_has_no_loss_and_any_other_has() -> None:
     assert distillation_loss(logit_BK.roll(1, dims=0), logit_BK, 0.5) > 0.1
 
 
-def test_a_high_temperature_makes_it_half_the_squared_error_of_centred_logits() -> None:
+def test_high_temperature_limit_is_a_squared_error() -> None:
     """Hinton et al., equation 4: over K classes, 1 / (2 K) sum_k (z_k - v_k)^2."""
     z_BK, v_BK = torch.randn(2, 4, 5, generator=Generator().manual_seed(0), dtype=torch.float64)
     difference_BK = (z_BK - z_BK.mean(1, keepdim=True)) - (v_BK - v_BK.mean(1, keepdim=True))
@@ -90,7 +90,7 @@ def test_a_high_temperature_makes_it_half_the_squared_error_of_centred_logits() 
     torch.testing.assert_close(distillation_loss(z_BK, v_BK, 1e4), limit, rtol=1e-3, atol=0)
 
 
-def test_the_gradients_are_the_slopes() -> None:
+def test_gradients_match_finite_differences() -> None:
     x_BK, y_BK = torch.randn(2, 3, 4, generator=Generator().manual_seed(0), dtype=torch.float64)
     x_BK.requires_grad_()
     assert gradcheck(lambda x: distillation_loss(x, y_BK, 0.5), (x_BK,))
@@ -106,7 +106,7 @@ def test_gradient_reaches_the_student_and_not_the_teacher(variant: str) -> None:
     assert batch["teacher"].embedding_BD.grad is None
 
 
-def test_the_directions_are_of_unit_length_fixed_and_kept_by_a_checkpoint() -> None:
+def test_directions_are_fixed_unit_vectors_in_checkpoints() -> None:
     case, other = built("logits"), built("logits")
     directions = case.task.direction_KD
     torch.testing.assert_close(directions.norm(dim=1), torch.ones(12))

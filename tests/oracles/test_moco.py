@@ -50,7 +50,7 @@ def lightlys(query_BD: Tensor, key_BD: Tensor, row_ND: Tensor, temperature: floa
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("filled", [0, 5])
-def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str, filled: int) -> None:
+def test_loss_and_gradient_equal_lightlys(stream: Stream, edge: str, filled: int) -> None:
     case, batch = checks.build_edge_case(Term("moco", Place((stream,))), edge, **OPTIONS)
     row_ND = fill(case, filled)
     query_BD, key_BD = asked(case, batch)
@@ -58,7 +58,7 @@ def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str, fille
     checks.assert_same(case.task.loss(batch), expected, batch["0"].embedding_BD)
 
 
-def test_a_key_of_the_clip_s_own_video_is_no_negative() -> None:
+def test_keys_of_the_same_video_are_no_negatives() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views, num=4)
     row_ND = fill(case, 6, video=2)  # of videos 2 to 7; shown are 0 to 3
@@ -68,7 +68,7 @@ def test_a_key_of_the_clip_s_own_video_is_no_negative() -> None:
     assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
-def test_after_a_step_the_queue_holds_the_newest_keys_and_whose_they_are() -> None:
+def test_queue_holds_the_newest_keys_with_their_videos() -> None:
     case = hand.build(RGB, **OPTIONS)
     first, second = (hand.make_batch(case.views, seed=seed) for seed in (1, 2))
     case.task.after_step(first)
@@ -81,17 +81,17 @@ def test_after_a_step_the_queue_holds_the_newest_keys_and_whose_they_are() -> No
         assert queue.video_id_F[there].tolist() == [video]
 
 
-def test_the_head_has_no_batchnorm_and_its_follower_begins_as_it() -> None:
+def test_head_has_no_batchnorm_and_a_momentum_copy() -> None:
     task = hand.build(RGB).task
     assert not [m for m in task.modules() if isinstance(m, torch.nn.BatchNorm1d)]
     checks.assert_momentum_heads_start_equal(task, 1)
 
 
-def test_a_checkpoint_keeps_the_queue_and_the_slow_head(tmp_path: Path) -> None:
+def test_checkpoint_restores_queue_and_momentum_projector(tmp_path: Path) -> None:
     checks.assert_checkpoint_restores_task(RGB, tmp_path, **OPTIONS)
 
 
-def test_the_key_is_the_other_draw_seen_by_the_momentum_encoder() -> None:
+def test_key_is_the_other_clip_in_the_momentum_encoder() -> None:
     case = hand.build(RGB)
     assert case.views == {
         "0": View(Stream.RGB, space=STRONG, draw=0),
@@ -100,10 +100,10 @@ def test_the_key_is_the_other_draw_seen_by_the_momentum_encoder() -> None:
     checks.assert_clips_differ_in_time(case, ["0", "momentum 1"])
 
 
-def test_without_options_it_is_moco_v2s_temperature() -> None:
+def test_default_temperature_is_moco_v2s() -> None:
     assert hand.build(RGB).task.temperature == 0.2
 
 
-def test_a_queue_without_room_is_refused() -> None:
+def test_queue_size_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 row"):
         hand.build(RGB, queue_size=0)

@@ -17,7 +17,7 @@ PLACES = [site.streams for site in load_catalogue()["multimodal_alignment"].plac
 
 
 @pytest.mark.parametrize("streams", PLACES, ids="+".join)
-def test_the_loss_is_the_binary_cross_entropy_of_in_step(streams: tuple[Stream, ...]) -> None:
+def test_loss_is_the_binary_cross_entropy_of_synchrony(streams: tuple[Stream, ...]) -> None:
     case = hand.build(Term("multimodal_alignment", Place(streams)))
     batch = hand.make_batch(case.views)
     first, second = batch["first"], batch["second"]
@@ -28,7 +28,7 @@ def test_the_loss_is_the_binary_cross_entropy_of_in_step(streams: tuple[Stream, 
 
 
 @pytest.mark.parametrize("streams", [(Stream.RGB, Stream.AUDIO), (Stream.GRAY, Stream.AUDIO)])
-def test_yes_means_that_sound_and_picture_are_of_one_moment(streams: tuple[Stream, ...]) -> None:
+def test_positive_class_means_synchronised_pixels_and_sound(streams: tuple[Stream, ...]) -> None:
     """An encoder that reads the truth off both inputs pays log(1 + e^-4), not log(1 + e^4)."""
     case = real.build("multimodal_alignment", *streams)
     first, second = streams
@@ -53,7 +53,7 @@ def test_yes_means_that_sound_and_picture_are_of_one_moment(streams: tuple[Strea
     assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
 
 
-def test_a_shifted_second_stream_is_at_least_half_a_window_away() -> None:
+def test_shift_is_at_least_half_a_window() -> None:
     case = real.build("multimodal_alignment", Stream.RGB, Stream.AUDIO)
     batch = real.build_batch(case.views, real.moving_bar())
     away_B = (batch["first"].applied.start_B - batch["second"].applied.start_B).abs()

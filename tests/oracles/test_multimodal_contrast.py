@@ -16,7 +16,7 @@ places = pytest.mark.parametrize("streams", PLACES, ids="+".join)
 
 @places
 @pytest.mark.parametrize("margin", [1.0, 1.5])
-def test_the_loss_is_the_max_margin_formula_on_the_unit_sphere(
+def test_loss_is_max_margin_on_the_unit_sphere(
     streams: tuple[Stream, Stream], margin: float
 ) -> None:
     case = hand.build(Term("multimodal_contrast", Place(streams)), margin=margin)
@@ -30,7 +30,7 @@ def test_the_loss_is_the_max_margin_formula_on_the_unit_sphere(
 
 
 @places
-def test_both_streams_show_one_moment_of_one_clip(streams: tuple[Stream, Stream]) -> None:
+def test_both_streams_show_the_same_time_and_crop(streams: tuple[Stream, Stream]) -> None:
     case = real.build("multimodal_contrast", *streams)
     batch = real.build_batch(case.views, real.moving_bar(num=4))
     first, second = (batch[stream].applied for stream in streams)
@@ -38,13 +38,13 @@ def test_both_streams_show_one_moment_of_one_clip(streams: tuple[Stream, Stream]
     assert torch.equal(first.crop_B4, second.crop_B4)
 
 
-def test_each_stream_has_a_projector_of_its_own() -> None:
+def test_each_stream_has_its_own_projector() -> None:
     task = hand.build(Term("multimodal_contrast", Place((Stream.RGB, Stream.GRAY)))).task
     assert set(task.projector) == {"rgb", "gray"}
     assert not torch.equal(task.projector["rgb"][0].weight, task.projector["gray"][0].weight)
 
 
-def test_without_options_other_clips_push_within_sixty_degrees() -> None:
+def test_default_margin_is_sixty_degrees() -> None:
     """2 sin(60 / 2) = 1: the chord of the angle that the docstring names."""
     task = hand.build(Term("multimodal_contrast", Place((Stream.RGB, Stream.AUDIO)))).task
     assert math.isclose(task.margin, 2 * math.sin(math.radians(60) / 2))

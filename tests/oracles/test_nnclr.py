@@ -45,12 +45,12 @@ def expected_loss(case: hand.Case, batch: TaskBatch) -> float:
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_the_loss_is_the_loops_of_the_papers_listing(stream: Stream, edge: str, steps: int) -> None:
+def test_loss_equals_the_papers_pseudocode(stream: Stream, edge: str, steps: int) -> None:
     case, batch = checks.build_edge_case(Term("nnclr", Place((stream,))), edge, steps, **OPTIONS)
     assert math.isclose(case.task.loss(batch).item(), expected_loss(case, batch), rel_tol=1e-5)
 
 
-def test_the_gradient_reaches_predictions_and_not_neighbours() -> None:
+def test_gradient_reaches_predictions_not_neighbours() -> None:
     """A clip that is its own neighbour: all gradient passes through the predictor."""
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views)
@@ -58,7 +58,7 @@ def test_the_gradient_reaches_predictions_and_not_neighbours() -> None:
     assert not case.task.loss(batch).requires_grad
 
 
-def test_after_a_step_the_queue_holds_the_first_view_s_projections() -> None:
+def test_queue_receives_the_first_views_projections() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views)
     case.task.after_step(batch)
@@ -67,7 +67,7 @@ def test_after_a_step_the_queue_holds_the_first_view_s_projections() -> None:
     assert torch.equal(case.task.queue.video_id_F, batch.video_id_B)
 
 
-def test_a_neighbour_is_of_another_video() -> None:
+def test_neighbours_are_of_other_videos() -> None:
     """Of its own video the queue holds the very clip: the nearest row, and not taken."""
     queue = hand.build(RGB, **OPTIONS).task.queue
     row_BD = torch.eye(len(queue.row_KD[0]))[:3]
@@ -78,20 +78,20 @@ def test_a_neighbour_is_of_another_video() -> None:
     assert torch.equal(queue.nearest_neighbours(near_BD, torch.tensor([7, 8, 9])), row_BD)
 
 
-def test_a_checkpoint_keeps_the_queue(tmp_path: Path) -> None:
+def test_checkpoint_restores_the_queue(tmp_path: Path) -> None:
     checks.assert_checkpoint_restores_task(RGB, tmp_path, **OPTIONS)
 
 
-def test_the_two_views_are_two_draws_of_one_video() -> None:
+def test_views_are_two_clips_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views
 
 
-def test_without_options_the_temperature_is_the_papers() -> None:
+def test_default_temperature_is_the_papers() -> None:
     assert hand.build(RGB).task.temperature == 0.1
 
 
-def test_a_queue_without_room_is_refused() -> None:
+def test_queue_size_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 row"):
         hand.build(RGB, queue_size=0)

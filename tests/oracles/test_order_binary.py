@@ -17,7 +17,7 @@ SURE = 4.0  # log-odds
 
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
-def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream, edge: str) -> None:
+def test_loss_is_the_binary_cross_entropy_of_shuffling(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("order_binary", Place((stream,))), edge)
     clip, classifier = batch["clip"], case.task.classifier
     logit_B = clip.embedding_BD @ classifier.weight[0] + classifier.bias
@@ -26,7 +26,7 @@ def test_the_loss_is_the_binary_cross_entropy_of_shuffled(stream: Stream, edge: 
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUDIO])
-def test_yes_means_that_the_pixels_are_out_of_order_and_no_that_they_run_forwards(
+def test_positive_class_means_shuffled_pixels(
     stream: Stream,
 ) -> None:
     """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
@@ -46,16 +46,14 @@ def test_yes_means_that_the_pixels_are_out_of_order_and_no_that_they_run_forward
 
 
 @pytest.mark.parametrize(("frames", "segments"), [(3, 3), (6, 3), (7, 7), (8, 4), (10, 5), (32, 4)])
-def test_segments_are_equal_and_as_near_to_four_as_the_clip_allows(
-    frames: int, segments: int
-) -> None:
+def test_number_of_segments_is_the_divisor_nearest_4(frames: int, segments: int) -> None:
     shape = EncoderShape(8, {"stage4": (8, 1, 1, 1)}, (3, frames, 32, 32))
     task = load_catalogue()["order_binary"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     assert task.views()["clip"].time.segments == segments
 
 
 @pytest.mark.parametrize(("stream", "jitters"), [(Stream.RGB, True), (Stream.FLOW, False)])
-def test_equal_frames_are_jittered_apart_but_flow_is_not(stream: Stream, jitters: bool) -> None:
+def test_frames_are_jittered_but_flow_is_not(stream: Stream, jitters: bool) -> None:
     """Joints of a shuffled clip must not stand out from a joint-free one; flow of a still is 0."""
     case = real.build("order_binary", stream)
     still = real.build_batch(case.views, real.moving_bar(num=4, speed=0))["clip"].pixels

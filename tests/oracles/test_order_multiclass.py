@@ -13,14 +13,14 @@ from tests.helpers.loss_edge_cases import EDGES
 
 @pytest.mark.parametrize("stream", list(Stream))
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
+def test_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("order_multiclass", Place((stream,))), edge)
     pieces = batch["pieces"]
     expected = naive.cross_entropy(case.task.head(pieces.embedding_BD), pieces.applied.order_B)
     assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
-def test_applied_tells_the_order_of_the_sound_s_pieces() -> None:
+def test_labels_match_the_order_of_audio_pieces() -> None:
     """By their pitch: all have equal loudness."""
     case = real.build("order_multiclass", Stream.AUDIO)
     pieces = real.build_batch(case.views, real.gliding_tone(real.moving_bar(num=40)))["pieces"]
@@ -30,7 +30,7 @@ def test_applied_tells_the_order_of_the_sound_s_pieces() -> None:
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
-def test_applied_tells_the_order_of_the_images_pieces(stream: Stream) -> None:
+def test_labels_match_the_order_of_image_pieces(stream: Stream) -> None:
     case = real.build("order_multiclass", stream)
     pieces = real.build_batch(case.views, real.moving_bar(num=40, speed=3))["pieces"]
     assert pieces.pixels.shape == (40, 4, stream.channels, 4, 32, 32)

@@ -44,7 +44,7 @@ def expected_loss(case: hand.Case, batch: TaskBatch, bank: dict[int, list[float]
 @pytest.mark.parametrize("is_empty", [True, False])
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.FLOW])
-def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str, is_empty: bool) -> None:
+def test_loss_equals_its_formula(stream: Stream, edge: str, is_empty: bool) -> None:
     case = hand.build(Term("pirl", Place((stream,))))
     case.task.double()
     bank: dict[int, list[float]] = {}
@@ -60,7 +60,7 @@ def test_the_loss_is_the_loops_of_its_formula(stream: Stream, edge: str, is_empt
     assert math.isclose(loss.item(), expected_loss(case, batch, bank), rel_tol=1e-5)
 
 
-def test_the_bank_is_a_running_mean_of_each_video_on_the_sphere() -> None:
+def test_bank_rows_are_running_means_on_the_sphere() -> None:
     case = hand.build(RGB)
     case.task.double()
     bank: dict[int, list[float]] = {}
@@ -75,7 +75,7 @@ def test_the_bank_is_a_running_mean_of_each_video_on_the_sphere() -> None:
             bank[video] = to_unit([(a + b) / 2 for a, b in zip(old, to_unit(new), strict=True)])
 
 
-def test_the_row_of_a_video_that_is_not_known_yet_is_no_way_for_the_gradient() -> None:
+def test_unknown_videos_row_passes_no_gradient() -> None:
     case = hand.build(RGB)
     case.task.double()
     batch = make_edge_batch("random", case.views)
@@ -92,7 +92,7 @@ def test_the_row_of_a_video_that_is_not_known_yet_is_no_way_for_the_gradient() -
         torch.testing.assert_close(mine, wanted)
 
 
-def test_the_bank_is_kept_by_a_checkpoint() -> None:
+def test_checkpoint_restores_the_bank() -> None:
     case, other = (hand.build(RGB, seed, bank_size=8) for seed in (0, 1))
     case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())
@@ -101,7 +101,7 @@ def test_the_bank_is_kept_by_a_checkpoint() -> None:
     assert torch.equal(other.task.loss(batch), case.task.loss(batch))
 
 
-def test_patches_are_of_a_crop_and_a_moment_of_their_own_and_come_in_any_order() -> None:
+def test_patches_have_their_own_time_crop_and_order() -> None:
     case = hand.build(RGB)
     batch = real.build_batch(case.views, real.moving_bar())
     clip, patches = batch["clip"].applied, batch["patches"].applied

@@ -12,9 +12,7 @@ from tests.helpers.naive_losses import mean_squared_error
 
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
-def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(
-    stream: Stream, edge: str
-) -> None:
+def test_loss_is_the_mean_squared_error_of_the_input(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("reconstruction", Place((stream,))), edge)
     decoded = case.task.decoder(batch["clip"].maps["stage4"])
     expected = mean_squared_error(decoded, batch["clip"].pixels)
@@ -22,7 +20,7 @@ def test_the_loss_is_the_mean_squared_error_of_what_the_encoder_was_given(
 
 
 @pytest.mark.parametrize("stream", list(Stream))
-def test_it_shares_the_view_that_transfer_starts_from(stream: Stream) -> None:
+def test_view_is_shared_with_cross_modal_transfer(stream: Stream) -> None:
     target = Stream.RGB if stream is Stream.FLOW else Stream.FLOW
     transfer = hand.build(Term("cross_modal_transfer", Place((stream, target), directed=True)))
     assert (

@@ -16,7 +16,7 @@ from tests.helpers.loss_edge_cases import EDGES
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", list(Stream))
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
+def test_loss_equals_lightlys_and_the_papers_formula(
     stream: Stream, edge: str, temperature: float
 ) -> None:
     case, batch = checks.build_edge_case(
@@ -29,7 +29,7 @@ def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     assert math.isclose(loss.item(), naive.nt_xent(x_BD, y_BD, temperature), rel_tol=1e-5)
 
 
-def test_the_two_views_are_two_draws_of_one_clip() -> None:
+def test_views_are_two_clips_of_one_video() -> None:
     case = real.build("simclr", Stream.RGB)
     batch = real.build_batch(case.views, real.moving_bar())
     first, second = batch["0"].applied, batch["1"].applied
@@ -38,7 +38,7 @@ def test_the_two_views_are_two_draws_of_one_clip() -> None:
     assert not torch.equal(batch["0"].pixels, batch["1"].pixels)
 
 
-def test_without_options_the_temperature_is_the_video_papers() -> None:
+def test_default_temperature_is_the_video_papers() -> None:
     """Qian et al., CVPR 2021: 0.1."""
     case = hand.build(Term("simclr", Place((Stream.RGB,))))
     batch = hand.make_batch(case.views)

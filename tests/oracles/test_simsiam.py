@@ -16,9 +16,7 @@ RGB = Term("simsiam", Place((Stream.RGB,)))
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
-    stream: Stream, edge: str
-) -> None:
+def test_loss_equals_lightlys_and_the_papers_formula(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("simsiam", Place((stream,))), edge)
     task = case.task
     projected = [task.projector(batch[name].embedding_BD) for name in ("0", "1")]
@@ -32,7 +30,7 @@ def test_the_loss_and_its_gradient_are_lightlys_and_the_papers_formula(
     assert math.isclose(loss.item(), formula, rel_tol=1e-5, abs_tol=1e-9)
 
 
-def test_without_a_predictor_s_gradient_nothing_is_learnt_from_the_target_side() -> None:
+def test_no_gradient_reaches_the_target_side() -> None:
     """The prediction held still, no gradient is left: all of it stops at the target."""
     case = hand.build(RGB)
     batch = hand.make_batch(case.views)
@@ -40,14 +38,14 @@ def test_without_a_predictor_s_gradient_nothing_is_learnt_from_the_target_side()
     assert not case.task.loss(batch).requires_grad
 
 
-def test_the_projector_ends_in_batchnorm_and_the_predictor_has_a_bottleneck() -> None:
+def test_projector_and_predictor_are_the_papers() -> None:
     task = hand.build(RGB).task
     assert isinstance(task.projector[-1], torch.nn.BatchNorm1d)
     assert task.predictor[0].out_features == task.place.width // 4
     assert isinstance(task.predictor[-1], torch.nn.Linear)
 
 
-def test_the_two_views_are_two_draws_of_one_video() -> None:
+def test_views_are_two_clips_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

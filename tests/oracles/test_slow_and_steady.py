@@ -20,7 +20,7 @@ CLIPS = ("first", "second", "third")
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
+def test_loss_equals_its_formula(edge: str) -> None:
     case, batch = checks.build_edge_case(RGB, edge, steady=0.5, margin=0.8)
     projected = (naive.rows(case.task.projector(x_BD)) for x_BD in batch.embeddings(*CLIPS))
     a, b, c = (torch.tensor([naive.to_unit(row) for row in rows]).double() for rows in projected)
@@ -28,13 +28,13 @@ def test_the_loss_is_the_loops_of_its_formula(edge: str) -> None:
     assert math.isclose(case.task.loss(batch).item(), slow + 0.5 * steady, rel_tol=1e-5)
 
 
-def test_clips_that_all_lie_in_one_point_cost_both_margins() -> None:
+def test_collapsed_clips_cost_both_margins() -> None:
     case = hand.build(RGB, steady=0.5, margin=0.8)
     batch = hand.make_batch(case.views, scale=0.0)
     assert math.isclose(case.task.loss(batch).item(), 0.8 + 0.5 * 0.8, rel_tol=1e-5)
 
 
-def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
+def test_clips_are_consecutive_with_independent_crops() -> None:
     """Frame t is all of brightness 8 t, which no crop changes."""
     case, clips = hand.build(RGB), real.moving_bar(num=4)
     length = clips.frames_BLHWC.shape[1]
@@ -51,6 +51,6 @@ def test_the_clips_follow_one_another_in_crops_of_their_own() -> None:
     assert all(not torch.equal(crops[i], crops[j]) for i, j in ((0, 1), (1, 2), (0, 2)))
 
 
-def test_no_margin_is_refused() -> None:
+def test_margin_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="margin must be greater than 0, got 0"):
         hand.build(RGB, margin=0.0)

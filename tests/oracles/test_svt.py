@@ -65,7 +65,7 @@ def expected_loss(case: hand.Case, batch: TaskBatch, matchings: tuple[str, ...])
 
 
 @pytest.mark.parametrize("matchings", SOME, ids=",".join)
-def test_each_choice_of_matchings_is_the_loops_of_its_formula(matchings: tuple[str, ...]) -> None:
+def test_loss_of_any_matchings_equals_its_formula(matchings: tuple[str, ...]) -> None:
     case = hand.build(RGB, matchings=list(matchings), **OPTIONS)
     case.task.after_step(hand.make_batch(case.views, seed=5))  # a centre that is not zero
     batch = hand.make_batch(case.views)
@@ -74,7 +74,7 @@ def test_each_choice_of_matchings_is_the_loops_of_its_formula(matchings: tuple[s
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_as_published_the_loss_and_its_gradient_are_lightlys_of_dino(edge: str) -> None:
+def test_default_matchings_give_lightlys_dino_loss(edge: str) -> None:
     """The paper's loss is DINO's, over views that differ in time too."""
     case = hand.build(RGB, **OPTIONS)
     case.task.double()
@@ -99,7 +99,7 @@ def test_as_published_the_loss_and_its_gradient_are_lightlys_of_dino(edge: str) 
         (["g->l"], {"student 0", "student 1", "momentum local"}),
     ],
 )
-def test_only_what_is_matched_is_asked_for(matchings: list[str], views: set[str]) -> None:
+def test_only_matched_views_are_requested(matchings: list[str], views: set[str]) -> None:
     assert set(hand.build(RGB, matchings=matchings).views) == views
 
 
@@ -113,12 +113,12 @@ def test_only_what_is_matched_is_asked_for(matchings: list[str], views: set[str]
         ({"matchings": ["l->l"], "local_crops": 1}, "need local_crops of 2 or more"),
     ],
 )
-def test_matchings_that_match_nothing_are_refused(options: dict[str, object], reason: str) -> None:
+def test_impossible_matchings_are_refused(options: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         hand.build(RGB, **options)
 
 
-def test_global_views_are_of_two_rates_and_local_ones_lie_in_the_slow_ones_window() -> None:
+def test_local_views_lie_in_the_slow_global_view() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = real.build_batch(case.views, real.moving_bar())
     first, second, local = (batch[f"student {name}"].applied for name in ("0", "1", "local"))
@@ -138,7 +138,7 @@ def test_teacher_and_student_see_the_same_pixels() -> None:
         assert views[f"momentum {name}"].input_key == views[f"student {name}"].input_key
 
 
-def test_centre_and_teacher_are_kept_by_a_checkpoint() -> None:
+def test_checkpoint_restores_centre_and_teacher() -> None:
     case, other = (hand.build(RGB, seed, **OPTIONS) for seed in (0, 1))
     case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())
@@ -147,7 +147,7 @@ def test_centre_and_teacher_are_kept_by_a_checkpoint() -> None:
     assert torch.equal(other.task.loss(batch), case.task.loss(batch))
 
 
-def test_the_last_layer_stays_at_the_start() -> None:
+def test_last_layer_is_frozen_at_the_start() -> None:
     task = hand.build(RGB).task
     for progress, held in ((0.0, True), (0.5, False)):
         task.loss(hand.make_batch(task.views())).backward()

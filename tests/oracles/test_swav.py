@@ -35,7 +35,7 @@ def lightlys(case: hand.Case, batch: TaskBatch, queued: TaskBatch | None = None)
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str) -> None:
+def test_loss_and_gradient_equal_lightlys(stream: Stream, edge: str) -> None:
     """Also of the gradient: none passes through the codes, there or here."""
     case = hand.build(Term("swav", Place((stream,))), **OPTIONS)
     case.task.double()
@@ -47,11 +47,11 @@ def test_the_loss_and_its_gradient_are_lightlys(stream: Stream, edge: str) -> No
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-12)
 
 
-def test_the_gradient_does_not_pass_through_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gradient_passes_through_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     checks.assert_codes_have_no_gradient(RGB, monkeypatch, **OPTIONS)
 
 
-def test_the_views_are_two_moments_and_small_crops_of_their_own() -> None:
+def test_views_are_two_clips_and_local_crops() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = real.build_batch(case.views, real.moving_bar(num=6))
     assert list(case.views) == ["0", "1", "local"]
@@ -60,7 +60,7 @@ def test_the_views_are_two_moments_and_small_crops_of_their_own() -> None:
     assert list(hand.build(Term("swav", Place((Stream.AUDIO,)))).views) == ["0", "1"]
 
 
-def test_prototypes_return_to_the_sphere_before_each_forward() -> None:
+def test_prototypes_are_normalised_before_each_forward() -> None:
     case = hand.build(RGB, **OPTIONS)
     weight = case.task.prototypes.weight
     directions = F.normalize(weight.detach(), dim=1)
@@ -71,7 +71,7 @@ def test_prototypes_return_to_the_sphere_before_each_forward() -> None:
 
 
 @pytest.mark.parametrize(("progress", "stays"), [(0.0, True), (0.009, True), (0.01, False)])
-def test_prototypes_stay_where_they_are_at_the_start(progress: float, stays: bool) -> None:
+def test_prototypes_are_frozen_at_the_start(progress: float, stays: bool) -> None:
     """Even under weight decay and momentum, which would move a weight whose gradient is zero."""
     case = hand.build(RGB, **OPTIONS)
     weight = case.task.prototypes.weight
@@ -84,7 +84,7 @@ def test_prototypes_stay_where_they_are_at_the_start(progress: float, stays: boo
 
 
 @pytest.mark.parametrize(("size", "counts"), [(6, True), (7, False)])
-def test_the_clips_of_a_full_queue_share_in_the_codes(size: int, counts: bool) -> None:
+def test_full_queue_takes_part_in_the_codes(size: int, counts: bool) -> None:
     case = hand.build(RGB, queue_size=size, **OPTIONS)
     before, batch = hand.make_batch(case.views, seed=1), hand.make_batch(case.views, seed=2)
     alone = case.task.loss(batch)
@@ -95,7 +95,7 @@ def test_the_clips_of_a_full_queue_share_in_the_codes(size: int, counts: bool) -
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 
-def test_the_queue_is_kept_by_a_checkpoint() -> None:
+def test_checkpoint_restores_the_queue() -> None:
     case, other = (hand.build(RGB, seed, queue_size=4, **OPTIONS) for seed in (0, 1))
     case.task.after_step(hand.make_batch(case.views))
     other.task.load_state_dict(case.task.state_dict())

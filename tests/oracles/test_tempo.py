@@ -26,7 +26,7 @@ def case(variant: str, stream: Stream = Stream.RGB, **options: object) -> hand.C
 
 @streams
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
-def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream, edge: str) -> None:
+def test_speed_loss_is_the_cross_entropy_of_the_stride(stream: Stream, edge: str) -> None:
     term = Term("tempo", Place((stream,), variant="speed"))
     tempo, batch = checks.build_edge_case(term, edge, strides=[4, 1, 2])
     num = len(batch.video_id_B)
@@ -40,9 +40,7 @@ def test_the_loss_of_speed_is_the_cross_entropy_of_the_stride(stream: Stream, ed
 
 @streams
 @pytest.mark.parametrize("edge", EDGES)
-def test_the_loss_of_consistency_is_nt_xent_of_a_slow_and_a_fast_clip(
-    stream: Stream, edge: str
-) -> None:
+def test_consistency_loss_is_nt_xent(stream: Stream, edge: str) -> None:
     tempo, batch = checks.build_edge_case(
         Term("tempo", Place((stream,), variant="consistency")), edge
     )
@@ -52,7 +50,7 @@ def test_the_loss_of_consistency_is_nt_xent_of_a_slow_and_a_fast_clip(
 
 
 @streams
-def test_consistency_is_between_two_tempos_whatever_the_space_ignores(stream: Stream) -> None:
+def test_consistency_always_compares_two_speeds(stream: Stream) -> None:
     views = case("consistency", stream).views
     batch = real.build_batch(views, real.moving_bar(num=40), ignores=get_args(Ignore))
     assert set(batch["slow"].applied.stride_B.tolist()) == {1}
@@ -60,7 +58,7 @@ def test_consistency_is_between_two_tempos_whatever_the_space_ignores(stream: St
 
 
 @streams
-def test_the_label_is_the_speed_that_the_pixels_show(stream: Stream) -> None:
+def test_label_is_the_speed_shown_by_the_pixels(stream: Stream) -> None:
     """An encoder that reads the bar's steps off the pixels answers rightly."""
     tempo = case("speed", stream)
     batch = real.build_batch(tempo.views, real.moving_bar(num=60, speed=1))
@@ -73,7 +71,7 @@ def test_the_label_is_the_speed_that_the_pixels_show(stream: Stream) -> None:
     assert torch.equal(shown_B, clip.applied.stride_B[inside_B])
 
 
-def test_a_video_too_short_for_the_fastest_tempo_is_left_out_at_any() -> None:
+def test_too_short_videos_are_excluded_at_any_speed() -> None:
     """Else short videos alone would tell the slow tempos."""
     tempo = case("speed")
     clips = real.moving_bar(num=90, length=25)
@@ -87,6 +85,6 @@ def test_a_video_too_short_for_the_fastest_tempo_is_left_out_at_any() -> None:
 
 
 @pytest.mark.parametrize("speeds", [[2], [1, 1], [0, 1], []])
-def test_fewer_than_two_speeds_are_refused(speeds: list[int]) -> None:
+def test_fewer_than_two_strides_are_refused(speeds: list[int]) -> None:
     with pytest.raises(ValueError, match="two or more numbers"):
         case("speed", strides=speeds)

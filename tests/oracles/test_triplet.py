@@ -18,9 +18,7 @@ RGB = Term("triplet", Place((Stream.RGB,)))
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("negatives", ["hardest", "semi_hard"])
-def test_the_loss_is_the_loops_of_the_papers_formula(
-    stream: Stream, edge: str, negatives: str
-) -> None:
+def test_loss_equals_the_papers_formula(stream: Stream, edge: str, negatives: str) -> None:
     term = Term("triplet", Place((stream,)))
     case, batch = checks.build_edge_case(term, edge, negatives=negatives, margin=0.5)
     x, y = (
@@ -44,7 +42,7 @@ NONE = float("inf")
         ([2.0, NONE, 5.0, 9.0], 2.0, 5.0),  # as far as the positive is not beyond
     ],
 )
-def test_negatives_are_chosen_as_their_name_says(
+def test_negative_selection_matches_its_name(
     negative: list[float], nearest: float, semi: float
 ) -> None:
     negative_11 = torch.tensor([negative])
@@ -52,24 +50,24 @@ def test_negatives_are_chosen_as_their_name_says(
     assert semi_hard_negative(POSITIVE_1, negative_11).tolist() == [semi]
 
 
-def test_clips_that_keep_the_margin_cost_nothing_and_pull_no_more() -> None:
+def test_clips_beyond_the_margin_have_zero_loss() -> None:
     x = (2.0 * torch.eye(3)).requires_grad_()  # other clips are at a squared distance of 8
     for choose in (hardest_negative, semi_hard_negative):
         assert triplet_margin_loss(x, x, 8.0, choose).item() == 0.0
         assert math.isclose(triplet_margin_loss(x, x, 9.0, choose).item(), 1.0, rel_tol=1e-6)
 
 
-def test_without_options_negatives_are_semi_hard_and_the_margin_is_facenets() -> None:
+def test_defaults_are_semi_hard_and_facenets_margin() -> None:
     task = hand.build(RGB).task
     assert (task.select_negative, task.margin) == (semi_hard_negative, 0.2)
 
 
-def test_other_negatives_are_refused_with_those_there_are() -> None:
+def test_unknown_negatives_are_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match="negatives must be hardest or semi_hard, got 'easy'"):
         hand.build(RGB, negatives="easy")
 
 
-def test_the_two_views_are_two_draws_of_one_video() -> None:
+def test_views_are_two_clips_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

@@ -17,7 +17,7 @@ RGB = Term("vicreg", Place((Stream.RGB,)))
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("weights", [(25.0, 25.0, 1.0), (1.0, 2.0, 30.0)])
-def test_the_loss_and_its_gradient_are_lightlys(
+def test_loss_and_gradient_equal_lightlys(
     stream: Stream, edge: str, weights: tuple[float, float, float]
 ) -> None:
     names = ("invariance", "variance", "covariance")
@@ -28,34 +28,34 @@ def test_the_loss_and_its_gradient_are_lightlys(
     checks.assert_same(case.task.loss(batch), expected, *leaves)
 
 
-def test_without_options_the_weights_are_the_papers() -> None:
+def test_default_weights_are_the_papers() -> None:
     assert hand.build(RGB).task.weights == (25.0, 25.0, 1.0)
 
 
-def test_views_that_agree_and_vary_in_features_of_their_own_cost_nothing() -> None:
+def test_equal_decorrelated_views_have_zero_loss() -> None:
     x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     assert math.isclose(vicreg_loss(x, x, 25.0, 25.0, 1.0).item(), 0.0, abs_tol=1e-8)
 
 
-def test_two_features_that_say_the_same_cost_their_covariance() -> None:
+def test_equal_features_cost_their_covariance() -> None:
     """Variance 16 / 3 of (2, 2, -2, -2): two off-diagonal squares over D = 2, for both views."""
     x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]])
     assert math.isclose(vicreg_loss(x, x, 25.0, 25.0, 1.0).item(), 2 * (16 / 3) ** 2, rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_the_head_is_as_many_times_as_wide_as_the_encoder_as_is_asked(times: int) -> None:
+def test_expansion_sets_the_width_of_the_head(times: int) -> None:
     task = hand.build(RGB, expansion=times).task
     linear = [m.out_features for m in task.projector if isinstance(m, torch.nn.Linear)]
     assert linear == [times * task.place.width] * 3
 
 
-def test_a_head_of_no_width_is_refused() -> None:
+def test_expansion_of_0_is_refused() -> None:
     with pytest.raises(ValueError, match="expansion must be 1 or more, got 0"):
         hand.build(RGB, expansion=0)
 
 
-def test_the_two_views_are_two_draws_of_one_video() -> None:
+def test_views_are_two_clips_of_one_video() -> None:
     case = hand.build(RGB)
     checks.assert_clips_differ_in_time(case, ["0", "1"])
     assert case.views == hand.build(Term("simclr", Place((Stream.RGB,)))).views

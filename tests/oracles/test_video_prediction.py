@@ -19,7 +19,7 @@ STREAMS = [Stream.RGB, Stream.GRAY, Stream.FLOW]
 
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: str) -> None:
+def test_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(Term("video_prediction", Place((stream,))), edge)
     predicted = case.task.decoder(batch["past"].maps["stage4"])
     expected = mean_squared_error(predicted, batch["future"].pixels)
@@ -28,9 +28,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_future(stream: Stream, edge: 
 
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
-def test_the_loss_with_gradients_has_the_gradient_difference_loss_beside_it(
-    stream: Stream, edge: str
-) -> None:
+def test_gradient_difference_loss_is_added(stream: Stream, edge: str) -> None:
     case, batch = checks.build_edge_case(
         Term("video_prediction", Place((stream,))), edge, gradient_difference=0.5
     )
@@ -41,7 +39,7 @@ def test_the_loss_with_gradients_has_the_gradient_difference_loss_beside_it(
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
-def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
+def test_future_follows_the_past_directly(stream: Stream) -> None:
     case = real.build("video_prediction", stream)
     batch = real.build_batch(case.views, real.moving_bar(num=6))
     whole_BT = torch.cat([real.clock_BT(batch[name], stream) for name in ("past", "future")], dim=1)
@@ -52,7 +50,7 @@ def test_the_future_is_the_frames_right_after_the_past(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_past_and_future_are_seen_through_one_crop(stream: Stream) -> None:
+def test_past_and_future_share_a_crop(stream: Stream) -> None:
     case = real.build("video_prediction", stream)
     batch = real.build_batch(case.views, real.moving_bar(num=6))
     past, future = batch["past"].applied, batch["future"].applied
@@ -61,7 +59,7 @@ def test_past_and_future_are_seen_through_one_crop(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize(("frames", "future"), [(4, 2), (8, 4), (9, 4), (16, 8)])
-def test_the_future_is_half_as_long_as_the_past(frames: int, future: int) -> None:
+def test_future_is_half_as_long_as_the_past(frames: int, future: int) -> None:
     shape = EncoderShape(8, {"stage4": (8, 1, 2, 2)}, (3, frames, 32, 32))
     task = load_catalogue()["video_prediction"](Place((Stream.RGB,), shapes={Stream.RGB: shape}))
     views = task.views()

@@ -28,22 +28,20 @@ def draw(*size: int, seed: int = 0) -> Tensor:
 
 @given(num=st.integers(2, 7), clusters=st.integers(1, 6), seed=st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
-def test_codes_are_the_loops_of_the_listing_and_lightlys(
-    num: int, clusters: int, seed: int
-) -> None:
+def test_sinkhorn_equals_the_paper_and_lightly(num: int, clusters: int, seed: int) -> None:
     score_NK = draw(num, clusters, seed=seed)
     ours = sinkhorn(score_NK, 0.3, 3)
     torch.testing.assert_close(ours, torch.tensor(naive.sinkhorn(score_NK, 0.3, 3)).double())
     torch.testing.assert_close(ours, lightlys_sinkhorn(score_NK, 3, 0.3))
 
 
-def test_each_sample_has_one_share_to_give_and_each_cluster_gets_its_part() -> None:
+def test_codes_sum_to_1_and_fill_clusters_equally() -> None:
     code_NK = sinkhorn(draw(12, 4), 0.3, 100)
     torch.testing.assert_close(code_NK.sum(dim=1), torch.ones(12).double())
     torch.testing.assert_close(code_NK.sum(dim=0), torch.full((4,), 3.0).double())
 
 
-def test_codes_spread_even_where_every_sample_prefers_one_cluster() -> None:
+def test_codes_spread_over_clusters() -> None:
     """What keeps SwAV from putting all clips into one cluster."""
     score_NK = 0.1 * draw(12, 4)
     score_NK[:, 0] += 5
@@ -51,7 +49,7 @@ def test_codes_spread_even_where_every_sample_prefers_one_cluster() -> None:
     assert sinkhorn(score_NK, 0.05, 50).argmax(dim=1).bincount(minlength=4).max() <= 6
 
 
-def test_scores_that_would_overflow_an_exponential_give_finite_codes() -> None:
+def test_large_scores_give_finite_codes() -> None:
     score_NK = torch.tensor([[1.0, -1.0], [0.9, -0.2]]) * 100
     code_NK = sinkhorn(score_NK, 0.05, 3)
     assert torch.isfinite(code_NK).all()
@@ -62,7 +60,7 @@ def test_equal_scores_give_equal_codes() -> None:
     torch.testing.assert_close(sinkhorn(torch.zeros(3, 4), 0.05, 3), torch.full((3, 4), 0.25))
 
 
-def test_targets_are_the_softmax_of_what_is_off_centre() -> None:
+def test_targets_are_the_softmax_of_centred_scores() -> None:
     score_GBK, centre_K = draw(2, 3, 4), draw(4, seed=1)
     for row, target in zip(
         naive.rows(score_GBK.flatten(0, 1)),
@@ -73,7 +71,7 @@ def test_targets_are_the_softmax_of_what_is_off_centre() -> None:
         torch.testing.assert_close(target, torch.tensor(naive.softmax(off)).double())
 
 
-def test_codes_and_targets_carry_no_gradient() -> None:
+def test_codes_and_targets_have_no_gradient() -> None:
     score_BK = draw(3, 4).requires_grad_()
     assert not sinkhorn(score_BK, 0.1, 3).requires_grad
     assert not centre_and_sharpen(score_BK, torch.zeros(4), 0.1).requires_grad
@@ -81,7 +79,7 @@ def test_codes_and_targets_carry_no_gradient() -> None:
 
 @given(clips=st.integers(2, 4), clusters=st.integers(2, 5), seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_the_loss_is_the_loops_of_its_formula(clips: int, clusters: int, seed: int) -> None:
+def test_loss_equals_its_formula(clips: int, clusters: int, seed: int) -> None:
     logit_VBK, target_GBK = draw(3, clips, clusters, seed=seed), draw(2, clips, clusters)
     target_GBK = target_GBK.softmax(dim=-1)
     for matched_GV in (
@@ -93,7 +91,7 @@ def test_the_loss_is_the_loops_of_its_formula(clips: int, clusters: int, seed: i
         assert math.isclose(loss.item(), expected, rel_tol=1e-9)
 
 
-def test_the_gradient_is_the_slope_of_the_loss() -> None:
+def test_gradient_matches_finite_differences() -> None:
     logit_VBK, target_GBK = draw(3, 2, 4), draw(2, 2, 4, seed=1).softmax(dim=-1)
     inputs = (logit_VBK.requires_grad_(), target_GBK.requires_grad_())
     assert gradcheck(
@@ -101,7 +99,7 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
     )
 
 
-def test_a_view_is_not_asked_for_its_own_clusters() -> None:
+def test_no_view_predicts_its_own_target() -> None:
     assert different_view_pairs(2, 3).tolist() == [[False, True, True], [True, False, True]]
     logit_VBK = draw(2, 3, 4).requires_grad_()
     target_GBK = draw(1, 3, 4, seed=1).softmax(dim=-1)
@@ -110,7 +108,7 @@ def test_a_view_is_not_asked_for_its_own_clusters() -> None:
     assert logit_VBK.grad[1].abs().min() > 0
 
 
-def test_a_loss_is_least_where_the_prediction_is_the_target() -> None:
+def test_loss_is_lowest_where_prediction_equals_target() -> None:
     """Then it is the target's entropy: cross entropy is entropy plus a divergence."""
     target_GBK = draw(1, 3, 4).softmax(dim=-1)
     matched_GV = torch.ones(1, 1, dtype=torch.bool)
@@ -124,7 +122,7 @@ def test_a_loss_is_least_where_the_prediction_is_the_target() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_widened_before_anything_is_computed(dtype: torch.dtype) -> None:
+def test_half_precision_is_cast_to_float32_first(dtype: torch.dtype) -> None:
     score_NK, target_GBK = draw(6, 4).to(dtype), draw(1, 6, 4).softmax(dim=-1).to(dtype)
     matched_GV = torch.ones(1, 1, dtype=torch.bool)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -116,13 +116,13 @@ def rank_after(
     return rankme(features.clean_ND)
 
 
-def test_every_method_has_a_floor() -> None:
+def test_every_method_has_a_rank_floor() -> None:
     assert list(FLOORS) == METHODS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", FLOORS)
-def test_a_method_does_not_collapse(
+def test_method_does_not_collapse(
     method: str, data: RunData, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     space = with_teacher(space_of(method), tmp_path, width=8)
@@ -133,7 +133,7 @@ def test_a_method_does_not_collapse(
 
 
 @pytest.mark.slow
-def test_views_that_need_but_agree_do(data: RunData, tmp_path: Path) -> None:
+def test_agreement_alone_collapses(data: RunData, tmp_path: Path) -> None:
     """What the floors are worth: where nothing prevents it, the rank falls under all of them."""
     (tmp_path / "agree.py").write_text(AGREE)
     rank = rank_after(space_of("agree"), data, tmp_path / "run", tmp_path)

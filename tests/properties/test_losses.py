@@ -101,14 +101,14 @@ def pair(num: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
 @each_loss
 @given(num=st.integers(2, 7), width=st.integers(1, 5), seed=st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
-def test_a_loss_is_the_loops_of_its_formula(name: str, num: int, width: int, seed: int) -> None:
+def test_loss_equals_its_formula(name: str, num: int, width: int, seed: int) -> None:
     x, y = pair(num, width, seed)
     assert math.isclose(LOSSES[name](x, y).item(), NAIVE[name](x, y), rel_tol=1e-5, abs_tol=1e-9)
 
 
 @given(num=st.integers(2, 9), temperature=st.floats(0.05, 2.0), seed=st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
-def test_nt_xent_is_lightlys(num: int, temperature: float, seed: int) -> None:
+def test_nt_xent_equals_lightlys(num: int, temperature: float, seed: int) -> None:
     x, y = pair(num, 6, seed)
     expected = NTXentLoss(temperature)(x, y)
     torch.testing.assert_close(nt_xent(x, y, temperature), expected, rtol=1e-5, atol=1e-9)
@@ -116,26 +116,26 @@ def test_nt_xent_is_lightlys(num: int, temperature: float, seed: int) -> None:
 
 @given(seed=st.integers(0, 10**6), num=st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_yes_or_no_is_the_loops_of_its_formula(seed: int, num: int) -> None:
+def test_binary_cross_entropy_equals_its_formula(seed: int, num: int) -> None:
     logit_B, label_B = 5 * draw(num, seed=seed), draw(num, seed=seed + 1) > 0
     expected = naive.binary_cross_entropy(logit_B, label_B)
     assert math.isclose(binary_cross_entropy(logit_B, label_B).item(), expected, rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "negative_cosine"])
-def test_the_gradient_is_the_slope_of_the_loss(name: str) -> None:
+def test_gradient_matches_finite_differences(name: str) -> None:
     x, y = (z.requires_grad_() for z in pair(4, 3, seed=1))
     assert gradcheck(LOSSES[name], (x, y))
 
 
-def test_the_gradient_of_a_regression_is_its_slope_and_reaches_no_target() -> None:
+def test_negative_cosine_gradient_skips_the_target() -> None:
     prediction, target = draw(3, 4, 5).requires_grad_(), draw(3, 4, 5, seed=1).requires_grad_()
     assert gradcheck(lambda p: negative_cosine(p, target), (prediction,))
     negative_cosine(prediction, target).backward()
     assert target.grad is None
 
 
-def test_the_gradient_of_yes_or_no_is_its_slope() -> None:
+def test_binary_cross_entropy_gradient_is_correct() -> None:
     label_B = torch.tensor([True, False, True])
     assert gradcheck(
         lambda logit_B: binary_cross_entropy(logit_B, label_B), (draw(3).requires_grad_(),)
@@ -143,7 +143,7 @@ def test_the_gradient_of_yes_or_no_is_its_slope() -> None:
 
 
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_the_gradient_of_pooled_maps_is_their_slope(stream: Stream) -> None:
+def test_pooling_gradient_matches_finite_differences(stream: Stream) -> None:
     map_BCTHW = draw(2, 2, 1, 3, 4) if stream is Stream.AUDIO else draw(2, 2, 4, 3, 2)
     pool = lambda map_: resample_time(pool_space(map_, stream), 3)  # noqa: E731
     assert gradcheck(pool, (map_BCTHW.requires_grad_(),))
@@ -152,7 +152,7 @@ def test_the_gradient_of_pooled_maps_is_their_slope(stream: Stream) -> None:
 @each_loss
 @given(num=st.integers(2, 8), seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_the_order_of_the_clips_does_not_matter(name: str, num: int, seed: int) -> None:
+def test_order_of_clips_does_not_matter(name: str, num: int, seed: int) -> None:
     x, y = pair(num, 4, seed)
     order = torch.randperm(num, generator=Generator().manual_seed(seed))
     torch.testing.assert_close(LOSSES[name](x[order], y[order]), LOSSES[name](x, y))
@@ -161,13 +161,13 @@ def test_the_order_of_the_clips_does_not_matter(name: str, num: int, seed: int) 
 @each_contrast
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_the_two_views_may_change_places(name: str, seed: int) -> None:
+def test_loss_is_symmetric_in_its_views(name: str, seed: int) -> None:
     x, y = pair(5, 4, seed)
     torch.testing.assert_close(LOSSES[name](x, y), LOSSES[name](y, x))
 
 
 @each_contrast
-def test_the_pairing_matters(name: str) -> None:
+def test_pairing_matters(name: str) -> None:
     """Views of one clip that agree cost less than the same views, paired wrongly."""
     x = draw(6, 8)
     y = x + 0.1 * draw(6, 8, seed=1)
@@ -177,9 +177,7 @@ def test_the_pairing_matters(name: str) -> None:
 @each_contrast
 @pytest.mark.parametrize("other", ["identical", "constant", "zero"])
 @pytest.mark.parametrize("num", [2, 6])
-def test_collapsed_or_identical_views_give_a_finite_loss_and_gradient(
-    name: str, other: str, num: int
-) -> None:
+def test_loss_and_gradient_are_finite_at_edge_cases(name: str, other: str, num: int) -> None:
     x = draw(num, 4, dtype=torch.float32)
     constant = torch.ones(num, 4)
     y = {"identical": x.clone(), "constant": constant, "zero": 0 * constant}[other]
@@ -194,7 +192,7 @@ def test_collapsed_or_identical_views_give_a_finite_loss_and_gradient(
 
 
 @each_contrast
-def test_everything_in_one_point_has_its_closed_form_and_a_finite_gradient(name: str) -> None:
+def test_collapse_gives_the_closed_form(name: str) -> None:
     x, y = (torch.ones(5, 4).requires_grad_() for _ in range(2))
     loss = LOSSES[name](x, y)
     loss.backward()
@@ -203,20 +201,20 @@ def test_everything_in_one_point_has_its_closed_form_and_a_finite_gradient(name:
     assert torch.isfinite(y.grad).all()
 
 
-def test_nt_xent_of_two_clips_at_right_angles_is_its_closed_form() -> None:
+def test_nt_xent_of_orthogonal_clips_has_a_closed_form() -> None:
     """Each anchor: its other view at cosine 1, two views at 0, so ln(1 + 2 e^(-1/t))."""
     x = torch.eye(2)
     expected = math.log(1 + 2 * math.exp(-1 / 0.5))
     assert math.isclose(nt_xent(x, x, 0.5).item(), expected, rel_tol=1e-6)
 
 
-def test_max_margin_is_zero_when_pairs_meet_and_others_keep_the_margin() -> None:
+def test_max_margin_loss_is_zero_beyond_the_margin() -> None:
     x = 3.0 * torch.eye(4)  # other clips are 3 sqrt(2) apart
     assert math.isclose(max_margin_loss(x, x, margin=4.0).item(), 0.0, abs_tol=2e-6)
     assert max_margin_loss(x, x, margin=4.5) > 0.2
 
 
-def test_a_clip_beyond_the_margin_pushes_no_more() -> None:
+def test_no_gradient_from_negatives_beyond_the_margin() -> None:
     x, y = torch.tensor([[0.0], [0.2]]), torch.tensor([[0.0], [5.0]])
     y.requires_grad_()
     max_margin_loss(x, y, margin=1.0).backward()
@@ -226,30 +224,30 @@ def test_a_clip_beyond_the_margin_pushes_no_more() -> None:
 
 @given(scale=st.floats(0.01, 100.0), seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_nt_xent_sees_directions_only(scale: float, seed: int) -> None:
+def test_nt_xent_ignores_vector_lengths(scale: float, seed: int) -> None:
     x, y = pair(4, 5, seed)
     torch.testing.assert_close(nt_xent(scale * x, y, 0.2), nt_xent(x, y, 0.2))
 
 
-def test_unit_stretches_no_vector_that_is_shorter_than_its_floor() -> None:
+def test_l2_normalise_does_not_scale_up_tiny_vectors() -> None:
     x = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-6, 0.0]])
     torch.testing.assert_close(l2_normalise(x)[0], torch.tensor([0.6, 0.8]))
     assert (l2_normalise(x)[1] == 0).all()
     assert l2_normalise(x)[2].norm() < 0.1
 
 
-def test_squared_error_never_broadcasts() -> None:
+def test_mean_squared_error_never_broadcasts() -> None:
     with pytest.raises(AssertionError):
         mean_squared_error(torch.zeros(2, 3), torch.zeros(2, 1))
 
 
-def test_yes_or_no_stays_finite_for_sure_and_wrong_answers() -> None:
+def test_binary_cross_entropy_is_finite_for_large_logits() -> None:
     loss = binary_cross_entropy(torch.tensor([-1e4, 1e4]), torch.tensor([True, False]))
     assert math.isclose(loss.item(), 1e4, rel_tol=1e-6)
 
 
 @each_loss
-def test_autocast_does_not_round_a_loss(name: str) -> None:
+def test_autocast_does_not_change_a_loss(name: str) -> None:
     x, y = (z.float() for z in pair(6, 16, seed=3))
     expected = LOSSES[name](x, y)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -257,14 +255,14 @@ def test_autocast_does_not_round_a_loss(name: str) -> None:
 
 
 @each_loss
-def test_half_precision_is_widened_before_anything_is_computed(name: str) -> None:
+def test_half_precision_is_cast_to_float32_first(name: str) -> None:
     x, y = (z.bfloat16() for z in pair(6, 16, seed=3))
     loss = LOSSES[name](x, y)
     assert loss.dtype == torch.float32
     assert torch.equal(loss, LOSSES[name](x.float(), y.float()))
 
 
-def test_a_map_becomes_the_series_of_its_time() -> None:
+def test_pooling_space_keeps_the_time_series() -> None:
     image = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(2, 4, 3, 5, 6)
     sound = torch.arange(3.0).view(1, 1, 1, 1, 3).expand(2, 4, 1, 5, 3)
     expected = torch.arange(3.0).expand(2, 4, 3)
@@ -272,7 +270,7 @@ def test_a_map_becomes_the_series_of_its_time() -> None:
     torch.testing.assert_close(pool_space(sound, Stream.AUDIO), expected)
 
 
-def test_resampling_averages_whole_steps_and_repeats_where_there_are_fewer() -> None:
+def test_resampling_averages_or_repeats_steps() -> None:
     series = torch.tensor([[[1.0, 3.0, 5.0, 7.0]]])
     assert resample_time(series, 2).flatten().tolist() == [2.0, 6.0]
     assert resample_time(series, 4).flatten().tolist() == [1.0, 3.0, 5.0, 7.0]

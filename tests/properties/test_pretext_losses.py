@@ -32,20 +32,20 @@ def rgb(*size: int, seed: int = 0) -> Tensor:
 
 @given(num=st.integers(1, 7), classes=st.integers(2, 6), seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_one_of_many_is_the_loops_of_its_formula(num: int, classes: int, seed: int) -> None:
+def test_cross_entropy_equals_its_formula(num: int, classes: int, seed: int) -> None:
     logit_BK = 5 * draw(num, classes, seed=seed)
     label_B = torch.randint(classes, (num,), generator=Generator().manual_seed(seed))
     expected = naive.cross_entropy(logit_BK, label_B)
     assert math.isclose(cross_entropy(logit_BK, label_B).item(), expected, rel_tol=1e-5)
 
 
-def test_answers_that_say_nothing_cost_the_logarithm_of_the_number_of_classes() -> None:
+def test_equal_logits_cost_log_num_classes() -> None:
     loss = cross_entropy(torch.zeros(4, 24), torch.arange(4))
     assert math.isclose(loss.item(), math.log(24), rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("what", ["random", "identical", "flat prediction", "flat target"])
-def test_gradient_difference_is_the_loops_of_its_formula(what: str) -> None:
+def test_gradient_difference_loss_equals_its_formula(what: str) -> None:
     x, y = draw(*SHAPE), draw(*SHAPE, seed=1)
     x = y if what == "identical" else torch.ones_like(x) if what == "flat prediction" else x
     y = torch.ones_like(y) if what == "flat target" else y
@@ -54,7 +54,7 @@ def test_gradient_difference_is_the_loops_of_its_formula(what: str) -> None:
     assert (loss == 0) == (what == "identical")
 
 
-def test_gradient_difference_sees_edges_and_neither_their_sign_nor_the_light() -> None:
+def test_gradient_difference_ignores_sign_and_brightness() -> None:
     edge = torch.zeros(1, 1, 1, 4, 4)
     edge[..., 2:] = 1.0
     blur = torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(1, 1, 1, 4, 4)
@@ -62,7 +62,7 @@ def test_gradient_difference_sees_edges_and_neither_their_sign_nor_the_light() -
     assert math.isclose(gradient_difference_loss(blur, edge).item(), 1 / 3, rel_tol=1e-6)
 
 
-def test_the_gradients_are_the_slopes() -> None:
+def test_gradients_match_finite_differences() -> None:
     label_B = torch.tensor([2, 0, 1])
     near = colour.soft_encode(rgb(2, 3, 4))
     weight_Q = colour.rebalancing_weights(torch.softmax(draw(len(colour.ab_bins())), dim=0))
@@ -79,7 +79,7 @@ def test_the_gradients_are_the_slopes() -> None:
     assert gradcheck(coloured, (draw(2, 3, 4).requires_grad_(),))
 
 
-def test_half_precision_is_widened() -> None:
+def test_half_precision_is_cast_to_float32() -> None:
     logit, target = draw(4, 8).bfloat16(), draw(*SHAPE).bfloat16()
     label = torch.arange(4)
     assert torch.equal(cross_entropy(logit, label), cross_entropy(logit.float(), label))
@@ -88,7 +88,7 @@ def test_half_precision_is_widened() -> None:
     assert torch.equal(gradient_difference_loss(prediction, target), wide)
 
 
-def test_ab_is_that_of_opencv_whose_table_is_a_little_coarse() -> None:
+def test_ab_matches_opencv_within_its_rounding() -> None:
     image = rgb(500, 3)
     image[:3] = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0.02, 0.01, 0.03]])
     expected = cv2.cvtColor(image.float().numpy()[None], cv2.COLOR_RGB2Lab)[0, :, 1:]
@@ -97,13 +97,13 @@ def test_ab_is_that_of_opencv_whose_table_is_a_little_coarse() -> None:
     assert error.mean() < 0.1
 
 
-def test_ab_of_the_primaries_is_that_of_the_tables() -> None:
+def test_ab_of_primaries_matches_published_tables() -> None:
     """CIE Lab of sRGB's primaries under D65, as colour tables print them."""
     expected = torch.tensor([[80.09, 67.20], [-86.18, 83.18], [79.19, -107.86]])
     torch.testing.assert_close(colour.to_ab(torch.eye(3)), expected, atol=0.03, rtol=0)
 
 
-def test_the_palette_is_every_square_that_holds_a_colour() -> None:
+def test_ab_bins_cover_the_srgb_gamut() -> None:
     level = np.linspace(0, 1, 64, dtype=np.float32)
     cube = np.stack(np.meshgrid(level, level, level), axis=-1).reshape(1, -1, 3)
     squares = np.round(cv2.cvtColor(cube, cv2.COLOR_RGB2Lab)[0, :, 1:] / 10)
@@ -113,7 +113,7 @@ def test_the_palette_is_every_square_that_holds_a_colour() -> None:
     assert len(ours ^ held) <= 4  # squares that a corner of the cube barely touches
 
 
-def test_a_soft_code_is_the_loops_of_its_formula() -> None:
+def test_soft_encoding_equals_its_formula() -> None:
     image = rgb(2, 3, 5)
     near = colour.soft_encode(image)
     middles = colour.ab_bins().tolist()
@@ -125,7 +125,7 @@ def test_a_soft_code_is_the_loops_of_its_formula() -> None:
             assert near.weight_BKX[b, 0, x] == near.weight_BKX[b, :, x].max()
 
 
-def test_shares_count_all_pixels_and_rarity_is_the_loops_of_its_formula() -> None:
+def test_rebalancing_weights_equal_their_formula() -> None:
     image = rgb(2, 3, 50)
     image[:, :, 10:] = 0.5
     share_Q = colour.bin_frequencies(colour.soft_encode(image))
@@ -140,7 +140,7 @@ def test_shares_count_all_pixels_and_rarity_is_the_loops_of_its_formula() -> Non
     torch.testing.assert_close(colour.rebalancing_weights(even), torch.ones(8))
 
 
-def test_colour_cross_entropy_is_the_loops_of_its_formula() -> None:
+def test_colorization_loss_equals_its_formula() -> None:
     near = colour.soft_encode(rgb(2, 3, 4))
     share_Q = torch.softmax(draw(len(colour.ab_bins())), dim=0)
     logit_BQX = 3 * draw(2, len(share_Q), 4, seed=3)

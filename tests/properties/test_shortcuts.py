@@ -124,7 +124,7 @@ def shown(view: View, clips: ClipBatch) -> ViewOutput:
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize(("task", "name", "stream"), PUZZLES)
-def test_light_and_contrast_do_not_tell_where_a_piece_was(
+def test_brightness_does_not_reveal_positions(
     monkeypatch: pytest.MonkeyPatch, task: str, name: str, stream: Stream, is_open: bool
 ) -> None:
     if is_open:
@@ -141,7 +141,7 @@ def test_light_and_contrast_do_not_tell_where_a_piece_was(
 
 
 @pytest.mark.parametrize("is_open", [False, True])
-def test_a_lens_does_not_tell_where_a_piece_was(is_open: bool) -> None:
+def test_chromatic_aberration_does_not_reveal_positions(is_open: bool) -> None:
     """Red lies further out than blue, the more the further from the centre."""
     view = real.build("jigsaw", Stream.RGB).views["cells"]
     made = shown(replace(view, channels="all") if is_open else view, fringed())
@@ -162,7 +162,7 @@ def test_a_lens_does_not_tell_where_a_piece_was(is_open: bool) -> None:
 
 
 @pytest.mark.parametrize("task", ["jigsaw", "cubic_puzzles", "order_multiclass"])
-def test_puzzles_of_rgb_show_one_channel_and_leave_gaps(task: str) -> None:
+def test_rgb_puzzles_show_one_channel_and_leave_gaps(task: str) -> None:
     """What one channel and a gap close is tested here and on views."""
     for view in real.build(task, Stream.RGB).views.values():
         assert view.channels == "random"
@@ -171,7 +171,7 @@ def test_puzzles_of_rgb_show_one_channel_and_leave_gaps(task: str) -> None:
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", IMAGES)
-def test_joints_of_light_do_not_tell_that_a_clip_is_shuffled(stream: Stream, is_open: bool) -> None:
+def test_brightness_does_not_reveal_shuffling(stream: Stream, is_open: bool) -> None:
     view = real.build("order_binary", stream).views["clip"]
     made = shown(replace(view, jitter_frames=not is_open), textures())
     light_BT = made.pixels.mean(dim=(1, 3, 4))
@@ -182,7 +182,7 @@ def test_joints_of_light_do_not_tell_that_a_clip_is_shuffled(stream: Stream, is_
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", list(Stream))
-def test_a_jump_does_not_tell_that_a_clip_is_shuffled(stream: Stream, is_open: bool) -> None:
+def test_jumps_do_not_reveal_shuffling(stream: Stream, is_open: bool) -> None:
     view = real.build("order_binary", stream).views["clip"]
     if is_open:
         view = replace(view, time=replace(view.time, gap=0.0), jitter_frames=False)
@@ -194,7 +194,7 @@ def test_a_jump_does_not_tell_that_a_clip_is_shuffled(stream: Stream, is_open: b
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", IMAGES)
-def test_light_does_not_tell_the_arrow_of_time(stream: Stream, is_open: bool) -> None:
+def test_brightness_does_not_reveal_direction(stream: Stream, is_open: bool) -> None:
     view = real.build("arrow_of_time", stream).views["clip"]
     made = shown(replace(view, jitter_frames=not is_open), textures())
     told = linear_accuracy(made.pixels.mean(dim=(1, 3, 4)), made.applied.reversed_B)
@@ -203,7 +203,7 @@ def test_light_does_not_tell_the_arrow_of_time(stream: Stream, is_open: bool) ->
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", IMAGES)
-def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) -> None:
+def test_short_videos_do_not_reveal_the_speed(stream: Stream, is_open: bool) -> None:
     """Short ones are dark, as if of another camera, and have no room for a long stride."""
     view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     clips = still()
@@ -224,7 +224,7 @@ def test_a_short_video_does_not_tell_its_tempo(stream: Stream, is_open: bool) ->
 
 
 @pytest.mark.parametrize("stream", IMAGES)
-def test_a_still_clip_does_not_tell_its_tempo(stream: Stream) -> None:
+def test_still_clips_do_not_reveal_the_speed(stream: Stream) -> None:
     """Nothing to open: what has no motion looks the same at any stride."""
     view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     made = shown(view, still())

@@ -63,7 +63,7 @@ def scrambled(model: MultiTaskModel) -> MultiTaskModel:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_that_was_stopped_goes_on_bit_for_bit(method: str, tmp_path: Path) -> None:
+def test_resumed_training_is_bit_identical(method: str, tmp_path: Path) -> None:
     space = space_of(method, tmp_path)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     list(run(space, make_model(space), whole))

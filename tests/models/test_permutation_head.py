@@ -35,21 +35,21 @@ def ordered(num: int, seed: int = 0) -> tuple[Tensor, Applied]:
     return torch.eye(4)[permutation_BN], applied
 
 
-def test_the_loss_is_the_cross_entropy_of_the_order() -> None:
+def test_loss_is_the_cross_entropy_of_the_order() -> None:
     head = arranger()
     x, applied = ordered(6)
     expected = naive.cross_entropy(head(x), applied.order_B)
     assert math.isclose(head.loss(x, applied).item(), expected, rel_tol=1e-5)
 
 
-def test_pieces_are_projected_alike_and_side_by_side() -> None:
+def test_pieces_share_a_projection_and_are_concatenated() -> None:
     head = arranger()
     x, _ = ordered(6)
     by_hand = torch.cat([head.projector(x[:, piece]) for piece in range(4)], dim=1)
     torch.testing.assert_close(head(x), head.classifier(by_hand))
 
 
-def test_told_which_cell_each_piece_is_it_finds_the_order_of_clips_it_has_not_seen() -> None:
+def test_head_learns_the_order_of_labelled_pieces() -> None:
     head = arranger()
     optimiser = torch.optim.Adam(head.parameters(), lr=0.01)
     for step in range(40):

@@ -28,9 +28,7 @@ def as_pairs(memory: EmbeddingQueue | MemoryBank) -> set[tuple[int, tuple[float,
 
 @given(size=st.integers(1, 9), batches=st.lists(st.integers(0, 12), max_size=6))
 @settings(max_examples=60, deadline=None)
-def test_a_queue_holds_the_newest_rows_and_counts_those_that_are_filled(
-    size: int, batches: list[int]
-) -> None:
+def test_queue_holds_and_counts_the_newest_rows(size: int, batches: list[int]) -> None:
     queue, kept = EmbeddingQueue(size, 3), []
     for step, num in enumerate(batches):
         row_ND, video_id_N = draw(num, seed=step), torch.arange(num) + 100 * step
@@ -40,12 +38,12 @@ def test_a_queue_holds_the_newest_rows_and_counts_those_that_are_filled(
     assert as_pairs(queue) == set(kept[-size:])
 
 
-def test_an_empty_queue_shows_no_row() -> None:
+def test_empty_queue_has_no_rows() -> None:
     queue = EmbeddingQueue(4, 3)
     assert (len(queue), queue.row_FD.shape, queue.video_id_F.shape) == (0, (0, 3), (0,))
 
 
-def test_a_queue_keeps_no_graph_of_what_is_put_in() -> None:
+def test_queue_stores_no_autograd_graph() -> None:
     queue = EmbeddingQueue(4, 3)
     queue.enqueue(draw(2).requires_grad_() * 2, ids(0, 1))
     assert queue.row_FD.grad_fn is None
@@ -56,7 +54,7 @@ def test_a_queue_keeps_no_graph_of_what_is_put_in() -> None:
     keep=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_bank_is_a_dictionary_of_running_means(batches: list[list[int]], keep: float) -> None:
+def test_memory_bank_keeps_a_running_mean_per_video(batches: list[list[int]], keep: float) -> None:
     bank, naive = MemoryBank(6, 3, keep), {}
     for step, videos in enumerate(batches):
         row_BD = draw(len(videos), seed=step)
@@ -78,7 +76,7 @@ def test_a_bank_is_a_dictionary_of_running_means(batches: list[list[int]], keep:
             torch.testing.assert_close(row_6D[video], naive[video], rtol=1e-4, atol=1e-5)
 
 
-def test_a_full_bank_forgets_the_video_that_came_first() -> None:
+def test_full_bank_drops_the_first_added_video() -> None:
     bank = MemoryBank(3, 3)
     bank.update(draw(3), ids(7, 8, 9))
     bank.update(draw(2, seed=1), ids(7, 30))  # 7 is seen again: it still came first
@@ -87,7 +85,7 @@ def test_a_full_bank_forgets_the_video_that_came_first() -> None:
     assert len(bank) == 3
 
 
-def test_the_order_of_the_clips_changes_no_bank() -> None:
+def test_order_of_clips_does_not_change_the_bank() -> None:
     first, second = MemoryBank(4, 3), MemoryBank(4, 3)
     row_BD, video_id_B = draw(5), ids(3, 1, 3, 0, 2)
     order = torch.tensor([4, 2, 0, 3, 1])
@@ -98,7 +96,7 @@ def test_the_order_of_the_clips_changes_no_bank() -> None:
 
 
 @pytest.mark.parametrize("build", [EmbeddingQueue, MemoryBank])
-def test_a_checkpoint_holds_a_memory_exactly(
+def test_checkpoint_restores_queue_and_bank_exactly(
     tmp_path: Path, build: type[EmbeddingQueue | MemoryBank]
 ) -> None:
     """What is pushed afterwards goes where it would have gone."""
@@ -120,11 +118,11 @@ def test_a_checkpoint_holds_a_memory_exactly(
 
 
 @pytest.mark.parametrize("build", [EmbeddingQueue, MemoryBank])
-def test_a_memory_without_room_is_refused(build: type[EmbeddingQueue | MemoryBank]) -> None:
+def test_size_of_0_is_refused(build: type[EmbeddingQueue | MemoryBank]) -> None:
     with pytest.raises(ValueError, match="at least 1 row, got 0"):
         build(0, 3)
 
 
-def test_a_share_that_is_none_is_refused() -> None:
+def test_momentum_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.5"):
         MemoryBank(3, 3, momentum=1.5)
