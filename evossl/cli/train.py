@@ -85,7 +85,7 @@ def train(options: TrainOptions) -> None:
     resolved = check_space(space, options.tasks_folder, options.space, device)
     if options.weights and given is not None:
         check_weights_fit(options.weights, given, resolved)
-    weights = given or Genotype.of(term_weights(resolved)).equal_weights()
+    weights = given or Genotype.from_weights(term_weights(resolved)).equal_weights()
     with opened_run(info, options) as stored:
         encoder = _train(stored, options, weights)
     click.echo(f"encoder: {encoder}")

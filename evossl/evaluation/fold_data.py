@@ -53,7 +53,7 @@ class FoldData:
     num_classes: int
 
     @classmethod
-    def of(cls, features: LabelledFeatures, fold: Fold) -> "FoldData":
+    def from_fold(cls, features: LabelledFeatures, fold: Fold) -> "FoldData":
         """Return the two sides of a fold of finite features."""
         train_ND = torch.from_numpy(features.x_ND[fold.train_idx])
         test_MD = torch.from_numpy(features.x_ND[fold.test_idx])

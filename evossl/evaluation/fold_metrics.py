@@ -84,7 +84,7 @@ def predict_folds(
         )
     with threadpool_limits(1 if x_ND.size < SINGLE_THREAD_SIZE else None):
         for fold in folds:
-            yield protocol(FoldData.of(features, fold), seed)
+            yield protocol(FoldData.from_fold(features, fold), seed)
 
 
 def mean_over_seeds(runs: Sequence[FoldMetrics]) -> FoldMetrics:

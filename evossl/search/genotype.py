@@ -41,7 +41,7 @@ class Genotype:
                 raise UserError(f"weight {name}: {value} must lie in [0, 1]")
 
     @classmethod
-    def of(
+    def from_weights(
         cls,
         weights: Mapping[str, float | tuple[float, float]],
         single_task_sets: Iterable[Iterable[str]] = (),

@@ -20,7 +20,7 @@ from tests.helpers.tiny_runs import make_run
 
 ONE_AT_A_TIME = Resources(max_concurrent=1)
 TASKS = {"moody": {"places": ["rgb"]}, "simclr": {"places": ["rgb"], "weight": 0.5}}
-GENOTYPE = Genotype.of({"moody.rgb": (0.5, 1.0), "simclr.rgb": 0.5})
+GENOTYPE = Genotype.from_weights({"moody.rgb": (0.5, 1.0), "simclr.rgb": 0.5})
 
 
 @dataclass(frozen=True)

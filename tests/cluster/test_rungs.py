@@ -80,7 +80,7 @@ def stopped(
     mine.write_text("def fitness(x):\n    return float(x.clean_ND.double().mean())\n", "utf-8")
     keys: dict[str, Any] = {"fitness": {"name": os.path.relpath(mine)}}
     run = make_run(folder / "run", tiny_videos, tiny_cache, **keys)
-    genotype = Genotype.of({"simclr.rgb": (0.0, 1.0), "arrow_of_time.rgb": (0.1, 1.0)})
+    genotype = Genotype.from_weights({"simclr.rgb": (0.0, 1.0), "arrow_of_time.rgb": (0.1, 1.0)})
     template = TrialSpec(0, {}, run, 4, log_every=1, rungs=(2,))
     plan = TrialsPlan(template, 6, Resources(max_concurrent=1), RULE)
     progress: list[tuple[int, int]] = []

@@ -29,6 +29,6 @@ def make_encoder():
             cache=Cache(short_side=SIZE),
         )
         encoder = build_encoder(Stream.RGB, space.backbone, seed)
-        return VideoEncoder(encoder, EncoderConfig.of(space, encoder)).eval()
+        return VideoEncoder(encoder, EncoderConfig.from_space(space, encoder)).eval()
 
     return make

@@ -26,7 +26,7 @@ def values(protocol: str, x_ND, class_N, group_N, made, seed=0) -> dict[str, flo
 
 def fold_data(x_ND, class_N, group_N, fold) -> FoldData:
     """Return both sides of one fold."""
-    return FoldData.of(LabelledFeatures(x_ND, class_N, group_N), fold)
+    return FoldData.from_fold(LabelledFeatures(x_ND, class_N, group_N), fold)
 
 
 def blobs(rng, counts, dims=16, gap=30.0):

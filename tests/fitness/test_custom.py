@@ -59,7 +59,7 @@ def test_a_user_file_may_define_dataclasses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("return 'good'", "ValueError"),
         ("return None", "TypeError"),
@@ -70,11 +70,13 @@ def test_a_user_file_may_define_dataclasses(tmp_path: Path) -> None:
         ("assert len(x) > 1000, 'too few'", "line 2: AssertionError: too few"),
     ],
 )
-def test_the_error_of_a_user_function_names_its_line(body: str, said: str, tmp_path: Path) -> None:
+def test_the_error_of_a_user_function_names_its_line(
+    body: str, message: str, tmp_path: Path
+) -> None:
     path = write(tmp_path, f"def fitness(x):\n    {body}\n")
     with pytest.raises(UserError, match=r"mine\.py.*failed: .*a number, where lower") as caught:
         score(real(60), Fitness(name=path), 0)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

@@ -7,4 +7,4 @@ from tests.helpers.tiny_runs import RAW, WEIGHTS
 
 RUN = RunSpec(str(RAW), "m.parquet", "cache", "run", 0, gradient_scales={"simclr.rgb": 1.0})
 SPEC = TrialSpec(0, WEIGHTS, RUN, 4)
-GENOTYPE = Genotype.of({"distill.flow->rgb.stage3": (0.0, 1.0), "simclr.rgb": 0.5})
+GENOTYPE = Genotype.from_weights({"distill.flow->rgb.stage3": (0.0, 1.0), "simclr.rgb": 0.5})

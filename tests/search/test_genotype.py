@@ -14,7 +14,7 @@ pair = st.tuples(weight, weight).map(lambda two: (min(two), max(two)))
 def test_equal_weights_lie_within_bounds(
     weights: dict[str, float | tuple[float, float]],
 ) -> None:
-    genotype = Genotype.of(weights)
+    genotype = Genotype.from_weights(weights)
     equal = genotype.equal_weights()
     assert equal.keys() == weights.keys()
     for name, choice in weights.items():
@@ -29,7 +29,7 @@ def test_equal_weights_are_one_half_if_bounds_allow_it() -> None:
 
 
 def test_a_pair_of_equal_bounds_is_a_fixed_weight() -> None:
-    genotype = Genotype.of({"a": (0.3, 0.3), "b": 1})
+    genotype = Genotype.from_weights({"a": (0.3, 0.3), "b": 1})
     assert genotype == Genotype({}, {"a": 0.3, "b": 1.0})
     assert not genotype.evolves
 
@@ -56,7 +56,7 @@ def test_an_invalid_weight_is_refused_by_name(
 
 def test_initial_trials_are_equal_weights_then_single_tasks() -> None:
     weights = {"a.rgb": (0.0, 1.0), "a.flow": (0.2, 0.8), "b.rgb": (0.0, 0.6), "c.rgb": 0.3}
-    genotype = Genotype.of(weights, [["a.rgb", "a.flow"], ["c.rgb"], ["b.rgb"]])
+    genotype = Genotype.from_weights(weights, [["a.rgb", "a.flow"], ["c.rgb"], ["b.rgb"]])
     assert genotype.single_task_sets == ({"a.rgb", "a.flow"}, {"b.rgb"})  # c.rgb does not evolve
     assert [genotype.initial_weights(number) for number in range(4)] == [
         {"a.rgb": 0.5, "a.flow": 0.5, "b.rgb": 0.5},

@@ -130,9 +130,9 @@ def test_complete_ranks_before_pruned_before_failed(a: float, b: float, c: float
 
 def test_pruned_trials_are_ranked_by_fitness() -> None:
     nats = [-3.0, -0.1, 0.0, 0.2, 0.21, 8.0]
-    told = [rank_value("pruned", value) for value in nats]
-    assert told == sorted(told)
-    assert len(set(told)) == len(nats)
+    values = [rank_value("pruned", value) for value in nats]
+    assert values == sorted(values)
+    assert len(set(values)) == len(nats)
 
 
 class SpyCMA(CMA):

@@ -205,7 +205,7 @@ def test_an_existing_search_is_not_overwritten(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"seed": 1}, "seed is 0 there, 1 here"),
         ({"sampler": config.Sampler(name="ga")}, 'sampler.name is "cmaes" there, "ga" here'),
@@ -220,7 +220,7 @@ def test_an_existing_search_is_not_overwritten(
     ],
 )
 def test_resuming_with_other_settings_is_refused(
-    start: Start, tmp_path: Path, genotype: Genotype, changes: dict[str, Any], said: str
+    start: Start, tmp_path: Path, genotype: Genotype, changes: dict[str, Any], message: str
 ) -> None:
     study = start()
     run(study, 2)
@@ -233,7 +233,7 @@ def test_resuming_with_other_settings_is_refused(
         journal.write_bytes(before)
         with pytest.raises(UserError) as refused:
             Study.resume(tmp_path / "run", **asked)
-        assert said in str(refused.value)
+        assert message in str(refused.value)
         assert journal.read_bytes() == before
     Study.resume(tmp_path / "run", genotype, config.Sampler(), 0).close()
 
