@@ -17,25 +17,22 @@ import argparse
 import heapq
 import json
 import random
-import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from perf.bench_folder import BenchFolder
-
-from evossl.cluster.run import TrialsPlan, run_trials
-from evossl.cluster.session import ray_session
-from evossl.config import Resources, Sampler
-from evossl.experiment.trial import TrialSpec
-from evossl.search.genotype import Genotype
-from evossl.search.study import Study
+from real_search import (
+    CHECKED_WORKERS,
+    FREQUENT_LOGGING,
+    NUM_STEPS,
+    NUM_TRIALS,
+    RARE_LOGGING,
+    RealSearch,
+    search,
+)
 
 WORKER_COUNTS = [2**power for power in range(13)]
-CHECKED_WORKERS = (2, 4)
-REAL_TRIALS, REAL_STEPS = 24, 40
-RARE_LOGGING, FREQUENT_LOGGING = 40, 2  # steps between logged ones; the first is logged too
 HEAD = (
     "| workers | hours | busy | busy with barriers | driver | start | cache fill | waiting | died "
     "| end | first bottleneck |"
@@ -255,49 +252,6 @@ def table(constants: Constants, num_trials: int) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class RealSearch:
-    """A search that was run on this machine.
-
-    Attributes:
-        took: seconds of the search.
-        start: seconds until the first logged step: the start of Tune and of the workers.
-        trials: seconds of each trial.
-        driver: CPU seconds of the driver.
-    """
-
-    took: float
-    start: float
-    trials: list[float]
-    driver: float
-
-
-def search(bench: BenchFolder, workers: int, log_every: int) -> RealSearch:
-    """Run a real search of small trials."""
-    bench.prepare()
-    run = bench.run_spec(bench.demo_space("simclr", "arrow_of_time"), f"check-{workers}")
-    genotype = Genotype(dict.fromkeys(sorted(run.gradient_scales), (0.0, 1.0)), {})
-    resources = Resources(cpus=CHECKED_WORKERS[0] / workers, max_concurrent=workers)
-    marks: list[float] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Study.create(Path(folder), genotype, Sampler(name="random"), 0) as study,
-        ray_session(None, dashboard=False) as session,
-    ):
-        run = replace(run, folder=folder)
-        template = TrialSpec(0, {}, run, REAL_STEPS, log_every=log_every)
-        began, spent = time.monotonic(), time.process_time()
-        run_trials(
-            study,
-            TrialsPlan(template, REAL_TRIALS, resources),
-            session,
-            progress=lambda *_: marks.append(time.monotonic()),
-        )
-        took, driver = time.monotonic() - began, time.process_time() - spent
-        seconds = [row.seconds or 0.0 for row in study.rows()]
-    return RealSearch(took, marks[0] - began, seconds, driver)
-
-
 def check(real: RealSearch, workers: int, base: RealSearch) -> str:
     """Return a table row of a real search next to its simulation.
 
@@ -319,9 +273,9 @@ def driver_constants(rarely: RealSearch, often: RealSearch) -> str:
 
     The time per trial is an upper bound: with so few trials, it includes much of the start-up.
     """
-    few, many = (REAL_STEPS // log_every + 1 for log_every in (RARE_LOGGING, FREQUENT_LOGGING))
-    report = max(0.0, often.driver - rarely.driver) / (REAL_TRIALS * (many - few))
-    trial = rarely.driver / REAL_TRIALS - few * report
+    few, many = (NUM_STEPS // log_every + 1 for log_every in (RARE_LOGGING, FREQUENT_LOGGING))
+    report = max(0.0, often.driver - rarely.driver) / (NUM_TRIALS * (many - few))
+    trial = rarely.driver / NUM_TRIALS - few * report
     driver = f"tell_and_ask <= {trial:.3f} s, report {report:.4f} s"
     return f"measured: {driver}; start {often.start:.1f} s with {CHECKED_WORKERS[0]} workers"
 
