@@ -17,7 +17,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 OpenUnitInterval = Annotated[float, Field(gt=0, lt=1)]
 
-IGNORES_HELP = """`ignores` is missing: it lists what the encoder must be invariant to. Only you know:
+IGNORES_HELP = """`ignores` is missing: it lists what the encoder must be invariant to. You decide:
   ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
   ignores: [crop, time]           ranks encoders by appearance: what it looks like, whatever happens
 Allowed words: colour, crop, flip, time, speed, noise. Both training views and the fitness use them.

@@ -32,9 +32,8 @@ def kmeans_accuracy(x_ND: Tensor, label_N: Tensor, seed: int) -> float:
     """Return the accuracy of K clusters under the best one-to-one matching with the K classes."""
     classes, label_N = torch.unique(label_N, return_inverse=True)
     cluster_N = assign(x_ND, kmeans(x_ND, len(classes), seed)[0])
-    return float(
-        (match_clusters(cluster_N, label_N, len(classes))[cluster_N] == label_N).double().mean()
-    )
+    class_of_K = match_clusters(cluster_N, label_N, len(classes))
+    return float((class_of_K[cluster_N] == label_N).double().mean())
 
 
 def label_fitness(x_ND: Tensor, label_N: Tensor | None, metric: str, seed: int) -> float:
