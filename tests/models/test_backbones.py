@@ -149,7 +149,9 @@ def test_no_size_is_a_numpy_number(which: str) -> None:
 
 def exported(which: str, space: SearchSpace, folder: Path) -> tuple[Encoder, VideoEncoder]:
     encoder = build(which)
-    config = EncoderConfig.of(space.model_copy(update={"backbone": ROWS[which][0]}), encoder)
+    config = EncoderConfig.from_space(
+        space.model_copy(update={"backbone": ROWS[which][0]}), encoder
+    )
     export_encoder(encoder, folder, config)
     return encoder.eval(), load_encoder(folder)
 
