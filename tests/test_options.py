@@ -1,4 +1,4 @@
-"""Options of tasks: outside its range, each is refused by its name, with the range."""
+"""Task options out of range are refused with the option's name and its range."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ RIGHT = {"tempo.strides": [1, 3], "triplet.negatives": "hardest", "svt.matchings
 
 
 def options() -> Iterator[str]:
-    """Every option of every task of the catalogue, "moco.queue_size"."""
+    """Yield every option of every task, such as "moco.queue_size"."""
     for name, task in TASKS.items():
         yield from (f"{name}.{option}" for option in list(inspect.signature(task).parameters)[1:])
 
@@ -73,7 +73,7 @@ def test_refusal_states_what_the_option_requires(name: str, value: object, said:
 
 def test_options_without_a_checkable_type_accept_anything() -> None:
     def own(place: object, free, later: "Later", task: Task | None = None) -> None:  # noqa: F821
-        """As a user's own task may."""
+        """Options as a user's own task may have them."""
 
     check_options("tasks.own.options", {"free": [3], "later": 1, "task": 2}, own)
 

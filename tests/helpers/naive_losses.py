@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def rows(x: Tensor) -> list[list[float]]:
-    """The rows of a matrix as float64 lists."""
+    """Return the rows of a matrix as lists of Python floats."""
     return x.detach().double().tolist()
 
 
@@ -66,7 +66,7 @@ def softmax(x: list[float]) -> list[float]:
 
 
 def sinkhorn(score_NK: Tensor, epsilon: float, iterations: int) -> list[list[float]]:
-    """SwAV's codes: columns made equal, then rows, as its appendix' listing does."""
+    """SwAV's codes: columns made equal, then rows, as in the listing of its appendix."""
     q = [[math.exp(s / epsilon) for s in row] for row in rows(score_NK)]
     for _ in range(iterations):
         columns = [sum(row[k] for row in q) for k in range(len(q[0]))]

@@ -10,12 +10,12 @@ from tests.helpers.naive_losses import euclidean, rows
 
 
 def cosine(x: list[float], y: list[float]) -> float:
-    """x . y / |x| |y|, where a length under 1e-4 counts as 1e-4: noise has no direction."""
+    """Return x . y / |x| |y|; a length below 1e-4 counts as 1e-4."""
     first, second = (max(math.hypot(*z), 1e-4) for z in (x, y))
     return sum(a * b for a, b in zip(x, y, strict=True)) / first / second
 
 
-def find(positive: float, negatives: list[float], temperature: float) -> float:
+def negative_log_share(positive: float, negatives: list[float], temperature: float) -> float:
     """-log of the positive's share among exp(cosine / t)."""
     shares = [math.exp(s / temperature) for s in (positive, *negatives)]
     return -math.log(shares[0] / sum(shares))
@@ -24,14 +24,14 @@ def find(positive: float, negatives: list[float], temperature: float) -> float:
 def info_nce(
     query_ND: Tensor, key_MD: Tensor, video_N: Tensor, video_M: Tensor, temperature: float
 ) -> float:
-    """Query i looks for key i among the keys of other videos."""
+    """Query i has the positive key i; the negatives are the keys of other videos."""
     queries, keys = rows(query_ND), rows(key_MD)
     whose, theirs = video_N.tolist(), video_M.tolist()
     costs = []
     for i, query in enumerate(queries):
         others = [key for key, video in zip(keys, theirs, strict=True) if video != whose[i]]
         negatives = [cosine(query, key) for key in others]
-        costs.append(find(cosine(query, keys[i]), negatives, temperature))
+        costs.append(negative_log_share(cosine(query, keys[i]), negatives, temperature))
     return fmean(costs)
 
 
@@ -43,7 +43,7 @@ def multi_view_nt_xent(view_VBD: Tensor, temperature: float) -> float:
         for v, w in permutations(range(len(views)), 2):
             anchor = views[v][i]
             negatives = [cosine(anchor, other) for other in others]
-            costs.append(find(cosine(anchor, views[w][i]), negatives, temperature))
+            costs.append(negative_log_share(cosine(anchor, views[w][i]), negatives, temperature))
     return fmean(costs)
 
 
@@ -71,7 +71,7 @@ def negative_cosine(prediction_VBD: Tensor, target_VBD: Tensor) -> float:
 
 
 def columns(x_BD: Tensor) -> list[list[float]]:
-    """A list for each feature."""
+    """Return the columns of a matrix as lists of Python floats."""
     return rows(x_BD.T)
 
 

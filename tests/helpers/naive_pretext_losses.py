@@ -33,7 +33,7 @@ def gradient_difference_loss(prediction: Tensor, target: Tensor) -> float:
 
 
 def soft_code(ab: list[float], middles: list[list[float]]) -> dict[int, float]:
-    """The 5 classes nearest to a colour, weighed by a Gaussian of standard deviation 5."""
+    """The 5 classes nearest to a colour, weighted by a Gaussian of standard deviation 5."""
     near = sorted((math.dist(ab, middle), q) for q, middle in enumerate(middles))[:5]
     weights = {q: math.exp(-(d**2) / (2 * 5**2)) for d, q in near}
     return {q: weight / sum(weights.values()) for q, weight in weights.items()}

@@ -1,4 +1,4 @@
-"""ConvGRU against its formula, place by place, in loops of Python floats."""
+"""ConvGRU equals its formula, computed position by position with Python floats."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Heads: layers of the papers, any shapes, and a decoder that costs less than the encoder."""
+"""MLP heads have the papers' layers; the decoder gives any shape and costs less than encoders."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_channels_last_does_not_change_a_decoder() -> None:
 
 
 def test_decoder_preserves_positions() -> None:
-    """What changes in one corner of the map changes that corner of the pixels and no other."""
+    """A change in one corner of the map changes only that corner of the pixels."""
     decoder = ClipDecoder((4, 2, 4, 4), (1, 8, 32, 32)).eval()
     map_BCTHW = torch.randn(1, 4, 2, 4, 4)
     other = map_BCTHW.clone()
@@ -81,7 +81,7 @@ def test_decoder_preserves_positions() -> None:
 
 
 def test_decoder_can_overfit_a_clip() -> None:
-    """Overfit one clip from a map that says which it is: the error falls below a tenth."""
+    """Overfitting two clips reduces the error below a tenth."""
     torch.manual_seed(0)
     decoder = ClipDecoder((8, 2, 2, 2), (3, 4, 16, 16))
     map_BCTHW, target = torch.randn(2, 8, 2, 2, 2), torch.randn(2, 3, 4, 2, 2)
@@ -102,7 +102,7 @@ def test_decoder_can_overfit_a_clip() -> None:
 def test_decoder_costs_less_than_the_encoder(
     stream: Stream, shape: tuple[int, int, int, int], stage: str
 ) -> None:
-    """Floating-point operations of forward and backward, counted by torch, 8 clips, width 8."""
+    """FLOPs of the forward and backward pass of 8 clips, counted by torch, at width 8."""
     encoder = build_encoder(stream, Backbone(width=8), seed=0)
     map_shape = encoder.shape(shape).maps[stage]
     decoder = ClipDecoder(map_shape, shape)

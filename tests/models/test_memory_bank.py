@@ -1,4 +1,4 @@
-"""Queues and banks: bounded, exact, and a checkpoint holds them whole."""
+"""Queues and memory banks: bounded, exact, and restored by a checkpoint."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_order_of_clips_does_not_change_the_bank() -> None:
 def test_checkpoint_restores_queue_and_bank_exactly(
     tmp_path: Path, build: type[EmbeddingQueue | MemoryBank]
 ) -> None:
-    """What is pushed afterwards goes where it would have gone."""
+    """Later rows go where they would have gone without the interruption."""
     before, after = build(4, 3), build(4, 3)
 
     def feed(memory: nn.Module, seed: int) -> None:

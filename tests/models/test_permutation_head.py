@@ -1,4 +1,4 @@
-"""The head of puzzles: what it computes, and that it can answer.
+"""The permutation head: what it computes, and that it can learn.
 
 Shapes: B clip, N piece, D embedding.
 """
@@ -25,7 +25,7 @@ def arranger(width: int = 4) -> PermutationHead:
 
 
 def ordered(num: int, seed: int = 0) -> tuple[Tensor, Applied]:
-    """Embeddings that name the cell of each piece, and the orders."""
+    """Return one-hot embeddings of each piece's cell, and the labels."""
     generator = Generator().manual_seed(seed)
     order_B = torch.randint(24, (num,), generator=generator)
     permutation_BN = torch.tensor(list(permutations(range(4))))[order_B]

@@ -11,7 +11,7 @@ from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
 from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 
-SURE = 4.0  # log-odds
+CONFIDENT_LOGIT = 4.0
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY, Stream.AUDIO])
 
 
@@ -27,7 +27,7 @@ def test_loss_is_the_binary_cross_entropy_of_reversal(stream: Stream, edge: str)
 
 @streams
 def test_positive_class_means_reversed_pixels(stream: Stream) -> None:
-    """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
+    """An encoder that knows the answer has the loss log(1 + e^-4), not log(1 + e^4)."""
     case = real.build("arrow_of_time", stream)
     real.return_first_feature(case.task.classifier)
     batch = real.build_batch(case.views, real.moving_bar())
@@ -35,9 +35,9 @@ def test_positive_class_means_reversed_pixels(stream: Stream) -> None:
     backwards_B = clock_BT[:, 0] > clock_BT[:, -1]
     assert 0 < backwards_B.sum() < len(backwards_B)
     embedding_BD = torch.zeros(len(backwards_B), case.task.place.width)
-    embedding_BD[:, 0] = torch.where(backwards_B, SURE, -SURE)
+    embedding_BD[:, 0] = torch.where(backwards_B, CONFIDENT_LOGIT, -CONFIDENT_LOGIT)
     loss = case.task.loss(real.with_embedding(batch, "clip", embedding_BD))
-    assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
+    assert math.isclose(loss.item(), math.log1p(math.exp(-CONFIDENT_LOGIT)), rel_tol=1e-4)
 
 
 def test_reversed_flow_changes_its_sign() -> None:

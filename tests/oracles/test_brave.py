@@ -25,13 +25,13 @@ def built(streams: tuple[Stream, ...], **options: object) -> hand.Case:
 
 
 def cosine(x: list[float], y: list[float]) -> float:
-    """Vectors shorter than 1e-4 are not stretched to unit length."""
+    """Return the cosine; vectors shorter than 1e-4 are not scaled up to unit length."""
     lengths = [max(math.sqrt(sum(a * a for a in z)), 1e-4) for z in (x, y)]
     return sum(a * b for a, b in zip(x, y, strict=True)) / (lengths[0] * lengths[1])
 
 
 def regression(prediction_BD: Tensor, target_BD: Tensor) -> float:
-    """Mean of half the squared distance on the unit sphere, 1 - cosine."""
+    """Return the mean of 1 - cosine, half the squared distance on the unit sphere."""
     both = zip(rows(prediction_BD), rows(target_BD), strict=True)
     return sum(1 - cosine(h, z) for h, z in both) / len(target_BD)
 
@@ -81,7 +81,7 @@ def test_perfect_prediction_has_zero_loss() -> None:
 
 @each_place
 def test_gradient_reaches_predictions_not_targets(streams: tuple[Stream, ...]) -> None:
-    """Where predictions are constants, a gradient could only come from the targets."""
+    """With constant predictions, a gradient could only come from the targets."""
     case = built(streams)
     batch = hand.make_batch(case.views)
     leaves = [batch[name].embedding_BD for name in ("narrow", "broad")]

@@ -21,7 +21,7 @@ places = pytest.mark.parametrize("term", PLACES, ids=lambda term: term.name)
 
 
 def codes(batch: TaskBatch) -> list[list[dict[int, float]]]:
-    """The soft codes of each clip's pixels: one frame in four, the mean of 4 x 4 pixels."""
+    """Return the soft encodings of each clip: every fourth frame, means of 4 x 4 pixels."""
     image = (batch["colours"].pixels.double() * PIXEL_SD + PIXEL_MEAN).clamp(0, 1)
     middles, clips = ab_bins().tolist(), []
     for rgb in image:

@@ -39,19 +39,19 @@ def test_source_and_target_share_time_and_crop(streams: tuple[Stream, Stream]) -
 
 @pytest.mark.parametrize("source", [Stream.AUDIO, Stream.RGB])
 def test_cross_modal_adapter_preserves_time(source: Stream) -> None:
-    """A change at one step of the map moves that step of the seed and no other."""
+    """A change at one time step of the input changes only that time step of the output."""
     target = Stream.RGB if source is Stream.AUDIO else Stream.AUDIO
-    stage = "stage2"  # has several steps of time
+    stage = "stage2"  # has several time steps
     task = hand.build(Term("cross_modal_transfer", Place((source, target), directed=True))).task
-    bridge_of = type(task.decoder[0])
+    adapter_class = type(task.decoder[0])
     map_shape, out_shape = hand.SHAPES[source].maps[stage], hand.SHAPES[target].input
-    bridge = bridge_of(source, map_shape, out_shape)
+    adapter = adapter_class(source, map_shape, out_shape)
     map_axis, seed_axis = (4, 2) if source is Stream.AUDIO else (2, 4)
     before = torch.zeros(2, *map_shape)
     after = before.clone()
     after.select(map_axis, 1).fill_(1.0)
-    moved = (bridge(after) - bridge(before)).abs()
-    assert moved.shape[1:] == bridge.shape
+    moved = (adapter(after) - adapter(before)).abs()
+    assert moved.shape[1:] == adapter.shape
     others = [step for step in range(moved.shape[seed_axis]) if step != 1]
     assert moved.select(seed_axis, 1).sum() > 0
     assert moved.index_select(seed_axis, torch.tensor(others)).sum() == 0

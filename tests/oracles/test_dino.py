@@ -23,8 +23,8 @@ OPTIONS = {
 RGB = Term("dino", Place((Stream.RGB,)))
 
 
-def lightlys(case: hand.Case, batch: TaskBatch, temperature: float) -> tuple[Tensor, Tensor]:
-    """The loss, and the centre after the step; cosines with the last layer are torch's own."""
+def lightly_loss(case: hand.Case, batch: TaskBatch, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return lightly's loss, and its centre after the step; cosines are computed by torch."""
     task = case.task
 
     def scores(head: DINOHead) -> Callable[[Tensor], Tensor]:
@@ -36,21 +36,23 @@ def lightlys(case: hand.Case, batch: TaskBatch, temperature: float) -> tuple[Ten
         scores(task.student_head), batch, [n for n in case.views if "teacher" not in n]
     )
     with torch.no_grad():
-        taught = head_outputs(scores(task.teacher_head), batch, ["teacher 0", "teacher 1"])
+        teacher = head_outputs(scores(task.teacher_head), batch, ["teacher 0", "teacher 1"])
     loss = DINOLoss(OPTIONS["prototypes"]).double()
     loss.center.copy_(task.centre.mean_K)
-    return loss(taught, student, teacher_temp=temperature), loss.center.flatten()
+    return loss(teacher, student, teacher_temp=temperature), loss.center.flatten()
 
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_loss_gradient_and_centre_equal_lightlys(stream: Stream, edge: str) -> None:
+def test_loss_gradient_and_centre_equal_lightly_loss(stream: Stream, edge: str) -> None:
     case = hand.build(Term("dino", Place((stream,))), **OPTIONS)
-    case.task.after_step(hand.make_batch(case.views, seed=5))  # a centre that is not zero
+    case.task.after_step(hand.make_batch(case.views, seed=5))  # makes the centre non-zero
     case.task.double()
     batch = make_edge_batch(edge, case.views)
     ours = case.task.loss(batch)
-    theirs, centre_K = lightlys(case, batch, temperature=0.07)  # progress 0.5: warm
+    theirs, centre_K = lightly_loss(
+        case, batch, temperature=0.07
+    )  # progress 0.5: after the warm-up
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     leaves = [view.embedding_BD for name, view in batch.views.items() if "teacher" not in name]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):

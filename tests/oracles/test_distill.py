@@ -26,7 +26,7 @@ def array(x: Tensor) -> NDArray[np.float64]:
 
 
 def expected_loss(case: hand.Case, batch: TaskBatch, stage: str) -> float:
-    """The mean squared difference, with the pooling of sound written as loops."""
+    """Return the mean squared difference, with the pooling of audio written as loops."""
     student, teacher = (array(batch[name].maps[stage]) for name in ("student", "teacher"))
     if isinstance(case.task.projector, nn.Conv3d):
         weight, bias = array(case.task.projector.weight)[:, :, 0, 0, 0], case.task.projector.bias

@@ -19,7 +19,7 @@ EDGES = ("random", "two clips", "still videos", "all in one point")
 
 
 def make_edge_batch(edge: str, case: hand.Case) -> TaskBatch:
-    """Maps at random; the same in all blocks of a clip; the same everywhere."""
+    """Return a batch of random maps, of equal maps in all blocks of a clip, or of one constant."""
     batch = hand.make_batch(case.views, num=2 if edge == "two clips" else 5)
     map_ = batch["blocks"].maps["stage4"]
     with torch.no_grad():
@@ -30,8 +30,8 @@ def make_edge_batch(edge: str, case: hand.Case) -> TaskBatch:
     return batch
 
 
-def information(prediction_NC: list[list[float]], target_NC: list[list[float]]) -> float:
-    """Mean of -log exp(p_i . z_i) / sum_j exp(p_i . z_j)."""
+def naive_loss(prediction_NC: list[list[float]], target_NC: list[list[float]]) -> float:
+    """Return the mean of -log exp(p_i . z_i) / sum_j exp(p_i . z_j)."""
     total = 0.0
     for i, p in enumerate(prediction_NC):
         dots = [sum(a * b for a, b in zip(p, z, strict=True)) for z in target_NC]
@@ -39,8 +39,8 @@ def information(prediction_NC: list[list[float]], target_NC: list[list[float]]) 
     return total / len(prediction_NC)
 
 
-def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Predictions and targets: a row for each clip, predicted block and place, in that order."""
+def roll_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Return predictions and targets, one row per clip, predicted block and position."""
     task, predictions, targets = case.task, [], []
     for block_NCTHW in map_BNCTHW:
         z_NCHW = task.input_projection(block_NCTHW.mean(dim=2))
@@ -60,23 +60,23 @@ def rolled_out(case: hand.Case, map_BNCTHW: Tensor) -> tuple[list[Tensor], list[
 def test_loss_equals_its_formula(edge: str) -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = make_edge_batch(edge, case)
-    found = rolled_out(case, batch["blocks"].maps["stage4"])
-    expected = information(*(rows(torch.stack(x)) for x in found))
+    found = roll_out(case, batch["blocks"].maps["stage4"])
+    expected = naive_loss(*(rows(torch.stack(x)) for x in found))
     assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
 
 
 def test_collapsed_maps_cost_log_num_targets() -> None:
     case = hand.build(RGB, **OPTIONS)
     loss = case.task.loss(make_edge_batch("all in one point", case))
-    assert math.isclose(loss.item(), math.log(5 * 2 * 4), rel_tol=1e-5)  # clips, steps, places
+    assert math.isclose(loss.item(), math.log(5 * 2 * 4), rel_tol=1e-5)  # clips, steps, positions
 
 
-@pytest.mark.parametrize("other", ["video", "time", "place"])
+@pytest.mark.parametrize("other", ["video", "time", "position"])
 def test_negatives_differ_in_video_time_or_position(other: str) -> None:
-    """A prediction that fits another target as well as its own costs ln 2, else next to nothing."""
-    target_BPHC = 30 * torch.eye(8).reshape(2, 2, 2, 8)  # every target at right angles to the rest
+    """The loss is ln 2 if another target fits as well as the own one, otherwise almost 0."""
+    target_BPHC = 30 * torch.eye(8).reshape(2, 2, 2, 8)  # orthogonal targets
     prediction_BPHC = target_BPHC.clone() / 30
-    axis = {"video": 0, "time": 1, "place": 2}[other]
+    axis = {"video": 0, "time": 1, "position": 2}[other]
     first, second = (target_BPHC.select(axis, i) for i in (0, 1))
     flat = (prediction_BPHC.flatten(0, 2), target_BPHC.flatten(0, 2))
     assert dpc_loss(*flat) < 1e-6

@@ -35,7 +35,7 @@ def make_edge_batch(edge: str, case: hand.Case) -> TaskBatch:
 
 
 def expected(decoded: Tensor, pixels: Tensor, mask_BTHW: Tensor, frames: int = 2) -> float:
-    """Block by block: (x - mean) / sqrt(variance + 1e-6) in each channel, squared differences."""
+    """Return the mean squared error to (x - mean) / sqrt(variance + 1e-6), block by block."""
     mask = mask_BTHW.numpy()
     x, y = (z.detach().double().numpy() for z in (decoded, pixels))
     rows, columns = x.shape[3] // mask.shape[2], x.shape[4] // mask.shape[3]
@@ -68,7 +68,7 @@ def test_loss_equals_its_formula(stream: Stream, edge: str) -> None:
 
 
 def test_block_targets_are_normalised_as_in_lightly() -> None:
-    """A prediction that is lightly's target costs nothing."""
+    """The loss of predicting lightly's target is 0."""
     pixels = torch.randn(3, 1, 4, 8, 8, generator=Generator().manual_seed(0))
     mask_BTHW = torch.ones(3, 2, 2, 2, dtype=torch.bool)
     target = torch.empty_like(pixels)

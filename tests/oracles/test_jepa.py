@@ -38,7 +38,7 @@ def draw(*size: int) -> Tensor:
 
 
 def expected(predicted: Tensor, target: Tensor, share: Tensor) -> float:
-    """sum_i w_i mean_c |p - (y - mean_c y) / sqrt(var_c y + 1e-5)| / sum_i w_i, place by place."""
+    """Return sum_i w_i mean_c |p - (y - mean_c y) / sqrt(var_c y + 1e-5)| / sum_i w_i."""
     p, y, w = (x.detach().double().numpy() for x in (predicted, target, share))
     total, weight = 0.0, 0.0
     for b, t, h, k in np.ndindex(*w.shape):
@@ -103,7 +103,7 @@ def test_gradient_reaches_the_student_and_not_the_target(stream: Stream) -> None
 
 
 def test_masked_positions_are_predicted_from_visible_ones() -> None:
-    """Whatever the encoder gives there: it is replaced by the token."""
+    """The encoder's features there are replaced by the mask token."""
     torch.manual_seed(0)
     predict = MapPredictor(6).eval()
     share_BTHW = torch.zeros(1, 1, 3, 3)

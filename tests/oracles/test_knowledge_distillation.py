@@ -29,17 +29,17 @@ def built(variant: str) -> hand.Case:
     return hand.build(term(variant), **OPTIONS)
 
 
-def divergence(given: list[list[float]], taught: list[list[float]], temperature: float) -> float:
-    """T^2 times the mean of sum_k p log(p / q)."""
+def divergence(given: list[list[float]], teacher: list[list[float]], temperature: float) -> float:
+    """Return T^2 times the mean of sum_k p log(p / q)."""
     total = 0.0
-    for q_logit, p_logit in zip(given, taught, strict=True):
+    for q_logit, p_logit in zip(given, teacher, strict=True):
         p, q = (softmax([a / temperature for a in x]) for x in (p_logit, q_logit))
         total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
     return temperature**2 * total / len(given)
 
 
-def in_units_of_the_batch(x_BD: Tensor) -> list[list[float]]:
-    """(x - mean) / sqrt(variance + 1e-5) of each feature."""
+def standardise_naively(x_BD: Tensor) -> list[list[float]]:
+    """Return (x - mean) / sqrt(variance + 1e-5) of each feature."""
     columns = []
     for column in zip(*rows(x_BD), strict=True):
         mean = sum(column) / len(column)
@@ -50,12 +50,12 @@ def in_units_of_the_batch(x_BD: Tensor) -> list[list[float]]:
 
 def expected(case: hand.Case, batch: TaskBatch, variant: str) -> float:
     given_BK = case.task.head(batch["student"].embedding_BD)
-    taught = in_units_of_the_batch(batch["teacher"].embedding_BD)
+    teacher = standardise_naively(batch["teacher"].embedding_BD)
     if variant == "features":
-        return mean_squared_error(given_BK, torch.tensor(taught, dtype=torch.float64))
+        return mean_squared_error(given_BK, torch.tensor(teacher, dtype=torch.float64))
     logits = [
         [sum(a * b for a, b in zip(x, way, strict=True)) for way in rows(case.task.direction_KD)]
-        for x in taught
+        for x in teacher
     ]
     return divergence(rows(given_BK), logits, TEMPERATURE)
 
@@ -78,7 +78,7 @@ def test_loss_is_zero_only_for_equal_probabilities() -> None:
     logit_BK = torch.randn(4, 5, generator=Generator().manual_seed(0))
     assert (
         abs(distillation_loss(logit_BK + 3, logit_BK, 0.5)) < 1e-6
-    )  # up to a constant of the clip
+    )  # logits may differ by a constant per clip
     assert distillation_loss(logit_BK.roll(1, dims=0), logit_BK, 0.5) > 0.1
 
 

@@ -19,8 +19,8 @@ RGB = Term("moco", Place((Stream.RGB,)))
 OPTIONS = {"queue_size": 9, "temperature": 0.3}
 
 
-def asked(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
-    """Queries and keys."""
+def project(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
+    """Return the projected queries and keys."""
     task = case.task
     return task.projector(batch["0"].embedding_BD), task.momentum_projector(
         batch["momentum 1"].embedding_BD
@@ -28,7 +28,7 @@ def asked(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
 
 
 def fill(case: hand.Case, num: int, video: int = 100) -> Tensor:
-    """Put `num` keys of other videos into the queue."""
+    """Put `num` keys of other videos into the queue, and return its rows."""
     queue = case.task.queue
     queue.enqueue(
         torch.randn(num, 128, generator=torch.Generator().manual_seed(9)), video + torch.arange(num)
@@ -36,8 +36,8 @@ def fill(case: hand.Case, num: int, video: int = 100) -> Tensor:
     return queue.row_FD
 
 
-def lightlys(query_BD: Tensor, key_BD: Tensor, row_ND: Tensor, temperature: float) -> Tensor:
-    """Each query by itself: its bank holds the queue and the other clips' keys."""
+def lightly_loss(query_BD: Tensor, key_BD: Tensor, row_ND: Tensor, temperature: float) -> Tensor:
+    """Return lightly's loss per query, with the queue and other clips' keys as its bank."""
     losses = []
     for i in range(len(query_BD)):
         negatives = torch.cat([key_BD[:i], key_BD[i + 1 :], row_ND])
@@ -50,19 +50,19 @@ def lightlys(query_BD: Tensor, key_BD: Tensor, row_ND: Tensor, temperature: floa
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
 @pytest.mark.parametrize("filled", [0, 5])
-def test_loss_and_gradient_equal_lightlys(stream: Stream, edge: str, filled: int) -> None:
+def test_loss_and_gradient_equal_lightly_loss(stream: Stream, edge: str, filled: int) -> None:
     case, batch = checks.build_edge_case(Term("moco", Place((stream,))), edge, **OPTIONS)
     row_ND = fill(case, filled)
-    query_BD, key_BD = asked(case, batch)
-    expected = lightlys(query_BD, key_BD.detach(), row_ND, 0.3)
+    query_BD, key_BD = project(case, batch)
+    expected = lightly_loss(query_BD, key_BD.detach(), row_ND, 0.3)
     checks.assert_same(case.task.loss(batch), expected, batch["0"].embedding_BD)
 
 
 def test_keys_of_the_same_video_are_no_negatives() -> None:
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views, num=4)
-    row_ND = fill(case, 6, video=2)  # of videos 2 to 7; shown are 0 to 3
-    query_BD, key_BD = asked(case, batch)
+    row_ND = fill(case, 6, video=2)  # of videos 2 to 7; the batch has 0 to 3
+    query_BD, key_BD = project(case, batch)
     keys, videos = torch.cat([key_BD, row_ND]), torch.tensor([0, 1, 2, 3, 2, 3, 4, 5, 6, 7])
     expected = naive_views.info_nce(query_BD, keys, batch.video_id_B, videos, 0.3)
     assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
@@ -74,7 +74,7 @@ def test_queue_holds_the_newest_keys_with_their_videos() -> None:
     case.task.after_step(first)
     case.task.after_step(second)
     queue = case.task.queue
-    keys = torch.cat([asked(case, batch)[1] for batch in (first, second)])[3:]  # 9 of 12 fit
+    keys = torch.cat([project(case, batch)[1] for batch in (first, second)])[3:]  # 9 of 12 fit
     videos = torch.cat([first.video_id_B, second.video_id_B])[3:]
     for key, video in zip(keys, videos.tolist(), strict=True):
         there = (queue.row_FD == key).all(dim=1)

@@ -12,7 +12,7 @@ from tests.helpers import handmade_batches as hand
 from tests.helpers import naive_losses as naive
 from tests.helpers import view_batches_with_time as real
 
-SURE = 4.0  # log-odds
+CONFIDENT_LOGIT = 4.0
 PLACES = [site.streams for site in load_catalogue()["multimodal_alignment"].places]
 
 
@@ -29,7 +29,7 @@ def test_loss_is_the_binary_cross_entropy_of_synchrony(streams: tuple[Stream, ..
 
 @pytest.mark.parametrize("streams", [(Stream.RGB, Stream.AUDIO), (Stream.GRAY, Stream.AUDIO)])
 def test_positive_class_means_synchronised_pixels_and_sound(streams: tuple[Stream, ...]) -> None:
-    """An encoder that reads the truth off both inputs pays log(1 + e^-4), not log(1 + e^4)."""
+    """An encoder that knows the answer has the loss log(1 + e^-4), not log(1 + e^4)."""
     case = real.build("multimodal_alignment", *streams)
     first, second = streams
     in_step = {"first": View(first, space=WEAK), "second": View(second, space=WEAK)}
@@ -44,13 +44,13 @@ def test_positive_class_means_synchronised_pixels_and_sound(streams: tuple[Strea
     case.task.classifier = nn.Linear(sum(hand.SHAPES[s].width for s in streams), 1)
     real.return_first_feature(case.task.classifier)
     embedding_BD = torch.zeros(len(same_B), hand.SHAPES[first].width)
-    embedding_BD[:, 0] = torch.where(same_B, SURE, -SURE)
+    embedding_BD[:, 0] = torch.where(same_B, CONFIDENT_LOGIT, -CONFIDENT_LOGIT)
     shown = real.with_embedding(batch, "first", embedding_BD)
     shown = real.with_embedding(
         shown, "second", torch.zeros(len(same_B), hand.SHAPES[second].width)
     )
     loss = case.task.loss(shown)
-    assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
+    assert math.isclose(loss.item(), math.log1p(math.exp(-CONFIDENT_LOGIT)), rel_tol=1e-4)
 
 
 def test_shift_is_at_least_half_a_window() -> None:

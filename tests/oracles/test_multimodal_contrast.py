@@ -45,6 +45,6 @@ def test_each_stream_has_its_own_projector() -> None:
 
 
 def test_default_margin_is_sixty_degrees() -> None:
-    """2 sin(60 / 2) = 1: the chord of the angle that the docstring names."""
+    """The chord of an angle of 60 degrees is 2 sin(60 / 2) = 1."""
     task = hand.build(Term("multimodal_contrast", Place((Stream.RGB, Stream.AUDIO)))).task
     assert math.isclose(task.margin, 2 * math.sin(math.radians(60) / 2))

@@ -19,7 +19,7 @@ OPTIONS = {"queue_size": 9, "temperature": 0.3}
 
 
 def neighbours(case: hand.Case, x_BD: Tensor, video_id_B: Tensor) -> Tensor:
-    """By loops: the row of another video with the largest cosine, or the embedding itself."""
+    """Return the row of another video with the largest cosine, or the embedding itself."""
     rows = case.task.queue.row_FD
     whose, found = case.task.queue.video_id_F.tolist(), []
     for x, video in zip(x_BD, video_id_B.tolist(), strict=True):
@@ -30,7 +30,7 @@ def neighbours(case: hand.Case, x_BD: Tensor, video_id_B: Tensor) -> Tensor:
 
 
 def expected_loss(case: hand.Case, batch: TaskBatch) -> float:
-    """The paper's listing: L(NN(z1), p2) / 2 + L(NN(z2), p1) / 2."""
+    """Return the paper's L(NN(z1), p2) / 2 + L(NN(z2), p1) / 2."""
     projected = [case.task.projector(batch[name].embedding_BD) for name in ("0", "1")]
     predicted = [case.task.predictor(x_BD) for x_BD in projected]
     videos = batch.video_id_B
@@ -51,7 +51,7 @@ def test_loss_equals_the_papers_pseudocode(stream: Stream, edge: str, steps: int
 
 
 def test_gradient_reaches_predictions_not_neighbours() -> None:
-    """A clip that is its own neighbour: all gradient passes through the predictor."""
+    """If a clip is its own neighbour, all gradient passes through the predictor."""
     case = hand.build(RGB, **OPTIONS)
     batch = hand.make_batch(case.views)
     case.task.predictor.register_forward_hook(lambda module, args, output: output.detach())
@@ -68,7 +68,7 @@ def test_queue_receives_the_first_views_projections() -> None:
 
 
 def test_neighbours_are_of_other_videos() -> None:
-    """Of its own video the queue holds the very clip: the nearest row, and not taken."""
+    """The queue contains the clip itself, the nearest row, which must not be selected."""
     queue = hand.build(RGB, **OPTIONS).task.queue
     row_BD = torch.eye(len(queue.row_KD[0]))[:3]
     queue.enqueue(row_BD, torch.tensor([0, 1, 2]))

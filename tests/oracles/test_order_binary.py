@@ -12,7 +12,7 @@ from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
 from tests.helpers.loss_edge_cases import SINGLE_VIEW_EDGES
 
-SURE = 4.0  # log-odds
+CONFIDENT_LOGIT = 4.0
 
 
 @pytest.mark.parametrize("edge", SINGLE_VIEW_EDGES)
@@ -29,10 +29,10 @@ def test_loss_is_the_binary_cross_entropy_of_shuffling(stream: Stream, edge: str
 def test_positive_class_means_shuffled_pixels(
     stream: Stream,
 ) -> None:
-    """An encoder that reads the truth off the pixels pays log(1 + e^-4), not log(1 + e^4)."""
+    """An encoder that knows the answer has the loss log(1 + e^-4), not log(1 + e^4)."""
     case = real.build("order_binary", stream)
     real.return_first_feature(case.task.classifier)
-    length = hand.FRAMES * 7 // 4  # as much as a segment is left out between two of the four
+    length = hand.FRAMES * 7 // 4  # gaps between segments included
     clips = real.moving_bar(length=length, speed=8)
     batch = real.build_batch(case.views, clips)
     steps_BT = real.clock_BT(batch["clip"], stream).diff(dim=1)
@@ -40,9 +40,9 @@ def test_positive_class_means_shuffled_pixels(
     assert 0 < forwards_B.sum() < len(forwards_B)
     assert not backwards_B.any()
     embedding_BD = torch.zeros(len(forwards_B), case.task.place.width)
-    embedding_BD[:, 0] = torch.where(forwards_B, -SURE, SURE)
+    embedding_BD[:, 0] = torch.where(forwards_B, -CONFIDENT_LOGIT, CONFIDENT_LOGIT)
     loss = case.task.loss(real.with_embedding(batch, "clip", embedding_BD))
-    assert math.isclose(loss.item(), math.log1p(math.exp(-SURE)), rel_tol=1e-4)
+    assert math.isclose(loss.item(), math.log1p(math.exp(-CONFIDENT_LOGIT)), rel_tol=1e-4)
 
 
 @pytest.mark.parametrize(("frames", "segments"), [(3, 3), (6, 3), (7, 7), (8, 4), (10, 5), (32, 4)])
@@ -54,7 +54,7 @@ def test_number_of_segments_is_the_divisor_nearest_4(frames: int, segments: int)
 
 @pytest.mark.parametrize(("stream", "jitters"), [(Stream.RGB, True), (Stream.FLOW, False)])
 def test_frames_are_jittered_but_flow_is_not(stream: Stream, jitters: bool) -> None:
-    """Joints of a shuffled clip must not stand out from a joint-free one; flow of a still is 0."""
+    """Otherwise joints between segments would stand out. The flow of a still clip stays 0."""
     case = real.build("order_binary", stream)
     still = real.build_batch(case.views, real.moving_bar(num=4, speed=0))["clip"].pixels
     is_equal = torch.allclose(still, still[:, :, :1].expand_as(still), atol=1e-3)

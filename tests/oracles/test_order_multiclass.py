@@ -21,7 +21,7 @@ def test_loss_is_the_cross_entropy_of_the_order(stream: Stream, edge: str) -> No
 
 
 def test_labels_match_the_order_of_audio_pieces() -> None:
-    """By their pitch: all have equal loudness."""
+    """The pitch shows the order; all pieces are equally loud."""
     case = real.build("order_multiclass", Stream.AUDIO)
     pieces = real.build_batch(case.views, real.gliding_tone(real.moving_bar(num=40)))["pieces"]
     pitch_BN = real.pitch(pieces.pixels[:, :, 0, 0])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evossl.losses.contrastive import info_nce as loss_of
+from evossl.losses.contrastive import info_nce as our_info_nce
 from evossl.task import Place, TaskBatch, Term
 from evossl.types import Stream
 from tests.helpers import handmade_batches as hand
@@ -18,7 +18,7 @@ RGB = Term("pirl", Place((Stream.RGB,)))
 
 
 def projections(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
-    """Of the patches, one after the other in the order in which they come, and of the clip."""
+    """Return the projections of the patches, concatenated in their order, and of the clip."""
     task, patch_BND = case.task, batch["patches"].embedding_BD
     in_a_row = torch.cat(
         [task.patch_projector(patch_BD) for patch_BD in patch_BND.unbind(1)], dim=1
@@ -27,7 +27,7 @@ def projections(case: hand.Case, batch: TaskBatch) -> tuple[Tensor, Tensor]:
 
 
 def expected_loss(case: hand.Case, batch: TaskBatch, bank: dict[int, list[float]]) -> float:
-    """Both projections look for their video's row; the bank is a dictionary."""
+    """Return the InfoNCE of both projections with a dictionary as the memory bank."""
     patches_BP, clip_BP = projections(case, batch)
     videos = batch.video_id_B.tolist()
     own = [bank.get(video, clip) for video, clip in zip(videos, rows(clip_BP), strict=True)]
@@ -82,7 +82,7 @@ def test_unknown_videos_row_passes_no_gradient() -> None:
     patches_BP, clip_BP = projections(case, batch)
     fixed_BP, videos = clip_BP.detach(), batch.video_id_B
     expected = torch.stack(
-        [loss_of(query, fixed_BP, videos, videos, 0.07) for query in (patches_BP, clip_BP)]
+        [our_info_nce(query, fixed_BP, videos, videos, 0.07) for query in (patches_BP, clip_BP)]
     )
     leaves = [batch[name].embedding_BD for name in ("clip", "patches")]
     ours, theirs = (

@@ -39,7 +39,7 @@ def test_views_are_two_clips_of_one_video() -> None:
 
 
 def test_default_temperature_is_the_video_papers() -> None:
-    """Qian et al., CVPR 2021: 0.1."""
+    """Qian et al., CVPR 2021, use 0.1."""
     case = hand.build(Term("simclr", Place((Stream.RGB,))))
     batch = hand.make_batch(case.views)
     x_BD, y_BD = (case.task.projector(batch[draw].embedding_BD) for draw in ("0", "1"))

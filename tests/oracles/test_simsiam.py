@@ -31,7 +31,7 @@ def test_loss_equals_lightlys_and_the_papers_formula(stream: Stream, edge: str) 
 
 
 def test_no_gradient_reaches_the_target_side() -> None:
-    """The prediction held still, no gradient is left: all of it stops at the target."""
+    """With detached predictions no gradient is left, because none passes through the target."""
     case = hand.build(RGB)
     batch = hand.make_batch(case.views)
     case.task.predictor.register_forward_hook(lambda module, args, output: output.detach())

@@ -35,7 +35,7 @@ def test_collapsed_clips_cost_both_margins() -> None:
 
 
 def test_clips_are_consecutive_with_independent_crops() -> None:
-    """Frame t is all of brightness 8 t, which no crop changes."""
+    """Every pixel of frame t has brightness 8 t, which no crop changes."""
     case, clips = hand.build(RGB), real.moving_bar(num=4)
     length = clips.frames_BLHWC.shape[1]
     gray_L = (8 * torch.arange(length)).to(torch.uint8)

@@ -28,7 +28,7 @@ WHOLE = ["0", "1"]
 
 
 def scores(case: hand.Case, batch: TaskBatch, encoder: str, kinds: str) -> dict[str, Tensor]:
-    """(B, K) of each view that an encoder sees, by "g0", "g1", "l0", ...; by torch's own cosine."""
+    """Return scores (B, K) of an encoder's views "g0", "g1", "l0", ..., with torch's cosine."""
     head = case.task.student_head if encoder == "student" else case.task.teacher_head
 
     def cosines(x_BD: Tensor) -> Tensor:
@@ -43,9 +43,9 @@ def scores(case: hand.Case, batch: TaskBatch, encoder: str, kinds: str) -> dict[
 
 
 def expected_loss(case: hand.Case, batch: TaskBatch, matchings: tuple[str, ...]) -> float:
-    """Cross entropies with centred, sharpened targets over all matched pairs, as loops."""
+    """Return the mean cross entropy with centred, sharpened targets over all matched pairs."""
     student = scores(case, batch, "student", "".join(m[0] for m in matchings))
-    taught = scores(case, batch, "momentum", "".join(m[-1] for m in matchings))
+    teacher = scores(case, batch, "momentum", "".join(m[-1] for m in matchings))
     centre_K = case.task.centre.mean_K.tolist()
     target_GBK = torch.tensor(
         [
@@ -53,11 +53,11 @@ def expected_loss(case: hand.Case, batch: TaskBatch, matchings: tuple[str, ...])
                 naive.softmax([(a - c) / 0.07 for a, c in zip(row, centre_K, strict=True)])
                 for row in naive.rows(score_BK)
             ]
-            for score_BK in taught.values()
+            for score_BK in teacher.values()
         ]
     )
     matched_GV = torch.tensor(
-        [[f"{v[0]}->{g[0]}" in matchings and v != g for v in student] for g in taught]
+        [[f"{v[0]}->{g[0]}" in matchings and v != g for v in student] for g in teacher]
     )
     return naive.multi_view_cross_entropy(
         torch.stack(list(student.values())) / 0.1, target_GBK, matched_GV
@@ -67,7 +67,7 @@ def expected_loss(case: hand.Case, batch: TaskBatch, matchings: tuple[str, ...])
 @pytest.mark.parametrize("matchings", SOME, ids=",".join)
 def test_loss_of_any_matchings_equals_its_formula(matchings: tuple[str, ...]) -> None:
     case = hand.build(RGB, matchings=list(matchings), **OPTIONS)
-    case.task.after_step(hand.make_batch(case.views, seed=5))  # a centre that is not zero
+    case.task.after_step(hand.make_batch(case.views, seed=5))  # makes the centre non-zero
     batch = hand.make_batch(case.views)
     expected = expected_loss(case, batch, matchings)
     assert math.isclose(case.task.loss(batch).item(), expected, rel_tol=1e-5)
@@ -75,15 +75,15 @@ def test_loss_of_any_matchings_equals_its_formula(matchings: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_default_matchings_give_lightlys_dino_loss(edge: str) -> None:
-    """The paper's loss is DINO's, over views that differ in time too."""
+    """The paper's loss is DINO's, with views that also differ in time."""
     case = hand.build(RGB, **OPTIONS)
     case.task.double()
     batch = make_edge_batch(edge, case.views)
     ours = case.task.loss(batch)
     student = list(scores(case, batch, "student", "gl").values())
     with torch.no_grad():
-        taught = list(scores(case, batch, "momentum", "g").values())
-    theirs = DINOLoss(OPTIONS["prototypes"]).double()(taught, student, teacher_temp=0.07)
+        teacher = list(scores(case, batch, "momentum", "g").values())
+    theirs = DINOLoss(OPTIONS["prototypes"]).double()(teacher, student, teacher_temp=0.07)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     leaves = [batch[name].embedding_BD for name in case.views if "student" in name]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):

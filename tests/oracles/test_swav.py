@@ -12,13 +12,13 @@ from tests.helpers import view_batches_with_time as real
 from tests.helpers.loss_edge_cases import EDGES, head_outputs, make_edge_batch
 
 OPTIONS = {"epsilon": 0.1, "prototypes": 12, "local_crops": 3}
-TEMPERATURE = 0.1  # the paper's
+TEMPERATURE = 0.1  # as in the paper
 WHOLE = ("0", "1")
 RGB = Term("swav", Place((Stream.RGB,)))
 
 
-def lightlys(case: hand.Case, batch: TaskBatch, queued: TaskBatch | None = None) -> Tensor:
-    """Of cosines with the prototypes, which are torch's own; `queued` was batch a step before."""
+def lightly_loss(case: hand.Case, batch: TaskBatch, queued: TaskBatch | None = None) -> Tensor:
+    """Return lightly's loss; `queued` is the batch of the step before. Torch computes cosines."""
     task = case.task
 
     def scores(x_BD: Tensor) -> Tensor:
@@ -35,12 +35,12 @@ def lightlys(case: hand.Case, batch: TaskBatch, queued: TaskBatch | None = None)
 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("stream", [Stream.RGB, Stream.AUDIO])
-def test_loss_and_gradient_equal_lightlys(stream: Stream, edge: str) -> None:
-    """Also of the gradient: none passes through the codes, there or here."""
+def test_loss_and_gradient_equal_lightly_loss(stream: Stream, edge: str) -> None:
+    """The gradient is equal too: none passes through the codes, in lightly or here."""
     case = hand.build(Term("swav", Place((stream,))), **OPTIONS)
     case.task.double()
     batch = make_edge_batch(edge, case.views)
-    ours, theirs = case.task.loss(batch), lightlys(case, batch)
+    ours, theirs = case.task.loss(batch), lightly_loss(case, batch)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
     leaves = [view.embedding_BD for view in batch.views.values()]
     for mine, wanted in zip(*(torch.autograd.grad(x, leaves) for x in (ours, theirs)), strict=True):
@@ -72,7 +72,7 @@ def test_prototypes_are_normalised_before_each_forward() -> None:
 
 @pytest.mark.parametrize(("progress", "stays"), [(0.0, True), (0.009, True), (0.01, False)])
 def test_prototypes_are_frozen_at_the_start(progress: float, stays: bool) -> None:
-    """Even under weight decay and momentum, which would move a weight whose gradient is zero."""
+    """Weight decay and momentum would move a weight whose gradient is zero instead of None."""
     case = hand.build(RGB, **OPTIONS)
     weight = case.task.prototypes.weight
     optimiser = torch.optim.AdamW(case.task.parameters(), lr=0.1, weight_decay=0.1)
@@ -91,7 +91,7 @@ def test_full_queue_takes_part_in_the_codes(size: int, counts: bool) -> None:
     case.task.after_step(before)
     loss = case.task.loss(batch)
     assert torch.equal(loss, alone) != counts
-    expected = lightlys(case, batch, before if counts else None)
+    expected = lightly_loss(case, batch, before if counts else None)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
 
 

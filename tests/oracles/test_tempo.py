@@ -16,7 +16,6 @@ from tests.helpers import oracle_checks as checks
 from tests.helpers import view_batches_with_time as real
 from tests.helpers.loss_edge_cases import EDGES, SINGLE_VIEW_EDGES
 
-SURE = 4.0  # log-odds
 streams = pytest.mark.parametrize("stream", [Stream.RGB, Stream.GRAY])
 
 
@@ -59,7 +58,7 @@ def test_consistency_always_compares_two_speeds(stream: Stream) -> None:
 
 @streams
 def test_label_is_the_speed_shown_by_the_pixels(stream: Stream) -> None:
-    """An encoder that reads the bar's steps off the pixels answers rightly."""
+    """The displacement of the bar per frame shows the speed."""
     tempo = case("speed", stream)
     batch = real.build_batch(tempo.views, real.moving_bar(num=60, speed=1))
     clip = batch["clip"]
@@ -72,7 +71,7 @@ def test_label_is_the_speed_shown_by_the_pixels(stream: Stream) -> None:
 
 
 def test_too_short_videos_are_excluded_at_any_speed() -> None:
-    """Else short videos alone would tell the slow tempos."""
+    """Otherwise being short would reveal a low speed."""
     tempo = case("speed")
     clips = real.moving_bar(num=90, length=25)
     clips = replace(clips, num_frames_B=torch.tensor([16, 23, 24]).repeat(30))

@@ -31,15 +31,19 @@ def test_loss_equals_the_papers_formula(stream: Stream, edge: str, negatives: st
 
 
 POSITIVE_1 = torch.tensor([2.0])
-NONE = float("inf")
+NO_NEGATIVE = float("inf")
 
 
 @pytest.mark.parametrize(
     ("negative", "nearest", "semi"),
     [
-        ([1.0, 3.0, 4.0, NONE], 1.0, 3.0),  # the nearest of those beyond the positive
-        ([1.0, 0.5, NONE, 1.5], 0.5, 1.5),  # none is beyond: the furthest
-        ([2.0, NONE, 5.0, 9.0], 2.0, 5.0),  # as far as the positive is not beyond
+        ([1.0, 3.0, 4.0, NO_NEGATIVE], 1.0, 3.0),  # the nearest beyond the positive
+        ([1.0, 0.5, NO_NEGATIVE, 1.5], 0.5, 1.5),  # none is beyond the positive: the farthest
+        (
+            [2.0, NO_NEGATIVE, 5.0, 9.0],
+            2.0,
+            5.0,
+        ),  # a distance equal to the positive's is not beyond it
     ],
 )
 def test_negative_selection_matches_its_name(

@@ -38,7 +38,7 @@ def test_equal_decorrelated_views_have_zero_loss() -> None:
 
 
 def test_equal_features_cost_their_covariance() -> None:
-    """Variance 16 / 3 of (2, 2, -2, -2): two off-diagonal squares over D = 2, for both views."""
+    """(2, 2, -2, -2) has variance 16 / 3; both views have two off-diagonal squares, over D = 2."""
     x = 2.0 * torch.tensor([[1.0, 1.0], [1.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]])
     assert math.isclose(vicreg_loss(x, x, 25.0, 25.0, 1.0).item(), 2 * (16 / 3) ** 2, rel_tol=1e-6)
 

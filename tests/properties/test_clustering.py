@@ -1,4 +1,4 @@
-"""Codes fill the clusters, targets are centred and sharp, and who predicts whom is a mask.
+"""Clustering losses: Sinkhorn codes, centred targets, and which view predicts which.
 
 Shapes: G view that gives targets, V view that predicts, B clip, N sample, K cluster.
 """
@@ -42,7 +42,7 @@ def test_codes_sum_to_1_and_fill_clusters_equally() -> None:
 
 
 def test_codes_spread_over_clusters() -> None:
-    """What keeps SwAV from putting all clips into one cluster."""
+    """Balanced codes keep SwAV from putting all clips into one cluster."""
     score_NK = 0.1 * draw(12, 4)
     score_NK[:, 0] += 5
     assert (score_NK.argmax(dim=1) == 0).all()
@@ -109,7 +109,7 @@ def test_no_view_predicts_its_own_target() -> None:
 
 
 def test_loss_is_lowest_where_prediction_equals_target() -> None:
-    """Then it is the target's entropy: cross entropy is entropy plus a divergence."""
+    """The lowest loss is the target's entropy: cross entropy is entropy plus a divergence."""
     target_GBK = draw(1, 3, 4).softmax(dim=-1)
     matched_GV = torch.ones(1, 1, dtype=torch.bool)
     entropy = -(target_GBK * target_GBK.log()).sum(dim=-1).mean()

@@ -1,9 +1,9 @@
-"""No method puts all clips in one point: 100 steps of it alone on 60 synthetic videos.
+"""No method collapses in 100 steps of training alone on 60 synthetic videos.
 
-RankMe of the embeddings of 20 held-out videos, from 1, which is one point, to 20 (Garrido et al.,
-ICML 2023; not centred). Random init has 9.0 to 9.3 here; views that need but agree end at 1.7 to
-1.8. DPC comes nearest to these, with 4.1: it compares places of the map, most of them of one clip,
-and what is scored is their mean.
+The tests measure RankMe (Garrido et al., ICML 2023; not centred) of the embeddings of 20 held-out
+videos, which ranges from 1 (collapse) to 20. Random init has 9.0 to 9.3; training views only to
+agree ends at 1.7 to 1.8. DPC is the method nearest to that, with 4.1: it compares positions of the
+map, most of them within one clip, while their mean is scored.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ FLOORS = {
     "vicreg": 4.5,
     "video_prediction": 4.5,
 }
-"""Two thirds of the lower of two seeds, measured by hand, down to the next half."""
+"""Two thirds of the lower rank of two measured seeds, rounded down to a half."""
 
 AGREE = """
 from evossl.losses.distance import mean_squared_error
@@ -82,7 +82,7 @@ class Agree(Task):
 
 
 def space_of(method: str) -> SearchSpace:
-    """The demo's encoder and optimiser."""
+    """Return a space of one method with the demo's encoder and optimiser."""
     return load_space("tiny", method_alone(method))
 
 
@@ -103,7 +103,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 def rank_after(
     space: SearchSpace, data: RunData, folder: Path, tasks_folder: Path | None = None
 ) -> float:
-    """RankMe of the held-out videos' embeddings once the method has trained."""
+    """Return the RankMe of the held-out videos' embeddings after training with the method."""
     model = MultiTaskModel(resolve_space(space, tasks_folder), seed=0)
     ones = {term.name: 1.0 for term in model.terms}
     for _ in train(model, data.train, Objective(ones, ones), Schedule(STEPS), folder):
@@ -134,7 +134,7 @@ def test_method_does_not_collapse(
 
 @pytest.mark.slow
 def test_agreement_alone_collapses(data: RunData, tmp_path: Path) -> None:
-    """What the floors are worth: where nothing prevents it, the rank falls under all of them."""
+    """Without anything that prevents collapse, the rank falls below all floors."""
     (tmp_path / "agree.py").write_text(AGREE)
     rank = rank_after(space_of("agree"), data, tmp_path / "run", tmp_path)
     assert rank < min(FLOORS.values())

@@ -1,4 +1,4 @@
-"""Every loss is its paper's formula, with the gradient it claims, finite where clips collapse.
+"""Every loss equals its paper's formula and gradient, and is finite when clips collapse.
 
 Shapes: B clip, D embedding.
 """
@@ -30,18 +30,18 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 VICREG = (3.0, 5.0, 2.0)
 
 
-def both(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Two views, each predicting the other."""
+def two_views(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two views as predictions and as targets."""
     return torch.stack([x, y]), torch.stack([x, y])
 
 
-def three(x: Tensor, y: Tensor) -> Tensor:
-    """Three views; the third is rounded nowhere."""
+def three_views(x: Tensor, y: Tensor) -> Tensor:
+    """Return three views, the third computed without rounding."""
     return torch.stack([x, y, torch.maximum(x, y)])
 
 
-def among(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Queries; their positives, further keys of the same videos, keys of others; whose all are."""
+def with_keys(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return queries, keys (positives, more keys of the same videos, others) and their videos."""
     video_N = torch.arange(len(x)) + 7
     key_MD = torch.cat([y, torch.maximum(x, y), torch.minimum(x, y)])
     return x, key_MD, video_N, torch.cat([video_N, video_N, video_N + 100])
@@ -49,32 +49,32 @@ def among(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 CONTRASTS: dict[str, Loss] = {
     "nt_xent": lambda x, y: nt_xent(x, y, temperature=0.2),
-    "multi_view_nt_xent": lambda x, y: multi_view_nt_xent(three(x, y), temperature=0.2),
+    "multi_view_nt_xent": lambda x, y: multi_view_nt_xent(three_views(x, y), temperature=0.2),
     "max_margin_loss": lambda x, y: max_margin_loss(x, y, margin=3.0),
     "triplet_hardest": lambda x, y: triplet_margin_loss(x, y, 2.0, hardest_negative),
     "triplet_semi_hard": lambda x, y: triplet_margin_loss(x, y, 2.0, semi_hard_negative),
-    "negative_cosine": lambda x, y: negative_cosine(*both(x, y)),
+    "negative_cosine": lambda x, y: negative_cosine(*two_views(x, y)),
     "barlow_twins_loss": lambda x, y: barlow_twins_loss(x, y, 0.1),
     "vicreg": lambda x, y: vicreg_loss(x, y, *VICREG),
 }
 LOSSES: dict[str, Loss] = {
     **CONTRASTS,
-    "info_nce": lambda x, y: info_nce(*among(x, y), 0.2),
+    "info_nce": lambda x, y: info_nce(*with_keys(x, y), 0.2),
     "mean_squared_error": mean_squared_error,
 }
 NAIVE: dict[str, Callable[[Tensor, Tensor], float]] = {
     "nt_xent": lambda x, y: naive.nt_xent(x, y, 0.2),
-    "multi_view_nt_xent": lambda x, y: naive_views.multi_view_nt_xent(three(x, y), 0.2),
+    "multi_view_nt_xent": lambda x, y: naive_views.multi_view_nt_xent(three_views(x, y), 0.2),
     "max_margin_loss": lambda x, y: naive.max_margin_loss(x, y, 3.0),
     "triplet_hardest": lambda x, y: naive_views.triplet_margin_loss(x, y, 2.0, "hardest"),
     "triplet_semi_hard": lambda x, y: naive_views.triplet_margin_loss(x, y, 2.0, "semi_hard"),
-    "negative_cosine": lambda x, y: naive_views.negative_cosine(*both(x, y)),
+    "negative_cosine": lambda x, y: naive_views.negative_cosine(*two_views(x, y)),
     "barlow_twins_loss": lambda x, y: naive_views.barlow_twins_loss(x, y, 0.1),
     "vicreg": lambda x, y: naive_views.vicreg_loss(x, y, VICREG),
-    "info_nce": lambda x, y: naive_views.info_nce(*among(x, y), 0.2),
+    "info_nce": lambda x, y: naive_views.info_nce(*with_keys(x, y), 0.2),
     "mean_squared_error": naive.mean_squared_error,
 }
-IN_ONE_POINT = {
+COLLAPSED_LOSS = {
     "nt_xent": math.log(2 * 5 - 1),
     "multi_view_nt_xent": math.log(3 * 4 + 1),
     "max_margin_loss": 3.0,
@@ -84,8 +84,8 @@ IN_ONE_POINT = {
     "barlow_twins_loss": 4.0,
     "vicreg": VICREG[1] * (1 - 0.01),
 }
-"""Of 5 clips of width 4: no cosine stands out, no pair costs and all others a margin, every view is
-predicted, no feature correlates, each deviation is the square root of VICReg's epsilon."""
+"""Losses of 5 equal clips of width 4: all cosines are equal, negatives cost the margin, predictions
+are perfect, features do not correlate, and deviations are the square root of VICReg's epsilon."""
 each_loss = pytest.mark.parametrize("name", LOSSES)
 each_contrast = pytest.mark.parametrize("name", CONTRASTS)
 
@@ -168,7 +168,7 @@ def test_loss_is_symmetric_in_its_views(name: str, seed: int) -> None:
 
 @each_contrast
 def test_pairing_matters(name: str) -> None:
-    """Views of one clip that agree cost less than the same views, paired wrongly."""
+    """Similar views of one clip have a lower loss than the same views in wrong pairs."""
     x = draw(6, 8)
     y = x + 0.1 * draw(6, 8, seed=1)
     assert LOSSES[name](x, y) < LOSSES[name](x, y.roll(1, dims=0))
@@ -196,13 +196,13 @@ def test_collapse_gives_the_closed_form(name: str) -> None:
     x, y = (torch.ones(5, 4).requires_grad_() for _ in range(2))
     loss = LOSSES[name](x, y)
     loss.backward()
-    assert math.isclose(loss.item(), IN_ONE_POINT[name], rel_tol=1e-5)
+    assert math.isclose(loss.item(), COLLAPSED_LOSS[name], rel_tol=1e-5)
     assert torch.isfinite(x.grad).all()
     assert torch.isfinite(y.grad).all()
 
 
 def test_nt_xent_of_orthogonal_clips_has_a_closed_form() -> None:
-    """Each anchor: its other view at cosine 1, two views at 0, so ln(1 + 2 e^(-1/t))."""
+    """Each anchor has its other view at cosine 1 and two views at 0: ln(1 + 2 e^(-1/t))."""
     x = torch.eye(2)
     expected = math.log(1 + 2 * math.exp(-1 / 0.5))
     assert math.isclose(nt_xent(x, x, 0.5).item(), expected, rel_tol=1e-6)

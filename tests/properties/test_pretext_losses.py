@@ -1,4 +1,4 @@
-"""Losses of pretext tasks are their papers' formulas, with the gradients they claim.
+"""Losses of pretext tasks equal their papers' formulas and gradients.
 
 Shapes: B clip, K class, C channel, T time, H height, W width.
 """
@@ -98,7 +98,7 @@ def test_ab_matches_opencv_within_its_rounding() -> None:
 
 
 def test_ab_of_primaries_matches_published_tables() -> None:
-    """CIE Lab of sRGB's primaries under D65, as colour tables print them."""
+    """CIE Lab of the sRGB primaries under D65, as in published colour tables."""
     expected = torch.tensor([[80.09, 67.20], [-86.18, 83.18], [79.19, -107.86]])
     torch.testing.assert_close(colour.to_ab(torch.eye(3)), expected, atol=0.03, rtol=0)
 

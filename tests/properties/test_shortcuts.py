@@ -1,6 +1,6 @@
-"""A linear reader of light, loudness, contrast, lenses or joints gets no pretext label.
+"""No linear classifier predicts a pretext label from brightness, loudness, lenses or jumps.
 
-Each reader is also shown to read the label where the shortcut is left open, so that it can fail.
+Each test also shows that the classifier succeeds where the shortcut is left open.
 
 Shapes: B clip, N piece, C channel, T frame, H height, W width.
 """
@@ -32,7 +32,7 @@ PUZZLES += [("order_multiclass", "pieces", Stream.AUDIO)]
 
 @cache
 def textures() -> ClipBatch:
-    """Still grains of noise, anywhere, lit from the upper left, that brighten with time."""
+    """Return still noise textures, lit from the upper left, that get brighter over time."""
     generator = Generator().manual_seed(0)
     coarse = torch.rand(NUM, 3, SIDE // GRAIN, SIDE // GRAIN, generator=generator)
     grains = F.interpolate(coarse, scale_factor=GRAIN).permute(0, 2, 3, 1) * 0.2 + 0.4
@@ -49,7 +49,7 @@ def textures() -> ClipBatch:
 
 
 def still() -> ClipBatch:
-    """Their first frame."""
+    """Return the textures with the first frame repeated."""
     clips = textures()
     frames = clips.frames_BLHWC[:, :1].expand_as(clips.frames_BLHWC)
     return replace(clips, frames_BLHWC=frames.contiguous())
@@ -57,7 +57,7 @@ def still() -> ClipBatch:
 
 @cache
 def drifting() -> ClipBatch:
-    """Grains of noise that drift by 1 or 2 pixels a frame, each clip its own way, and a melody."""
+    """Return noise textures that drift by 1 or 2 pixels per frame in random directions, with sound."""
     generator = Generator().manual_seed(1)
     coarse = torch.rand(NUM, 1, SIDE // GRAIN, SIDE // GRAIN, generator=generator)
     grains = F.interpolate(coarse, scale_factor=GRAIN, mode="bilinear")[:, 0]
@@ -78,7 +78,7 @@ def drifting() -> ClipBatch:
 
 
 def melody(length: int, generator: Generator) -> Tensor:
-    """Notes of 1.5 frames over four octaves, in some noise: (NUM, length)."""
+    """Return (NUM, length): noisy notes of 1.5 frames each over four octaves."""
     note = round(1.5 / real.FPS * AUDIO_RATE)
     octave = 4 * torch.rand(NUM, length // note + 2, generator=generator)
     begun = torch.randint(note, (NUM, 1), generator=generator)
@@ -88,7 +88,7 @@ def melody(length: int, generator: Generator) -> Tensor:
 
 
 def fringed() -> ClipBatch:
-    """Still grains through a lens that magnifies red more than blue."""
+    """Return still textures seen through a lens that magnifies red more than blue."""
     frames = textures().frames_BLHWC[:, 0].permute(0, 3, 1, 2).float()
     middle = (SIDE - 2 * FRINGE, SIDE - 2 * FRINGE)
     green = frames[:, 1:2]
@@ -102,7 +102,7 @@ def fringed() -> ClipBatch:
 
 
 def changes(x: Tensor, stream: Stream) -> Tensor:
-    """How much each step differs from the one before; of flow, how large each is: (B, K)."""
+    """Return (B, K): the change from step to step; of flow, the magnitude of each step."""
     if stream is Stream.AUDIO:
         return x.diff(dim=-1).abs().mean(dim=(1, 2, 3))
     if stream is Stream.FLOW:
@@ -111,7 +111,7 @@ def changes(x: Tensor, stream: Stream) -> Tensor:
 
 
 def moments(x_BNCTHW: Tensor) -> Tensor:
-    """Of each piece: mean, spread, and mean steps along time, rows and columns of each channel."""
+    """Return each piece's mean, deviation and mean changes in time and space, per channel."""
     rest = (3, 4, 5)
     steps = [x_BNCTHW.diff(dim=axis).abs().mean(dim=rest) for axis in rest]
     of_all = torch.stack([x_BNCTHW.mean(dim=rest), x_BNCTHW.std(dim=rest), *steps])
@@ -135,14 +135,14 @@ def test_brightness_does_not_reveal_positions(
     made = shown(view, textures())
     of_pieces = moments(made.pixels)
     beside_others = (of_pieces - of_pieces.mean(dim=1, keepdim=True)).flatten(0, 1)
-    told = linear_accuracy(beside_others, made.applied.permutation_BN.flatten())
+    accuracy = linear_accuracy(beside_others, made.applied.permutation_BN.flatten())
     chance = chance_limit(1 / view.num_pieces, len(beside_others) // 2)
-    assert told > 1.5 * chance if is_open else told < chance
+    assert accuracy > 1.5 * chance if is_open else accuracy < chance
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 def test_chromatic_aberration_does_not_reveal_positions(is_open: bool) -> None:
-    """Red lies further out than blue, the more the further from the centre."""
+    """Red is displaced outwards from blue, more so farther from the centre."""
     view = real.build("jigsaw", Stream.RGB).views["cells"]
     made = shown(replace(view, channels="all") if is_open else view, fringed())
     red, green, blue = made.pixels.unbind(dim=2)
@@ -156,14 +156,14 @@ def test_chromatic_aberration_does_not_reveal_positions(is_open: bool) -> None:
         ],
         dim=-1,
     )
-    told = linear_accuracy(apart_BN.flatten(0, 1), made.applied.permutation_BN.flatten())
+    accuracy = linear_accuracy(apart_BN.flatten(0, 1), made.applied.permutation_BN.flatten())
     chance = chance_limit(1 / view.num_pieces, apart_BN.shape[0] * view.num_pieces // 2)
-    assert told > 2 * chance if is_open else told < chance
+    assert accuracy > 2 * chance if is_open else accuracy < chance
 
 
 @pytest.mark.parametrize("task", ["jigsaw", "cubic_puzzles", "order_multiclass"])
 def test_rgb_puzzles_show_one_channel_and_leave_gaps(task: str) -> None:
-    """What one channel and a gap close is tested here and on views."""
+    """The tests above and those of views show which shortcuts this prevents."""
     for view in real.build(task, Stream.RGB).views.values():
         assert view.channels == "random"
         assert view.cells.gap >= 0.2
@@ -175,9 +175,9 @@ def test_brightness_does_not_reveal_shuffling(stream: Stream, is_open: bool) -> 
     view = real.build("order_binary", stream).views["clip"]
     made = shown(replace(view, jitter_frames=not is_open), textures())
     light_BT = made.pixels.mean(dim=(1, 3, 4))
-    told = linear_accuracy(light_BT.diff(dim=1).abs(), made.applied.shuffled_B)
+    accuracy = linear_accuracy(light_BT.diff(dim=1).abs(), made.applied.shuffled_B)
     chance = chance_limit(1 / 2, NUM // 2)
-    assert told > 0.95 if is_open else told < chance
+    assert accuracy > 0.95 if is_open else accuracy < chance
 
 
 @pytest.mark.parametrize("is_open", [False, True])
@@ -187,9 +187,9 @@ def test_jumps_do_not_reveal_shuffling(stream: Stream, is_open: bool) -> None:
     if is_open:
         view = replace(view, time=replace(view.time, gap=0.0), jitter_frames=False)
     made = shown(view, drifting())
-    told = linear_accuracy(changes(made.pixels, stream), made.applied.shuffled_B)
+    accuracy = linear_accuracy(changes(made.pixels, stream), made.applied.shuffled_B)
     chance = chance_limit(1 / 2, NUM // 2)
-    assert told > chance + 0.1 if is_open and stream is not Stream.FLOW else told < chance
+    assert accuracy > chance + 0.1 if is_open and stream is not Stream.FLOW else accuracy < chance
 
 
 @pytest.mark.parametrize("is_open", [False, True])
@@ -197,14 +197,14 @@ def test_jumps_do_not_reveal_shuffling(stream: Stream, is_open: bool) -> None:
 def test_brightness_does_not_reveal_direction(stream: Stream, is_open: bool) -> None:
     view = real.build("arrow_of_time", stream).views["clip"]
     made = shown(replace(view, jitter_frames=not is_open), textures())
-    told = linear_accuracy(made.pixels.mean(dim=(1, 3, 4)), made.applied.reversed_B)
-    assert told > 0.95 if is_open else told < chance_limit(1 / 2, NUM // 2)
+    accuracy = linear_accuracy(made.pixels.mean(dim=(1, 3, 4)), made.applied.reversed_B)
+    assert accuracy > 0.95 if is_open else accuracy < chance_limit(1 / 2, NUM // 2)
 
 
 @pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("stream", IMAGES)
 def test_short_videos_do_not_reveal_the_speed(stream: Stream, is_open: bool) -> None:
-    """Short ones are dark, as if of another camera, and have no room for a long stride."""
+    """Short videos are dark, as if from another camera, and too short for a long stride."""
     view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     clips = still()
     is_short_B = torch.arange(NUM) % 2 == 0
@@ -218,15 +218,15 @@ def test_short_videos_do_not_reveal_the_speed(stream: Stream, is_open: bool) -> 
         view = replace(view, within=None)
     made = module.build_views([view], clips, real.SETTINGS, seed=0, step=0)[view.input_key]
     stride_B = made.applied.stride_B[made.valid_B] - 1
-    told = linear_accuracy(moments(made.pixels[made.valid_B][:, None]), stride_B)
+    accuracy = linear_accuracy(moments(made.pixels[made.valid_B][:, None]), stride_B)
     chance = chance_limit(1 / 3, len(stride_B) // 2)
-    assert told > chance + 0.1 if is_open else told < chance
+    assert accuracy > chance + 0.1 if is_open else accuracy < chance
 
 
 @pytest.mark.parametrize("stream", IMAGES)
 def test_still_clips_do_not_reveal_the_speed(stream: Stream) -> None:
-    """Nothing to open: what has no motion looks the same at any stride."""
+    """There is no shortcut to leave open: without motion, all strides look the same."""
     view = hand.build(Term("tempo", Place((stream,), variant="speed"))).views["clip"]
     made = shown(view, still())
-    told = linear_accuracy(moments(made.pixels[:, None]), made.applied.stride_B - 1)
-    assert told < chance_limit(1 / 3, NUM // 2)
+    accuracy = linear_accuracy(moments(made.pixels[:, None]), made.applied.stride_B - 1)
+    assert accuracy < chance_limit(1 / 3, NUM // 2)

@@ -1,4 +1,4 @@
-"""A method that was stopped goes on as if it had not been: to the bit, queues, centres and all."""
+"""A resumed training is bit-identical to an uninterrupted one, with queues and centres."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +20,11 @@ from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 STEPS, SAVED = 3, 2
 OPTIONS: dict[str, dict[str, object]] = {"swav": {"queue_size": 6}, "rho_swav": {"queue_size": 6}}
-"""Without a queue, which is their default, there would be less to keep; full after a step."""
+"""SwAV has no queue by default; this one is full after a step."""
 
 
 class NewVideos(MemoryLoader):
-    """Half of a batch's videos were in the last one: a bank has rows to move, and others."""
+    """Half of a batch's videos were in the batch before, so that a bank moves and adds rows."""
 
     def batch(self, step: int) -> ClipBatch:
         clips = super().batch(step)
@@ -43,8 +43,8 @@ def run(space: SearchSpace, model: MultiTaskModel, folder: Path, resume: bool = 
     return train(model, loader, Objective(ones, ones), schedule, folder, resume=resume)
 
 
-def kept(folder: Path) -> dict[str, Tensor]:
-    """All that a checkpoint holds: weights, buffers, followers; the optimiser's moments."""
+def checkpoint_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint: weights, buffers and the optimiser's state."""
     parts = ("model", "optimiser")
     files = {part: load_file(folder / "checkpoint" / f"{part}.safetensors") for part in parts}
     return {f"{part}.{name}": x for part, file in files.items() for name, x in file.items()}
@@ -56,7 +56,7 @@ def losses(folder: Path) -> list[Any]:
 
 @torch.no_grad()
 def scrambled(model: MultiTaskModel) -> MultiTaskModel:
-    """No weight and no buffer is what the seed or the constructor made it."""
+    """Change every weight and buffer, so that only the checkpoint can restore them."""
     for value in model.state_dict().values():
         value.add_(1)
     return model
@@ -74,6 +74,6 @@ def test_resumed_training_is_bit_identical(method: str, tmp_path: Path) -> None:
     list(run(space, scrambled(make_model(space)), parts, resume=True))
     assert len(losses(whole)) == STEPS
     assert losses(parts) == losses(whole)
-    before, after = kept(whole), kept(parts)
+    before, after = checkpoint_tensors(whole), checkpoint_tensors(parts)
     assert before.keys() == after.keys()
     assert [name for name, value in before.items() if not torch.equal(value, after[name])] == []
