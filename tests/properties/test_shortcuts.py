@@ -57,7 +57,7 @@ def still() -> ClipBatch:
 
 @cache
 def drifting() -> ClipBatch:
-    """Return noise textures that drift by 1 or 2 pixels per frame in random directions, with sound."""
+    """Return noise textures that drift by 1 or 2 pixels per frame in a random direction."""
     generator = Generator().manual_seed(1)
     coarse = torch.rand(NUM, 1, SIDE // GRAIN, SIDE // GRAIN, generator=generator)
     grains = F.interpolate(coarse, scale_factor=GRAIN, mode="bilinear")[:, 0]
