@@ -285,11 +285,12 @@ def _largest_size(folder: Path, ended: threading.Event) -> int:
 
 def _size(folder: Path) -> int:
     """Return the bytes of a cache's files, including those being written."""
-    total = 0
+    size_of_inode: dict[int, int] = {}  # a file that is renamed meanwhile counts once
     for file in chain(folder.rglob(".writing-*"), folder.rglob("*.clip")):
         with suppress(FileNotFoundError):
-            total += file.stat().st_size
-    return total
+            status = file.stat()
+            size_of_inode[status.st_ino] = status.st_size
+    return sum(size_of_inode.values())
 
 
 ROWS = (
