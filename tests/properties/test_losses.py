@@ -167,7 +167,7 @@ def test_loss_is_symmetric_in_its_views(name: str, seed: int) -> None:
 
 
 @each_contrast
-def test_pairing_matters(name: str) -> None:
+def test_wrong_pairs_cost_more_than_right_ones(name: str) -> None:
     """Similar views of one clip have a lower loss than the same views in wrong pairs."""
     x = draw(6, 8)
     y = x + 0.1 * draw(6, 8, seed=1)
