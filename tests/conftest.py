@@ -31,3 +31,12 @@ def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip cache that all tests of the session share."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def surveillance_clips() -> Path:
+    """The folder of 120 real surveillance clips; without it, the test is skipped."""
+    folder = Path(os.environ.get("EVOSSL_REAL_VIDEOS", "")) / "surveillance"
+    if not folder.is_dir():
+        pytest.skip("EVOSSL_REAL_VIDEOS names no folder with surveillance/")
+    return folder

@@ -207,15 +207,6 @@ def encrypt(tmp_path: Path) -> Callable[[Path, str], Path]:
 
 
 @pytest.fixture
-def real_videos() -> Path:
-    """The folder of real clips; the test is skipped if there is none."""
-    folder = os.environ.get("EVOSSL_REAL_VIDEOS")
-    if not folder:
-        pytest.skip("EVOSSL_REAL_VIDEOS is unset: no real clips here")
-    return Path(folder)
-
-
-@pytest.fixture
 def cut_in_front() -> Callable[[Path, float, int], Path]:
     """`cut_in_front(path, frames, fps)` shifts the start of the edit list."""
     return shift_edit_list

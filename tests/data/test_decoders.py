@@ -162,8 +162,8 @@ def test_decoders_agree_on_pixels(make_video: MakeVideo, options: dict[str, obje
 
 
 @pytest.mark.skipif(not HAS_DECORD, reason="decord is for x86-64 Linux")
-def test_decoders_agree_on_real_clips(real_videos: Path) -> None:
-    clips = sorted(real_videos.rglob("*.mp4"))[::10]
+def test_decoders_agree_on_real_clips(surveillance_clips: Path) -> None:
+    clips = sorted(surveillance_clips.rglob("*.mp4"))[::10]
     assert clips
     for path in clips:
         ours, theirs = (find_decoder(n).frames(str(path), 12, 80, 1) for n in ("pyav", "decord"))

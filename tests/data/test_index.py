@@ -298,10 +298,8 @@ def test_mutated_files_give_a_row_each(tmp_path: Path, clips: list[Path], count:
         assert video.height > 0
 
 
-@pytest.mark.skipif(REAL is None, reason="EVOSSL_REAL_VIDEOS is not set")
-def test_the_real_clips_are_all_readable() -> None:
-    assert REAL is not None
-    index = build_index(REAL)
+def test_the_real_clips_are_all_readable(surveillance_clips: Path) -> None:
+    index = build_index(str(surveillance_clips))
     assert index.summary() == "120 videos"
     assert sorted(set(map(str, index.labels()))) == ["fight", "no_fight"]
     assert index.labels().count("fight") == 60

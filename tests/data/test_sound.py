@@ -94,8 +94,8 @@ def test_a_hole_in_the_track_is_silence(make_video: MakeVideo) -> None:
         assert np.abs(part).max() == pytest.approx(0.5, abs=0.05)
 
 
-def test_real_clips_have_the_tracks_their_readme_counts(real_videos: Path) -> None:
-    clips = sorted(real_videos.rglob("nofi*.mp4"))
+def test_real_clips_have_the_tracks_their_readme_counts(surveillance_clips: Path) -> None:
+    clips = sorted(surveillance_clips.rglob("nofi*.mp4"))
     assert len(clips) == 60
     waveforms = [decode_sound(str(path), 1.0) for path in clips]
     with_track = [waveform for waveform in waveforms if waveform is not None]

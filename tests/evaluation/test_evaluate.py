@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,11 +138,10 @@ def test_protocols_are_parsed_from_a_list() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("EVOSSL_REAL_VIDEOS" not in os.environ, reason="EVOSSL_REAL_VIDEOS is not set")
-def test_real_clips_pass_through_every_protocol(make_encoder, tmp_path) -> None:
+def test_real_clips_pass_through_every_protocol(surveillance_clips, make_encoder, tmp_path) -> None:
     from evossl.data.index.index import build_index
 
-    index = build_index(str(Path(os.environ["EVOSSL_REAL_VIDEOS"]) / "surveillance"))
+    index = build_index(str(surveillance_clips))
     encoder = make_encoder()
     loader, report = open_clips(index.videos, encoder.config, tmp_path, seed=0)
     data = labelled_videos([v.label for v in report.readable], [v.group for v in report.readable])

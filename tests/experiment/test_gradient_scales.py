@@ -1,6 +1,5 @@
 """Gradient scales: divided by them, all initial gradients have norm 1."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,16 +52,13 @@ def test_scaled_gradient_norms_are_1_on_synthetic_clips() -> None:
 
 
 def test_scaled_gradient_norms_are_1_on_real_clips(
-    tmp_path: Path,
+    surveillance_clips: Path, tmp_path: Path
 ) -> None:
-    folder = os.environ.get("EVOSSL_REAL_VIDEOS")
-    if not folder:
-        pytest.skip("EVOSSL_REAL_VIDEOS is not set: no real videos here")
     from evossl.data.cache.clip_cache import ClipCache
     from evossl.data.index.index import build_index
     from evossl.data.loader import ClipLoader
 
-    videos = build_index(folder).videos[::8]
+    videos = build_index(str(surveillance_clips)).videos[::8]
     space = make_space()
     loader = ClipLoader(
         ClipCache(tmp_path, space.cache), videos, stretch=space.clip.stretch, batch_size=6, seed=0
