@@ -7,7 +7,7 @@ On every stream; for audio the log-mel is reversed. Frames of RGB and grayscale 
 that a fade in brightness does not reveal the answer. The decay of sounds is left in, although it
 does reveal the direction.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor, nn

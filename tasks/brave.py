@@ -5,14 +5,14 @@ two views have separate encoders; here both views of RGB use the one RGB encoder
 
 On RGB, and on RGB with flow or audio, which is then the stream of the broad view.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch
 from torch import Tensor, nn
 
 from evossl.io.task_options import PositiveCount
-from evossl.losses.regression import negative_cosine
+from evossl.losses.regression import cross_view_negative_cosine
 from evossl.models.heads.mlp import prediction_head, projection_head
 from evossl.task import Place, Task, TaskBatch, each, pairs
 from evossl.types import Stream
@@ -74,4 +74,4 @@ class BraVe(Task):
     def loss(self, batch: TaskBatch) -> Tensor:
         projections = [self.projector[name](batch[name].embedding_BD) for name in VIEWS]
         predictions = [self.predictor[n](x) for n, x in zip(VIEWS, projections, strict=True)]
-        return 1 + negative_cosine(torch.stack(predictions), torch.stack(projections))
+        return 1 + cross_view_negative_cosine(torch.stack(predictions), torch.stack(projections))

@@ -2,15 +2,15 @@
 
 Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020.
 
-On every stream.
+On every stream (RGB, grayscale, flow, audio). Shapes: V view, B clip, D projection.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch
 from torch import Tensor
 
-from evossl.losses.regression import negative_cosine
+from evossl.losses.regression import cross_view_negative_cosine
 from evossl.models.heads.mlp import mlp, prediction_head
 from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
@@ -21,18 +21,25 @@ MAX_PROJECTION_DIM = 256
 
 
 class BYOL(Task):
-    """The squared distance |prediction - target|^2 on the unit sphere, averaged over view pairs.
+    """Mean of |prediction(v) - target(w)|^2 between unit vectors, over all pairs of views v != w.
 
-    The momentum encoder and `target_projector` are exponential moving averages of the encoder and
-    `projector`; they give the targets and receive no gradient. There are no negatives. The paper's
-    heads have 4096 hidden and 256 projected features for embeddings of width 2048; here the hidden
-    width is in the same proportion to the encoder's.
+    `strong_clips` are strongly augmented clips of one video. The student (the encoder that is
+    trained) and the momentum encoder (its exponential moving average, kept by the trainer) both see
+    all of them. Predictions come from student -> projector -> predictor. Targets come from momentum
+    encoder -> `target_projector`, the moving average of `projector`, and receive no gradient. There
+    are no negatives.
+
+    The paper's heads have a hidden width of twice the embedding's (4096 for 2048) and project to
+    256; so have ours, except that the projection is never wider than the embedding. Hidden layers
+    have BatchNorm and ReLU, as in the paper. The paper adds the two directions of a pair; we take
+    the mean.
 
     Args:
         place: one stream.
-        rho: clips of a video, 1 to 4; 1 means two views of one clip. More than 2 is rho-BYOL
-            (Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale Study on Unsupervised
-            Spatiotemporal Representation Learning, CVPR 2021).
+        rho: clips per video, 1 to 4. With 1, the two views are crops of one clip; with 2 or more,
+            each view is a clip of its own, from another time if the space ignores `time`. More
+            than 1 is called rho-BYOL by Feichtenhofer, Fan, Xiong, Girshick, He, A Large-Scale
+            Study on Unsupervised Spatiotemporal Representation Learning, CVPR 2021.
     """
 
     places = each(*Stream)
@@ -44,15 +51,16 @@ class BYOL(Task):
         hidden_dim, dim = 2 * place.width, min(MAX_PROJECTION_DIM, place.width)
         self.projector = mlp([place.width, hidden_dim, dim])
         self.predictor = prediction_head(dim, hidden_dim)
-        self.target_projector = self.momentum(self.projector)
+        self.target_projector = self.momentum(self.projector)  # follows by moving average
 
     def views(self) -> dict[str, View]:
         return self.student_views | self.target_views
 
     def loss(self, batch: TaskBatch) -> Tensor:
         student = batch.embeddings(*self.student_views)
-        prediction_VBD = torch.stack([self.predictor(self.projector(x_BD)) for x_BD in student])
+        prediction_VBD = torch.stack([self.predictor(self.projector(x)) for x in student])
         with torch.no_grad():
-            target = batch.embeddings(*self.target_views)
-            target_VBD = torch.stack([self.target_projector(x_BD) for x_BD in target])
-        return 2 + 2 * negative_cosine(prediction_VBD, target_VBD)  # |p - z|^2 = 2 - 2 cos(p, z)
+            momentum = batch.embeddings(*self.target_views)
+            target_VBD = torch.stack([self.target_projector(x) for x in momentum])
+        # |p - z|^2 = 2 - 2 cos(p, z) for unit vectors
+        return 2 + 2 * cross_view_negative_cosine(prediction_VBD, target_VBD)

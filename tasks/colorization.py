@@ -7,7 +7,7 @@ On RGB, whose three channels then all show the luma, and from grayscale to RGB.
 
 Shapes: B clip, C channel, T time, H height, W width, X pixel, Q colour bin.
 
-Should learn: appearance.
+Expected to learn: appearance.
 """
 
 from math import ceil

@@ -5,7 +5,7 @@ CVPR 2020). After Zhang, Isola, Efros, Colorful Image Colorization, ECCV 2016 (g
 
 On every ordered pair of streams except RGB to grayscale, which is a fixed sum of the channels.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor, nn

@@ -7,7 +7,7 @@ both puzzles use the same clip, and their losses are averaged.
 On RGB and grayscale; not on flow, for the reason given in `jigsaw`. Gaps between pieces, a random
 offset of each piece within its cell, equal brightness and a single channel prevent shortcuts.
 
-Should learn: appearance, motion.
+Expected to learn: appearance, motion.
 """
 
 from torch import Tensor

@@ -3,11 +3,11 @@
 Caron, Touvron, Misra, Jegou, Mairal, Bojanowski, Joulin, Emerging Properties in Self-Supervised
 Vision Transformers, ICCV 2021.
 
-On every stream; audio has no local crops.
+On every stream (RGB, grayscale, flow, audio); audio has no local crops.
 
 Shapes: B clip, K prototype, V student's view, G teacher's view.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

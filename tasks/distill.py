@@ -8,7 +8,7 @@ From grayscale, flow and audio to RGB, at each of four stages.
 
 Shapes: B clip, C channel, T time, H height, W width.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor, nn

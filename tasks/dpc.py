@@ -7,7 +7,7 @@ with audio alone knows only its log-mel steps.
 
 Shapes: B clip, N block, P predicted block, C channel, H height, W width, X block of any clip.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

@@ -12,7 +12,7 @@ would mean something else at every step.
 On RGB, grayscale and flow. Not on audio: mask blocks are squares, which do not divide a log-mel,
 whose number of columns follows from the frame rate.
 
-Should learn: appearance, motion.
+Expected to learn: appearance, motion.
 """
 
 from torch import Tensor

@@ -4,7 +4,7 @@ Long, Kneip, Alvarez, Li, Zhang, Yu, Learning Image Matching by Simply Watching 
 
 On RGB, grayscale and flow. Not on audio, whose length in video frames is not known here.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

@@ -8,7 +8,7 @@ because the last map of a small clip has about four positions along a side.
 
 On RGB, grayscale and flow. Not on audio, whose log-mel cannot be divided into square blocks.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

@@ -7,7 +7,7 @@ On RGB and grayscale. Not on flow: where a camera zooms or turns, its motion alo
 cell was. Gaps between pieces, a random offset of each piece within its cell, equal brightness and a
 single channel prevent the other shortcuts.
 
-Should learn: appearance.
+Expected to learn: appearance.
 """
 
 from torch import Tensor

@@ -13,7 +13,7 @@ of the batch or of a queue, of which small batches have few.
 On RGB, the stream of every exported encoder; the other streams can be distilled into RGB with
 `distill`. The teacher is given by `teacher:` under the task in the space, or by --teacher.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

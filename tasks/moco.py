@@ -9,7 +9,7 @@ encoders sees a key with the other clips' keys and a query with the other querie
 
 Shapes: B clip, M key, D projection.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

@@ -6,7 +6,7 @@ Features, ECCV 2018; as there, negatives are shifted in time within the same vid
 
 On every pair except RGB and grayscale, where comparing pixels would give the answer.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

@@ -9,7 +9,7 @@ ignore.
 
 Shapes: B clip, D embedding.
 
-Should learn: motion, sound.
+Expected to learn: motion, sound.
 """
 
 from torch import Tensor, nn

@@ -3,9 +3,9 @@
 Dwibedi, Aytar, Tompson, Sermanet, Zisserman, With a Little Help from My Friends: Nearest-Neighbor
 Contrastive Learning of Visual Representations, ICCV 2021.
 
-On every stream.
+On every stream (RGB, grayscale, flow, audio).
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

@@ -8,7 +8,7 @@ On every stream; for audio the segments are parts of the log-mel. Between segmen
 shuffled or not, so that a jump alone reveals nothing (its size may); frames are jittered for the
 same reason, and flow is computed within segments.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor, nn

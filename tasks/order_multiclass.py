@@ -7,7 +7,7 @@ Sorting Sequences, ICCV 2017.
 On every stream; for audio the segments are parts of the log-mel. Segments have gaps in time between
 them, independent crops, and equal brightness or loudness.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

@@ -8,7 +8,7 @@ On RGB, grayscale and flow; audio has no patches.
 
 Shapes: B clip, M key, F video in the bank, P projection.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

@@ -4,7 +4,7 @@ ELo (Piergiovanni, Angelova, Ryoo, Evolving Losses for Unsupervised Video Repres
 CVPR 2020) applies it to every modality, and so do we: RGB, grayscale, flow and log-mel audio. After
 Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 2006.
 
-Should learn: appearance.
+Expected to learn: appearance.
 """
 
 from torch import Tensor

@@ -4,9 +4,9 @@ Chen, Kornblith, Norouzi, Hinton, A Simple Framework for Contrastive Learning of
 Representations, ICML 2020. For video: Qian et al., Spatiotemporal Contrastive Video Representation
 Learning, CVPR 2021, whose temperature of 0.1 is the default.
 
-On every stream.
+On every stream (RGB, grayscale, flow, audio).
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

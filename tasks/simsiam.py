@@ -2,15 +2,15 @@
 
 Chen, He, Exploring Simple Siamese Representation Learning, CVPR 2021.
 
-On every stream.
+On every stream (RGB, grayscale, flow, audio).
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch
 from torch import Tensor
 
-from evossl.losses.regression import negative_cosine
+from evossl.losses.regression import cross_view_negative_cosine
 from evossl.models.heads.mlp import prediction_head, projection_head
 from evossl.task import Place, Task, TaskBatch, each
 from evossl.types import Stream
@@ -37,4 +37,4 @@ class SimSiam(Task):
     def loss(self, batch: TaskBatch) -> Tensor:
         projections = [self.projector(x_BD) for x_BD in batch.embeddings("0", "1")]
         predictions = [self.predictor(x_BD) for x_BD in projections]
-        return negative_cosine(torch.stack(predictions), torch.stack(projections))
+        return cross_view_negative_cosine(torch.stack(predictions), torch.stack(projections))

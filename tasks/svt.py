@@ -7,7 +7,7 @@ On RGB, grayscale and flow. Not on audio, because local views are spatial crops 
 
 Shapes: B clip, K prototype, V student's view, G teacher's view.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from collections.abc import Sequence

@@ -3,11 +3,11 @@
 Caron, Misra, Mairal, Goyal, Bojanowski, Joulin, Unsupervised Learning of Visual Features by
 Contrasting Cluster Assignments, NeurIPS 2020.
 
-On every stream; audio has no local crops.
+On every stream (RGB, grayscale, flow, audio); audio has no local crops.
 
 Shapes: B clip, F queued clip, N sample, D projection, K prototype, V view, G view that gives codes.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 import torch

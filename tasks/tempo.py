@@ -7,7 +7,7 @@ Consistency, arXiv 2020 (consistency: a slow and a fast clip of one video, contr
 On RGB and grayscale. Not on flow, whose magnitude reveals the speed, nor on audio: log-mel columns
 at a longer stride are averages, which even noise reveals.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from collections.abc import Sequence

@@ -4,9 +4,9 @@ Schroff, Kalenichenko, Philbin, FaceNet: A Unified Embedding for Face Recognitio
 CVPR 2015. On unlabelled video: Wang, Gupta, Unsupervised Learning of Visual Representations using
 Videos, ICCV 2015.
 
-On every stream.
+On every stream (RGB, grayscale, flow, audio).
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

@@ -3,9 +3,9 @@
 Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised
 Learning, ICLR 2022.
 
-On every stream.
+On every stream (RGB, grayscale, flow, audio).
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

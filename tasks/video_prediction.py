@@ -8,7 +8,7 @@ Multi-Scale Video Prediction Beyond Mean Square Error, ICLR 2016 (the gradient d
 On RGB, grayscale and flow. Not on audio: the length of a view is given in video frames, and a place
 with audio alone knows only its log-mel steps.
 
-Should learn: motion.
+Expected to learn: motion.
 """
 
 from torch import Tensor

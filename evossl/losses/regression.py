@@ -11,7 +11,7 @@ from evossl.losses.precision import full_precision
 
 
 @full_precision
-def negative_cosine(prediction_VBD: Tensor, target_VBD: Tensor) -> Tensor:
+def cross_view_negative_cosine(prediction_VBD: Tensor, target_VBD: Tensor) -> Tensor:
     """Return -cos(prediction of view v, target of view w), averaged over clips and pairs v != w.
 
     The value lies in [-1, 1]; no gradient reaches the targets. Chen, He, Exploring Simple Siamese

@@ -8,7 +8,7 @@ a place with audio alone does not know.
 
 Shapes: B clip, D projection.
 
-Should learn: appearance.
+Expected to learn: appearance.
 """
 
 from torch import Tensor

@@ -85,7 +85,7 @@ def test_docstring_ends_with_what_the_task_should_learn(file: Path) -> None:
     """Stated before it is measured; motion, appearance and sound are factors of `evossl synth`."""
     *_, last = (sys.modules[hand.CATALOGUE[file.stem].__module__].__doc__ or "").splitlines()
     factor = "(motion|appearance|sound)"
-    assert re.fullmatch(rf"Should learn: {factor}(, {factor})*\.", last)
+    assert re.fullmatch(rf"Expected to learn: {factor}(, {factor})*\.", last)
 
 
 @each_file

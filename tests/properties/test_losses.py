@@ -19,7 +19,7 @@ from evossl.losses.contrastive import info_nce, max_margin_loss, multi_view_nt_x
 from evossl.losses.distance import l2_normalise, mean_squared_error
 from evossl.losses.maps import pool_space, resample_time
 from evossl.losses.redundancy import barlow_twins_loss, vicreg_loss
-from evossl.losses.regression import negative_cosine
+from evossl.losses.regression import cross_view_negative_cosine
 from evossl.losses.triplet import hardest_negative, semi_hard_negative, triplet_margin_loss
 from evossl.types import Stream
 from tests.helpers import naive_losses as naive
@@ -53,7 +53,7 @@ CONTRASTS: dict[str, Loss] = {
     "max_margin_loss": lambda x, y: max_margin_loss(x, y, margin=3.0),
     "triplet_hardest": lambda x, y: triplet_margin_loss(x, y, 2.0, hardest_negative),
     "triplet_semi_hard": lambda x, y: triplet_margin_loss(x, y, 2.0, semi_hard_negative),
-    "negative_cosine": lambda x, y: negative_cosine(*two_views(x, y)),
+    "negative_cosine": lambda x, y: cross_view_negative_cosine(*two_views(x, y)),
     "barlow_twins_loss": lambda x, y: barlow_twins_loss(x, y, 0.1),
     "vicreg": lambda x, y: vicreg_loss(x, y, *VICREG),
 }
@@ -130,8 +130,8 @@ def test_gradient_matches_finite_differences(name: str) -> None:
 
 def test_negative_cosine_gradient_skips_the_target() -> None:
     prediction, target = draw(3, 4, 5).requires_grad_(), draw(3, 4, 5, seed=1).requires_grad_()
-    assert gradcheck(lambda p: negative_cosine(p, target), (prediction,))
-    negative_cosine(prediction, target).backward()
+    assert gradcheck(lambda p: cross_view_negative_cosine(p, target), (prediction,))
+    cross_view_negative_cosine(prediction, target).backward()
     assert target.grad is None
 
 
