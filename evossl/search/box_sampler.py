@@ -3,7 +3,6 @@
 Shapes: D weight. A weight's bounds are mapped to 0 and 1.
 """
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from evossl.rng import derive_seed
 
 Point = NDArray[np.float64]
 """Weights in the unit box, (D,)."""
@@ -85,7 +86,7 @@ class BoxSampler(optuna.samplers.BaseSampler):
         }
         if box:
             self._update_history(study, box)
-            rng = np.random.default_rng([self._seed, trial.number])
+            rng = np.random.default_rng(derive_seed(self._seed, "trial", trial.number))
             point_D = self._propose(self._scored, len(box), rng)
             for (name, bounds), unit in zip(box.items(), point_D, strict=True):
                 weight = bounds.low + float(unit) * (bounds.high - bounds.low)
@@ -105,8 +106,8 @@ class BoxSampler(optuna.samplers.BaseSampler):
             ValueError: the study has several objectives.
         """
         self._check_single_objective(study)
-        rng = np.random.default_rng([self._seed, trial.number, zlib.crc32(param_name.encode())])
-        uniform = optuna.samplers.RandomSampler(seed=int(rng.integers(2**32)))
+        seed = derive_seed(self._seed, "trial", trial.number, param_name) % 2**32
+        uniform = optuna.samplers.RandomSampler(seed=seed)
         return uniform.sample_independent(study, trial, param_name, param_distribution)
 
     def _check_single_objective(self, study: optuna.Study) -> None:

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -11,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from evossl import config
 from evossl.errors import UserError
+from evossl.rng import derive_seed
 from evossl.search.cmaes_sampler import CmaEsSampler
 from evossl.search.genetic_sampler import GeneticSampler
 from evossl.search.genotype import Genotype
@@ -104,7 +104,7 @@ def _sampler_factory(
     """
 
     def trial_seed(number: int) -> int:
-        return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        return derive_seed(seed, "trial", number) % 2**32  # numpy takes 32 bits
 
     if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_weights:
         cmaes = CmaEsSampler(seed, space, choice.population, single_task_sets)

@@ -7,10 +7,11 @@ Shapes: B clip.
 """
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import torch
 from torch import Generator, Tensor
+
+from evossl.rng import derive_seed
 
 # Distance between the noise of one sample and the next in a shared sequence. It is a prime, so that
 # it is no multiple of an image's width.
@@ -19,8 +20,7 @@ NOISE_OFFSET = 1009
 
 def generator(seed: int, step: int, draw: int, purpose: str) -> Generator:
     """Return a CPU generator whose stream is independent for each combination of arguments."""
-    digest = blake2b(f"{seed}/{step}/{draw}/{purpose}".encode(), digest_size=8).digest()
-    return Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return Generator().manual_seed(derive_seed(seed, step, draw, purpose))
 
 
 @dataclass(frozen=True)

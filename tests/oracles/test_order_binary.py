@@ -36,7 +36,9 @@ def test_positive_class_means_shuffled_pixels(
     clips = real.moving_bar(length=length, speed=8)
     batch = real.build_batch(case.views, clips)
     steps_BT = real.clock_BT(batch["clip"], stream).diff(dim=1)
-    forwards_B, backwards_B = (steps_BT > 0).all(dim=1), (steps_BT < 0).all(dim=1)
+    slack = 0 if stream is Stream.AUDIO else 1
+    # Within a segment the jitter of a pixel can hide a step; between segments the bar moves far.
+    forwards_B, backwards_B = (steps_BT > -slack).all(dim=1), (steps_BT < slack).all(dim=1)
     assert 0 < forwards_B.sum() < len(forwards_B)
     assert not backwards_B.any()
     embedding_BD = torch.zeros(len(forwards_B), case.task.place.width)

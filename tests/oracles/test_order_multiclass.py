@@ -36,4 +36,7 @@ def test_labels_match_the_order_of_image_pieces(stream: Stream) -> None:
     assert pieces.pixels.shape == (40, 4, stream.channels, 4, 32, 32)
     light_BNW = pieces.pixels.mean(dim=(2, 3, 4))
     place_BN = light_BNW.argmax(dim=2)
-    assert torch.equal(place_BN.argsort(dim=1).argsort(dim=1), pieces.applied.permutation_BN)
+    is_read_B = (place_BN.argsort(dim=1).argsort(dim=1) == pieces.applied.permutation_BN).all(dim=1)
+    # Random crops make neighbouring pieces look alike in 3 % of clips (11 of 400, ten seeds). The
+    # inverse permutation would agree in 42 %.
+    assert is_read_B.double().mean() >= 0.85

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evossl import config
+from evossl.rng import derive_seed
 from evossl.search import box_sampler, cmaes_sampler
 from evossl.search.completed_trials import CompletedTrials, TrialStatus, rank_value
 from evossl.search.genotype import Genotype
@@ -224,7 +225,8 @@ def test_cmaes_equals_the_library_driven_by_hand() -> None:
     generation: list[tuple[np.ndarray, float]] = []
     for number in range(50):
         trial = propose(finished.study(), number)
-        library.reseed_rng(int(np.random.default_rng([3, number]).integers(2**32)))
+        rng = np.random.default_rng(derive_seed(3, "trial", number))
+        library.reseed_rng(int(rng.integers(2**32)))
         point_D = library.ask()
         np.testing.assert_allclose(_unit(trial), point_D, atol=1e-9)
         finished.add(trial, "complete", fitness(number, trial))
