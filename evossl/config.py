@@ -73,7 +73,12 @@ class Optimiser(Model):
 
 
 class Training(Model):
-    """How one trial is trained."""
+    """How one trial is trained.
+
+    `normalize: gradient` divides each loss by its gradient scale and rescales the loss weights to
+    sum to 1; `none` uses losses and weights as they are. Terms whose loss weight is below
+    `prune_below` are not trained.
+    """
 
     batch_size: PositiveInt = 16
     accumulate: PositiveInt = 1  # batches per optimiser step
@@ -178,7 +183,7 @@ class Budget(Model):
 
 
 class Resources(Model):
-    """What one trial occupies on a cluster."""
+    """CPUs and GPUs of one trial, and the largest number of trials that run at the same time."""
 
     cpus: PositiveFloat = 1.0
     gpus: NonNegativeFloat = 0.0

@@ -168,7 +168,7 @@ class TaskBatch:
     Attributes:
         views: the views, by the names that the task gave them.
         video_id_B: int64, the video of each sample.
-        valid_B: bool, over the whole batch: which samples are included.
+        valid_B: bool, one value per clip of the full batch; True for the samples included here.
         progress: completed fraction of the training, in [0, 1].
         generator: a CPU generator, seeded by (seed, step, term).
     """
@@ -194,9 +194,11 @@ class Task(nn.Module):
 
     Attributes:
         places: the supported places: `each(...)`, `pairs(...)`, `directed_pairs(...)` or a sum.
-        variants: one term per variant at each place (distillation: the stages); empty for one term.
-        teacher_stream_index: index into the place's streams of the teacher of a distillation. The
-            term is active only if another active task trains that stream's encoder.
+        variants: names of the variants (for distillation: the stages). Each place gives one term
+            per variant, or a single term if this is empty.
+        teacher_stream_index: for distillation between streams, which of the place's streams is the
+            teacher (an index). The term is active only if another active task trains that
+            stream's encoder.
         needs_teacher: the task learns from the frozen encoder that the space names
             (`Place.teacher`).
     """
@@ -226,9 +228,10 @@ class Task(nn.Module):
         """Hook between the backward pass and the optimiser step (used to freeze a layer)."""
 
     def after_step(self, batch: TaskBatch) -> None:
-        """Hook once per batch, without gradient (used to update queues and centres).
+        """Hook called once per batch, without gradient (used to update queues and centres).
 
-        It runs after the optimiser step; with accumulated batches, only the last one does.
+        For the last batch of an optimiser step, it is called after the step. For earlier
+        accumulated batches, it is called right after their backward pass.
         """
 
     def momentum(self, head: nn.Module) -> nn.Module:

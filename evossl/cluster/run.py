@@ -57,11 +57,12 @@ def run_trials(
     on_row: Callable[[TrialRow], None] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Run the study's proposals until it holds `plan.num_trials` ended trials.
+    """Run the trials that the study proposes until `plan.num_trials` of its trials have ended.
 
-    A trial's own failure (NaN, collapse, out of memory, an exception of its task) is a result like
-    any other. Only infrastructure faults raise; the trials that they hit stay unreported, and a
-    resume runs them again. `trials.parquet` follows the study.
+    If a trial itself fails (NaN, collapse, out of memory, an exception in its task), the study
+    records it as failed and the search continues. Only infrastructure faults raise an error. A
+    trial that such a fault interrupts gets no result, and a resumed search runs it again.
+    `trials.parquet` is updated as trials end.
 
     Args:
         study: proposes trials and records their results.

@@ -56,15 +56,16 @@ class _SpacePlan:
 
 
 def preflight(resolved: ResolvedSpace, device: torch.device | None = None) -> None:
-    """Refuse a space whose first step would fail.
+    """Raise an error if the first training step of a space would fail.
 
     Args:
         resolved: the space with its terms.
-        device: where a trial will run, or None if that is another machine, whose memory is unknown.
+        device: the device of the trials. None if they run on another machine, whose free memory is
+            unknown; the memory of a step is then not checked.
 
     Raises:
-        UserError: a task that does not accept its options, a view that does not fit the clips, or
-            more memory than there is; names the key and the remedy.
+        UserError: a task does not accept its options, a view does not fit the clips, or a step
+            needs more memory than is free. The message names the key and the remedy.
     """
     space = resolved.space
     settings, fps, stretch = ViewSettings.from_space(space), space.cache.fps, space.clip.stretch

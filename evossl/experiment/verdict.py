@@ -38,22 +38,30 @@ class Verdict:
 
     @property
     def line(self) -> str:
-        """The verdict in one line."""
-        word = "beats" if self.beats_controls else "does NOT beat"
-        parts = [f"trial {self.trial} (fitness {self.fitness:.3f} nats) {word} the controls"]
+        """The verdict as plain sentences, without line breaks."""
+        verb = "beats" if self.beats_controls else "does NOT beat"
+        parts = [
+            f"Trial {self.trial} {verb} the controls.",
+            f"Its fitness is {self.fitness:.3f} nats (lower is better).",
+        ]
         if self.best_control is None:
-            parts.append("none of them could be scored")
+            parts.append("No control could be scored.")
         else:
             name, fitness = self.best_control
-            gap = f"the best of them, {name}, has {fitness:.3f}"
+            gap = f"The best control, {name}, has {fitness:.3f} nats"
             if self.rerun_sd:
-                gap += f": {(fitness - self.fitness) / self.rerun_sd:+.1f} sd of a re-run"
-            parts.append(gap)
+                sds = (fitness - self.fitness) / self.rerun_sd
+                gap += f", a difference of {sds:+.1f} standard deviations of a re-run"
+            parts.append(f"{gap}.")
         if self.sds_below_random is not None:
-            parts.append(f"{self.sds_below_random:.1f} sd below random init")
+            side = "below" if self.sds_below_random >= 0 else "above"
+            parts.append(
+                f"The trial is {abs(self.sds_below_random):.1f} standard deviations {side} the "
+                f"mean of the random inits; it must be more than {MIN_SDS_BELOW_RANDOM:g} below."
+            )
         if self.equal_weights is not None and self.trial != EQUAL_WEIGHTS_TRIAL:
-            parts.append(f"equal weights: {self.equal_weights:.3f}")
-        return "; ".join(parts)
+            parts.append(f"The trial of equal weights has {self.equal_weights:.3f} nats.")
+        return " ".join(parts)
 
     @property
     def warning(self) -> str | None:
@@ -61,8 +69,8 @@ class Verdict:
         if self.beats_controls:
             return None
         return (
-            "this encoder is NO BETTER THAN ITS CONTROLS by the label-free fitness "
-            f"({self.line}). Train longer, add videos, or reconsider `ignores`."
+            "This encoder is NO BETTER THAN ITS CONTROLS by the label-free fitness. "
+            f"{self.line} Train longer, add videos, or reconsider `ignores`."
         )
 
 

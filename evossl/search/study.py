@@ -1,8 +1,8 @@
-"""Study: ask and tell over a journal in the run folder, which is the only state.
+"""Study: proposes trials and stores their results in a journal in the run folder.
 
-A search that is killed at any line and resumed makes the proposals that it would have made: a
-sampler is a function of (seed, trial number, finished trials in order of completion), and all three
-are in the journal.
+The journal is the only state. A search that is killed at any point and resumed makes the same
+proposals as an uninterrupted one: a proposal depends only on the seed, the trial number and the
+finished trials in order of completion, and the journal holds all three.
 """
 
 import heapq
@@ -54,8 +54,8 @@ class Proposal:
 class Study:
     """Proposes loss weights and stores the results. Use `create`, `open` or `resume`.
 
-    One process at a time may have it: the folder is locked until `close` (or the process dies).
-    Close it after use, or use it in a `with` statement.
+    Only one process at a time can open a study: its folder stays locked until `close` is called
+    or the process dies. Use it in a `with` statement, or close it after use.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Study:
         self.close()
 
     def ask(self) -> Proposal:
-        """Return the next trial to run; it is `running` until its result is told.
+        """Return the next trial to run; its status is `running` until `tell` stores its result.
 
         Trials that were running when the search was interrupted, or that were abandoned, come
         first, with the same number and weights. Then come the initial trials of the genotype, and

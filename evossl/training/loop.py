@@ -150,21 +150,21 @@ def train(
     *,
     resume: bool = False,
 ) -> Generator[StepReport, None, None]:
-    """Train `model` on its own device; write `history.jsonl` and `checkpoint/` in `folder`.
+    """Train `model` and yield reports; write `history.jsonl` and `checkpoint/` to `folder`.
 
     This is a generator: it trains while it is consumed, and closing it stops the training cleanly.
 
     Args:
-        model: of the active terms.
-        loader: returns the batch of each step, a pure function of the step.
+        model: the encoders and heads of the active terms, already on the device to train on.
+        loader: source of the batches. A batch depends only on its number, not on earlier batches.
         objective: loss weights and gradient scales.
         schedule: steps, reports, checkpoints, deadline.
-        folder: of the trial.
-        resume: continue from `folder/checkpoint` if there is one. The losses are those of an
-            uninterrupted training, to the bit on a CPU.
+        folder: the trial's folder.
+        resume: continue from `folder/checkpoint` if it exists. The losses equal those of an
+            uninterrupted training; on a CPU they are bit-identical.
 
     Yields:
-        A report every `log_every` steps, and of the first and the last step.
+        A report every `log_every` steps, after the first step of this call, and after the last.
 
     Raises:
         TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline

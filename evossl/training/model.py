@@ -99,8 +99,9 @@ class MultiTaskModel(nn.Module):
 
         Args:
             clips: a batch on the model's device.
-            step: with the seed, determines the randomness of the views and of the tasks.
-            progress: share of the training done, in [0, 1].
+            step: number of the batch, counting accumulated batches. With the model's seed, it
+                determines the random draws of the views and of the tasks.
+            progress: completed fraction of the training, in [0, 1].
         """
         inputs = build_views(self.plan.inputs, clips, self.settings, seed=self.seed, step=step)
         valid = {view: built.valid_B.cpu() for view, built in inputs.items()}

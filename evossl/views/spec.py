@@ -39,10 +39,10 @@ class Time:
     Views with equal `time_draw`, `window` and `stride` have the same window, whatever their stream.
     A sound view covers the seconds from its first frame to the end of its last step.
 
-    The `ignores` of the search space change strong views (`Space.kind`):
-        - without `time`, all strong views share the window placement of time draw 0;
-        - with `speed`, strong views of `stride=1` draw a stride of 1 or 2. Pass `stride=(1,)` to
-          keep a stride of 1.
+    The search space's `ignores` also affects strong views (`Space.kind`):
+        - if it lacks `time`, all strong views share the window placement of time draw 0;
+        - if it contains `speed`, strong views of `stride=1` draw a stride of 1 or 2. Pass
+          `stride=(1,)` to keep a stride of 1.
 
     Attributes:
         frames: number of frames taken; None means `clip.frames` of the space.
@@ -58,10 +58,9 @@ class Time:
         shuffle: probability of permuting the segments (`Applied.shuffled_B`,
             `Applied.permutation_BN`). The permutation is uniform among all except the identity and,
             with more than two segments, the reversed order, which would look like `reverse`.
-        gap: fraction of the time from the start of one segment to the start of the next that is
-            skipped: a segment of n frames occupies ceil(n / (1 - gap)) steps. It is skipped whether
-            or not segments are shuffled, so that the transition between two segments does not
-            reveal whether they are consecutive.
+        gap: fraction of each segment's steps that is skipped at its end: a segment of n frames
+            occupies ceil(n / (1 - gap)) steps. The steps are skipped whether or not segments are
+            shuffled; otherwise the transition would reveal whether two segments are consecutive.
         shift: probability of moving the window elsewhere in the stretch, at least half a window
             away from where the time draw placed it (`Applied.shifted_B`). A sample whose stretch is
             too short to shift every possible window is invalid whether or not a shift was drawn;
@@ -180,8 +179,8 @@ class View:
     Attributes:
         stream: the modality: RGB, gray, flow or sound.
         time: temporal sampling: which frames.
-        space: spatial sampling and augmentation: which pixels. For sound, only a strong view with
-            `noise` in `ignores` differs: its waveform is augmented.
+        space: spatial sampling and augmentation: which pixels. For sound it has one effect: the
+            waveform of a strong view is augmented if `ignores` contains `noise`.
         draw: sets both `time_draw` and `space_draw` where they are None.
         time_draw: number of the random draw in time. Views with equal draws and equal windows show
             the same stretch of time; different draws are independent.

@@ -25,7 +25,7 @@ def test_the_verdict_compares_with_controls_and_random_inits() -> None:
     assert verdict.beats_controls
     assert verdict.warning is None
     assert "beats the controls" in verdict.line
-    assert "equal weights: 5.900" in verdict.line
+    assert "equal weights has 5.900" in verdict.line
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_without_a_scored_control_the_verdict_is_negative() -> None:
     for rows in (control_rows([None] * 5, noise=None), []):
         verdict = decide_verdict([*rows, best], best)
         assert not verdict.beats_controls
-        assert "none of them could be scored" in verdict.line
+        assert "No control could be scored" in verdict.line
 
 
 def test_equal_random_inits_give_no_deviation() -> None:
@@ -92,7 +92,7 @@ def test_reruns_give_the_gap_in_standard_deviations() -> None:
     verdict = decide_verdict([*control_rows(), best], best, reruns=[4.2, 4.4])
     assert verdict.rerun_sd == pytest.approx(statistics.stdev([4.0, 4.2, 4.4]))
     assert verdict.rerun_sd == pytest.approx(0.2)
-    assert "+10.0 sd of a re-run" in verdict.line  # (6.0 - 4.0) / 0.2
+    assert "+10.0 standard deviations of a re-run" in verdict.line  # (6.0 - 4.0) / 0.2
 
 
 def test_failed_equal_weights_have_no_fitness_in_the_verdict() -> None:

@@ -75,9 +75,10 @@ class ClipCache:
         self._lock = threading.RLock()
 
     def key(self, video: Video) -> str:
-        """Return the hash of all that changes the pixels: file, rate, size, length, decoder.
+        """Return a hash of everything that determines the pixels: file, settings and decoder.
 
-        A video that is shorter than `max_seconds` has the same key for any longer `max_seconds`.
+        If `max_seconds` is at least twice a video's length (`Video.seconds`), raising it further
+        does not change the key.
         """
         how = self._recipe
         is_whole = MAX_LENGTH_RATIO * video.seconds <= how.max_seconds
