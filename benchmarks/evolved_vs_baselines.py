@@ -37,6 +37,7 @@ from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.controls import run_random_init
 from evossl.experiment.gradient_scales import measure_run
 from evossl.experiment.held_out import held_out_features, scoring_features
+from evossl.experiment.split import HeldOut
 from evossl.experiment.terms import search_genotype
 from evossl.experiment.trial import TrialSpec, load_trained, run_trial
 from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
@@ -130,8 +131,8 @@ def accuracy(setup: Setup, context: RunContext, encoder: torch.nn.Module) -> dic
     cache.fill(index.videos)
     stretch = context.space.clip.stretch
     loader = ClipLoader(cache, index.videos, stretch=stretch, batch_size=32, seed=0)
-    rows = range(len(index.videos))
-    clean_ND = scoring_features(encoder, loader, context.settings, rows, seed=0).clean_ND.numpy()
+    held_out = HeldOut(loader, tuple(index.videos))
+    clean_ND = scoring_features(encoder, held_out, context.settings, seed=0).clean_ND.numpy()
     data = labelled_videos(index.labels(setup.case), [video.group for video in index.videos])
     folds = make_folds(data.labels, data.groups, NUM_FOLDS, seed=0)
     features = LabelledFeatures(clean_ND, data.class_N, data.group_N)
@@ -172,7 +173,9 @@ def evaluate_random_inits(setup: Setup) -> list[dict[str, Any]]:
     rows = []
     for index in range(NUM_RANDOM_INITS):
         encoder = run_random_init(context, index)
-        scored = score(held_out_features(encoder, context), context.space.fitness, 0)
+        scored = score(
+            held_out_features(encoder, context, context.data.selection), context.space.fitness, 0
+        )
         found = accuracy(setup, context, encoder)
         rows.append({"fitness": scored.fitness, "indicators": scored.indicators, "accuracy": found})
     return rows

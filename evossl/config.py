@@ -17,6 +17,8 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 OpenUnitInterval = Annotated[float, Field(gt=0, lt=1)]
 
+MIN_TRIALS_TO_RERUN = 12
+
 IGNORES_HELP = """`ignores` is missing: it lists what the encoder must be invariant to. You decide:
   ignores: [colour, crop, time]   ranks encoders by motion: what happens, whatever it looks like
   ignores: [crop, time]           ranks encoders by appearance: what it looks like, whatever happens
@@ -174,12 +176,32 @@ class Stopping(Model):
 
 
 class Budget(Model):
-    """How many trials and training steps a search may use."""
+    """How many trials and training steps a search may use.
 
-    trials: PositiveInt = 32
+    `reruns` of the trials repeat the best ones with other seeds, so that luck does not win.
+    """
+
+    trials: PositiveInt = 32  # re-runs included
+    reruns: Annotated[int, Field(ge=0)] | None = None  # None: a quarter, from 12 trials on
     steps: PositiveInt = 500
     final_steps: PositiveInt = 2000
     deadline_seconds: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _check_reruns(self) -> "Budget":
+        if self.reruns is not None and self.reruns >= self.trials:
+            raise ValueError(
+                f"reruns: {self.reruns} leaves no new trial of budget.trials: {self.trials}, which "
+                "counts re-runs too; lower reruns"
+            )
+        return self
+
+    @property
+    def max_reruns(self) -> int:
+        """How many trials may be re-runs."""
+        if self.reruns is not None:
+            return self.reruns
+        return self.trials // 4 if self.trials >= MIN_TRIALS_TO_RERUN else 0
 
 
 class Resources(Model):

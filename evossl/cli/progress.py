@@ -7,6 +7,7 @@ time left; in a log file it is a line every few seconds.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import rich.progress
 from rich.console import Console
@@ -14,14 +15,23 @@ from rich.table import Table
 
 from evossl.types import Progress
 
+if TYPE_CHECKING:
+    from evossl.experiment.verdict import Verdict
+
 CONSOLE = Console(stderr=True, highlight=False)
 SECONDS_BETWEEN_LOG_LINES = 10.0
 TABLE_WIDTH_IN_FILES = 120
+VERDICT_STYLES = {"better": "bold green", "not_better": "bold red", "cannot_tell": "bold yellow"}
 
 
 def print_message(message: str, style: str | None = None) -> None:
     """Print a message on stderr. It is never wrapped, so that paths in it can be copied."""
     CONSOLE.print(message, style=style, soft_wrap=True, markup=False)
+
+
+def print_verdict(verdict: "Verdict") -> None:
+    """Print a verdict, in the colour of its outcome."""
+    print_message(verdict.warning or verdict.line, VERDICT_STYLES[verdict.outcome])
 
 
 def print_table(table: Table) -> None:

@@ -23,7 +23,7 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import print_message, progress_bar
+from evossl.cli.progress import print_message, print_verdict, progress_bar
 from evossl.cli.run import check_run_folder, opened_run, prepare_run_videos, run_info
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import SearchSpace
@@ -33,7 +33,7 @@ from evossl.experiment.run_folder import RunInfo
 from evossl.io.files import write_json
 
 if TYPE_CHECKING:
-    from evossl.cluster.search import SearchOutcome
+    from evossl.cluster.final_phase import SearchOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class SearchOptions(RunOptions):
     steps: int | None = None
     final_steps: int | None = None
     top: int = 1
-    repeats: int = 0
+    reruns: int | None = None
     max_concurrent: int | None = None
     address: str | None = None
     labelled: str | None = None
@@ -85,12 +85,11 @@ class SearchOptions(RunOptions):
     help="Number of best trials to train longer and export.",
 )
 @click.option(
-    "--repeats",
+    "--reruns",
     type=click.IntRange(0),
     metavar="N",
-    default=0,
-    show_default=True,
-    help="Number of re-runs of the best trial with other seeds, to measure its noise.",
+    show_default="the space's budget",
+    help="How many of the trials repeat the best ones with other seeds.",
 )
 @click.option(
     "--max-concurrent",
@@ -146,7 +145,7 @@ def _checked_run(options: SearchOptions) -> RunInfo:
     Raises:
         UserError: names the option or key, and the remedy.
     """
-    budget = {key: getattr(options, key) for key in ("trials", "steps", "final_steps")}
+    budget = {key: getattr(options, key) for key in ("trials", "reruns", "steps", "final_steps")}
     space = read_space(options.space, options.ignores, budget)
     space = with_teacher(space, options.tasks_folder, options.teacher)
     if options.max_concurrent:
@@ -190,7 +189,8 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
     Raises:
         UserError, RunError: see `opened_run`, `prepare_videos` and `run_search`.
     """
-    from evossl.cluster.search import Reporter, SearchPlan, run_search
+    from evossl.cluster.search import run_search
+    from evossl.cluster.search_job import Reporter, SearchPlan
     from evossl.cluster.session import ray_session
 
     space = info.parsed_space
@@ -202,7 +202,7 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
             steps=space.budget.steps,
             final_steps=space.budget.final_steps,
             top=options.top,
-            repeats=options.repeats,
+            max_reruns=space.budget.max_reruns,
         )
         if not options.address:
             print_message("starting Ray on this machine")
@@ -213,19 +213,23 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
                 print_message("Ray's dashboard did not start; the search continues without it")
             reporter = Reporter(progress_bar, print_message)
             outcome = run_search(options.out, stored, plan, session, reporter)
-    if outcome.verdict.warning:
-        print_message(f"WARNING: {outcome.verdict.warning}", style="bold red")
+    print_verdict(outcome.verdict)
     return outcome
 
 
 def warn_if_few_videos(index: Index, space: SearchSpace) -> None:
-    """Print a warning if too few clips are held out for the fitness to rank encoders well."""
-    from evossl.experiment.split import split_videos
+    """Say what cannot be known with so few videos: which trial is better, or a verdict at all."""
+    from evossl.experiment.split import MIN_VIDEOS_FOR_VERDICT, split_videos
     from evossl.fitness.score import RECOMMENDED_CLIPS
 
-    held_out = len(split_videos(index.videos, space.fitness.clips).held_out)
-    if held_out < RECOMMENDED_CLIPS:
+    split = split_videos(index.videos, space.fitness.clips)
+    if len(split.selection) < RECOMMENDED_CLIPS:
         print_message(
-            f"{held_out} clips are held out for the fitness, which ranks encoders well from about "
-            f"{RECOMMENDED_CLIPS} on. More videos (a third is held out) give a better search"
+            f"{len(split.selection)} clips are held out for the fitness, which ranks encoders well "
+            f"from about {RECOMMENDED_CLIPS} on. More videos give a better search"
+        )
+    if not split.verdict:
+        print_message(
+            f"no clips are kept aside for the verdict, which needs {MIN_VIDEOS_FOR_VERDICT} "
+            "videos: whether the exported encoder is better than an untrained one will be unknown"
         )

@@ -19,7 +19,7 @@ from evossl.cli.options import (
     seed_option,
     space_options,
 )
-from evossl.cli.progress import consecutive_bars, print_message, progress_bar
+from evossl.cli.progress import consecutive_bars, print_message, print_verdict, progress_bar
 from evossl.cli.run import check_run_folder, opened_run, prepare_run_videos, run_info
 from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.config import is_number
@@ -27,15 +27,27 @@ from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext, RunSpec, pick_device
 from evossl.experiment.gradient_scales import measure_run
 from evossl.experiment.run_folder import RunInfo, write_run
+from evossl.experiment.selected_checkpoint import NUM_SCORES, best_step, read_scores
 from evossl.experiment.terms import active_weights, term_weights
-from evossl.experiment.trial import TrialResult, TrialSpec, load_trained, run_trial
+from evossl.experiment.trial import (
+    TrialResult,
+    TrialSpec,
+    checkpoint_folder,
+    load_trained,
+    run_trial,
+)
+from evossl.experiment.verdict import Verdict, decide_verdict
+from evossl.experiment.verdict_scores import (
+    gather_evidence,
+    score_for_verdict,
+    write_verdict,
+)
+from evossl.experiment.winner import describe_scores, long_training_spec
 from evossl.export.encoder_folder import EncoderConfig, export_encoder
 from evossl.io.yaml_file import parse_yaml
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
 from evossl.training.resolved_space import ResolvedSpace
-
-NUM_CHECKPOINTS = 10  # saved over a training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,24 +108,42 @@ def _train(info: RunInfo, options: TrainOptions, weights: dict[str, float]) -> P
     prepare_run_videos(info, options)
     context = _open_context(info, options.out)
     steps = context.space.budget.final_steps
-    spec = TrialSpec(
-        number=0,
-        weights=weights,
-        run=context.run,
-        steps=steps,
-        folder=str(options.out),
-        resume=options.resume,
-        save_every=max(1, steps // NUM_CHECKPOINTS),
-    )
+    spec = long_training_spec(context.run, 0, weights, steps, options.out)
     result = _run_with_progress(spec, context)
-    if result.fitness is None:
+    if result.fitness is None and not result.at_chance:
         raise RunError(f"the training failed: {result.reason}")
-    print_message(f"fitness {result.fitness:.3f} nats ({context.space.fitness.name})")
+    fitness = context.space.fitness.name
+    scored = result.reason if result.fitness is None else f"{result.fitness:.3f} nats ({fitness})"
+    print_message(f"fitness on the selection clips: {scored}")
+    scores = read_scores(options.out)
+    if note := describe_scores(tuple(scores), steps):
+        print_message(f"{note[0].upper()}{note[1:]}.")
+    best = best_step(scores)
+    verdict = _judge(spec, context, best.step if best else steps)
     encoder = load_trained(spec, context).cpu()
-    provenance = {"steps": steps, "seed": info.seed, "weights": weights}
-    config = EncoderConfig.from_space(context.space, encoder, provenance=provenance)
+    provenance = {
+        "steps": best.step if best else steps,
+        "seed": info.seed,
+        "weights": weights,
+    }
+    config = EncoderConfig.from_space(
+        context.space, encoder, warning=verdict.warning, provenance=provenance
+    )
     export_encoder(encoder, options.out / "encoder", config, replace=True)
     return options.out / "encoder"
+
+
+def _judge(spec: TrialSpec, context: RunContext, steps: int) -> Verdict:
+    """Compare the trained encoder with the controls; print the verdict and write it."""
+    checkpoint = checkpoint_folder(spec)
+    with progress_bar("scoring the encoder and the controls") as progress:
+        scores = score_for_verdict([("the encoder", checkpoint)], context, progress)
+    encoder = scores.encoders[0] if scores.encoders else None
+    evidence = gather_evidence(context, NUM_SCORES, steps)
+    verdict = decide_verdict(encoder, scores.controls, evidence)
+    write_verdict(Path(spec.run.folder), verdict, scores, {"steps": steps})
+    print_verdict(verdict)
+    return verdict
 
 
 def _open_context(info: RunInfo, out: Path) -> RunContext:

@@ -5,97 +5,26 @@ that was killed anywhere skips what is done, and proposes what it would have pro
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from evossl.cluster.finals import run_finals
+from evossl.cluster.final_phase import SearchOutcome, finish_search
 from evossl.cluster.job import run_on_worker
 from evossl.cluster.run import TrialsPlan, run_trials
+from evossl.cluster.search_job import Reporter, SearchJob, SearchPlan
 from evossl.cluster.session import Session
-from evossl.config import SearchSpace
 from evossl.errors import RunError
 from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.controls import NUM_CONTROLS, score_controls
 from evossl.experiment.gradient_scales import measure_run
 from evossl.experiment.run_folder import RunInfo, write_run
 from evossl.experiment.terms import search_genotype
-from evossl.experiment.trial import TrialSpec
-from evossl.experiment.verdict import Verdict, decide_verdict
-from evossl.experiment.winner import (
-    choose_winner,
-    export_winner,
-    open_for_export,
-    rerun_spec,
-    winner_spec,
-)
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.training.resolved_space import resolve_space
 from evossl.types import Progress
 
-REPORTS_PER_TRIAL = 20
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """How much to search.
-
-    Attributes:
-        trials: number of trials.
-        steps: training steps of a trial.
-        final_steps: training steps of a winner.
-        top: number of winners.
-        repeats: number of re-runs of the best trial with other seeds.
-    """
-
-    trials: int
-    steps: int
-    final_steps: int
-    top: int = 1
-    repeats: int = 0
-
-
-@dataclass(frozen=True)
-class SearchOutcome:
-    """What a search found: the verdict on the best trial, and each winner's encoder folder."""
-
-    verdict: Verdict
-    encoders: list[Path]
-
-
-@dataclass(frozen=True)
-class Reporter:
-    """How a search reports to a person.
-
-    Attributes:
-        progress_bar: opens a progress bar with the given title.
-        message: prints one line.
-    """
-
-    progress_bar: Callable[[str], AbstractContextManager[Progress]]
-    message: Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Search:
-    """What every stage of a search needs; `run` has the gradient scales."""
-
-    run: RunSpec
-    space: SearchSpace
-    plan: SearchPlan
-    session: Session
-    reporter: Reporter
-
-    @property
-    def template(self) -> TrialSpec:
-        """What all trials share; number and weights are filled in for each."""
-        steps = self.plan.steps
-        log_every = max(1, steps // REPORTS_PER_TRIAL)
-        rungs = self.space.stopping.steps(steps, log_every)
-        return TrialSpec(0, {}, self.run, steps, log_every=log_every, rungs=rungs)
 
 
 def run_search(
@@ -118,16 +47,12 @@ def run_search(
     space = info.parsed_space
     session.check_fits(space.resources)
     info = _with_gradient_scales(folder, info, session, reporter)
-    search = _Search(RunSpec.of(folder, info), space, plan, session, reporter)
+    search = SearchJob(RunSpec.of(folder, info), space, plan, session, reporter)
     with _open_study(folder, info) as study:
         _add_controls(search, study)
         write_table(folder / "trials.parquet", study.rows())
         best = _run_trials(search, study)
-        reruns = _rerun_best(search, best[0])
-        verdict = decide_verdict(study.rows(), best[0], reruns)
-        reporter.message(verdict.line)
-        encoders = _train_winners(search, best, verdict)
-    return SearchOutcome(verdict, encoders)
+        return finish_search(search, best, study.rows())
 
 
 def _with_gradient_scales(
@@ -159,7 +84,7 @@ def _open_study(folder: Path, info: RunInfo) -> Study:
     return Study.create(folder, genotype, space.sampler, info.seed)
 
 
-def _add_controls(search: _Search, study: Study) -> None:
+def _add_controls(search: SearchJob, study: Study) -> None:
     """Score the controls, unless the study has them all."""
     existing = {row.name for row in study.rows() if row.status == "control"}
     if len(existing) == NUM_CONTROLS:
@@ -182,19 +107,20 @@ def _add_controls(search: _Search, study: Study) -> None:
             )
 
 
-def _run_trials(search: _Search, study: Study) -> list[TrialRow]:
+def _run_trials(search: SearchJob, study: Study) -> list[TrialRow]:
     """Run the trials that are left, and return the best ones.
 
     Raises:
         RunError: every trial failed.
     """
     plan, reporter = search.plan, search.reporter
+    num_best = max([plan.top, *plan.round_sizes])
     trials = TrialsPlan(
         template=search.template,
-        num_trials=plan.trials if study.genotype.evolves else 1,
+        num_trials=plan.num_new if study.genotype.evolves else 1,
         resources=search.space.resources,
         stopping=search.space.stopping,
-        num_best=plan.top,
+        num_best=num_best,
     )
     with reporter.progress_bar(f"searching, {trials.num_trials} trials") as progress:
         run_trials(
@@ -204,44 +130,17 @@ def _run_trials(search: _Search, study: Study) -> list[TrialRow]:
             on_row=lambda row: reporter.message(describe_row(row)),
             progress=progress,
         )
-    best = study.best(plan.top)
+    best = study.best(num_best)
     if not best:
         reasons = {str(row.reason) for row in study.rows() if row.status == "failed"}
         raise RunError(f"every trial failed: {'; '.join(sorted(reasons))}")
     return best
 
 
-def _rerun_best(search: _Search, best: TrialRow) -> list[float]:
-    """Return the fitness of the best weights with other seeds, without re-runs that failed."""
-    repeats = search.plan.repeats
-    specs = [rerun_spec(search.template, best, repeat + 1) for repeat in range(repeats)]
-    if not specs:
-        return []
-    title = f"re-running trial {best.trial} with other seeds: {repeats}"
-    with search.reporter.progress_bar(title) as progress:
-        results = run_finals(specs, search.session, search.space.resources, progress)
-    return [result.fitness for result in results if result.fitness is not None]
-
-
-def _train_winners(search: _Search, best: list[TrialRow], verdict: Verdict) -> list[Path]:
-    """Train the best trials longer and export them; return the encoder folders."""
-    steps = search.plan.final_steps
-    specs = [winner_spec(search.run, row, steps, rank) for rank, row in enumerate(best)]
-    resources = search.session.divide_cpus(search.space.resources, num_jobs=len(specs))
-    winners = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"
-    with search.reporter.progress_bar(f"training {winners}, {steps} steps") as progress:
-        results = run_finals(specs, search.session, resources, progress)
-    context, encoders = open_for_export(search.run), []
-    for row, spec, result in zip(best, specs, results, strict=True):
-        winner = choose_winner(spec, result, row, search.template)
-        if winner.warning:
-            search.reporter.message(winner.warning)
-        encoders.append(export_winner(winner, verdict, context))
-    return encoders
-
-
 def describe_row(row: TrialRow) -> str:
     """Return one line about a trial that has ended."""
+    if row.status == "at_chance":
+        return f"trial {row.trial}: {row.reason}"
     if row.fitness is None:
         return f"trial {row.trial}: {row.status}: {row.reason}"
     if row.status == "pruned":

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from evossl.errors import RunError, UserError
 from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.search.completed_trials import TrialStatus
 from evossl.search.study import Proposal, Study
 from evossl.search.table import TrialRow
 
@@ -130,13 +131,20 @@ class StudySearcher(StatelessSearcher):
         found = result or TrialResult(number, None, WORKER_DIED, 0.0, {})
         row = self._study.tell(
             number,
-            status="failed" if found.fitness is None else "pruned" if pruned else "complete",
+            status=trial_status(found, pruned),
             fitness=found.fitness,
             reason=found.reason,
             seconds=found.seconds,
             indicators=found.indicators,
         )
         self._on_row(row)
+
+
+def trial_status(result: TrialResult, pruned: bool) -> TrialStatus:
+    """Return the status of a trial that has ended; `pruned` if it was stopped early."""
+    if result.fitness is not None:
+        return "pruned" if pruned else "complete"
+    return "at_chance" if result.at_chance else "failed"
 
 
 class ListSearcher(StatelessSearcher):

@@ -1,4 +1,4 @@
-"""The controls of a run: baselines that a winner must beat, scored as its trials are.
+"""The controls of a run: baselines that a winner must beat, scored as its encoders are.
 
 They are untrained encoders, Gaussian noise, blobs with Zipf's sizes that know nothing of the clips,
 and a grid of mean colours.
@@ -13,6 +13,7 @@ import torch
 from evossl.errors import UserError
 from evossl.experiment.context import RunContext
 from evossl.experiment.held_out import clean_batches, held_out_features
+from evossl.experiment.split import HeldOut
 from evossl.fitness.control_features import colour_grid, noise_features, zipf_blobs
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import resolve_num_clusters, score
@@ -39,7 +40,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class ControlFeatures:
     """The features of a control, before they are scored, and the seconds that they took."""
 
     kind: ControlKind
@@ -60,15 +61,15 @@ class _ColourGrid(torch.nn.Module):
 
 
 def score_controls(context: RunContext, progress: Progress | None = None) -> list[Control]:
-    """Return the scores of all controls of a run.
+    """Return the scores of all controls of a run on its selection set.
 
     Args:
         context: of the run.
         progress: called with (controls scored, controls in total).
     """
     controls = []
-    for candidate in _candidates(context):
-        controls.append(_scored(candidate, context))
+    for control in control_features(context, context.data.selection, NUM_RANDOM_INITS):
+        controls.append(_scored(control, context))
         if progress:
             progress(len(controls), NUM_CONTROLS)
     return controls
@@ -81,32 +82,39 @@ def run_random_init(context: RunContext, index: int) -> Encoder:
     return random_init(context.space.backbone, seed, batches, context.device)
 
 
-def _candidates(context: RunContext) -> Iterator[_Candidate]:
-    for index in range(NUM_RANDOM_INITS):
+def control_features(
+    context: RunContext, held_out: HeldOut, num_random_inits: int, *, with_shuffled: bool = True
+) -> Iterator[ControlFeatures]:
+    """Yield the features of each control on held-out clips: the random inits first."""
+
+    def features_of(encoder: torch.nn.Module) -> ScoringFeatures:
+        return held_out_features(encoder, context, held_out, with_shuffled=with_shuffled)
+
+    for index in range(num_random_inits):
         began = time.monotonic()
-        features = held_out_features(run_random_init(context, index), context)
+        features = features_of(run_random_init(context, index))
         seconds = time.monotonic() - began
-        yield _Candidate("random_init", f"random init {index}", features, seconds)
+        yield ControlFeatures("random_init", f"random init {index}", features, seconds)
     clips, width = features.clean_ND.shape
     labels_N = features.labels_N
     seed = derive_seed(context.run.seed, "controls")
     fitness = context.space.fitness
     noise = noise_features(clips, width, seed)
-    yield _Candidate("noise", "noise", replace(noise, labels_N=labels_N))
+    yield ControlFeatures("noise", "noise", replace(noise, labels_N=labels_N))
     num_clusters = resolve_num_clusters(clips, fitness)
     blobs = zipf_blobs(clips, width, num_clusters, seed, fitness.exponent)
-    yield _Candidate("zipf_blobs", "zipf blobs", replace(blobs, labels_N=labels_N))
+    yield ControlFeatures("zipf_blobs", "zipf blobs", replace(blobs, labels_N=labels_N))
     began = time.monotonic()
-    grid = held_out_features(_ColourGrid(), context)
-    yield _Candidate("colour_grid", "colour grid", grid, time.monotonic() - began)
+    grid = features_of(_ColourGrid())
+    yield ControlFeatures("colour_grid", "colour grid", grid, time.monotonic() - began)
 
 
-def _scored(candidate: _Candidate, context: RunContext) -> Control:
+def _scored(control: ControlFeatures, context: RunContext) -> Control:
     began = time.monotonic()
-    kind, name = candidate.kind, candidate.name
+    kind, name = control.kind, control.name
     try:
-        found = score(candidate.features, context.space.fitness, context.run.seed)
+        found = score(control.features, context.space.fitness, context.run.seed)
     except UserError as error:  # the user's own fitness function failed on these features
-        return Control(kind, name, None, str(error), {}, candidate.seconds)
-    seconds = candidate.seconds + time.monotonic() - began
+        return Control(kind, name, None, str(error), {}, control.seconds)
+    seconds = control.seconds + time.monotonic() - began
     return Control(kind, name, found.fitness, found.reason, dict(found.indicators), seconds)

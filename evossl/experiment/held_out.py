@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from evossl.data.loader import ClipLoader
 from evossl.experiment.context import RunContext
+from evossl.experiment.split import HeldOut
 from evossl.fitness.features import ScoringFeatures
 from evossl.io.files import write_atomically
 from evossl.models.encoder import Encoder
@@ -51,26 +52,34 @@ def calibrate(encoder: Encoder, loader: ClipLoader, settings: ViewSettings) -> N
 
 
 def held_out_features(
-    encoder: nn.Module, context: RunContext, progress: Progress | None = None
+    encoder: nn.Module,
+    context: RunContext,
+    held_out: HeldOut,
+    progress: Progress | None = None,
+    *,
+    with_shuffled: bool = True,
 ) -> ScoringFeatures:
-    """Return the features that the fitness scores: those of the run's held-out clips."""
-    data = context.data
+    """Return the features that the fitness scores: those of held-out clips of the run.
+
+    Args:
+        encoder: in any mode.
+        context: of the run.
+        held_out: the clips.
+        progress: called with (clips done, clips in total).
+        with_shuffled: also of clips with shuffled frames, which only an indicator needs.
+    """
+    seed = derive_seed(context.run.seed, "score")
     features = scoring_features(
-        encoder,
-        data.held_out,
-        context.settings,
-        range(len(data.held_out_videos)),
-        seed=derive_seed(context.run.seed, "score"),
-        progress=progress,
+        encoder, held_out, context.settings, seed, progress, with_shuffled=with_shuffled
     )
-    return replace(features, labels_N=_labels(context))
+    return replace(features, labels_N=_labels(context, held_out))
 
 
-def _labels(context: RunContext) -> Tensor | None:
+def _labels(context: RunContext, held_out: HeldOut) -> Tensor | None:
     """Class numbers of the held-out clips for the `labels` fitness, -1 without a label; or None."""
     if context.space.fitness.name != "labels":
         return None
-    names = [video.label for video in context.data.held_out_videos]
+    names = [video.label for video in held_out.videos]
     classes = {name: i for i, name in enumerate(sorted({n for n in names if n is not None}))}
     return torch.tensor([-1 if name is None else classes[name] for name in names])
 
@@ -78,12 +87,12 @@ def _labels(context: RunContext) -> Tensor | None:
 @torch.no_grad()
 def scoring_features(
     encoder: nn.Module,
-    loader: ClipLoader,
+    held_out: HeldOut,
     settings: ViewSettings,
-    videos: Sequence[int],
-    *,
     seed: int,
     progress: Progress | None = None,
+    *,
+    with_shuffled: bool = True,
 ) -> ScoringFeatures:
     """Return features of clean clips, of two random views of each, and of shuffled frames.
 
@@ -91,10 +100,10 @@ def scoring_features(
 
     Args:
         encoder: in any mode; it is evaluated in eval mode.
-        loader: of the videos.
+        held_out: the videos.
         settings: of the views.
-        videos: rows of the loader.
         seed: of the random views.
+        with_shuffled: also return features of shuffled frames.
         progress: called with (videos done, videos in total).
     """
     device = next(encoder.parameters()).device
@@ -102,15 +111,17 @@ def scoring_features(
         "clean_ND": CLEAN_VIEW,
         "first_ND": View(Stream.RGB, space=STRONG, draw=0),
         "second_ND": View(Stream.RGB, space=STRONG, draw=1),
-        "shuffled_ND": View(
-            Stream.RGB, time=Time(segments=settings.frames, shuffle=1.0), space=CLEAN
-        ),
     }
+    if with_shuffled:
+        shuffled = Time(segments=settings.frames, shuffle=1.0)
+        views["shuffled_ND"] = View(Stream.RGB, time=shuffled, space=CLEAN)
     was_training = encoder.training
     encoder.eval()
     parts: dict[str, list[Tensor]] = {name: [] for name in views}
+    videos = range(len(held_out.videos))
     for start in range(0, len(videos), SCORING_BATCH_SIZE):
-        clips = loader.clips(videos[start : start + SCORING_BATCH_SIZE], draw=0).to(device)
+        rows = videos[start : start + SCORING_BATCH_SIZE]
+        clips = held_out.loader.clips(rows, draw=0).to(device)
         recipes = [view.input_key for view in views.values()]
         inputs = build_views(recipes, clips, settings, seed=seed, step=start)
         for name, view in views.items():

@@ -1,6 +1,7 @@
 """The run folder, and `run.yaml`, which describes the run.
 
-run.yaml  manifest.parquet  study.journal  trials.parquet  trials/<n>/  winner/  report.html
+run.yaml  manifest.parquet  study.journal  trials.parquet  trials/<n>/  reruns/  winner/
+equal_weights/  verdict.json  report.html
 """
 
 import platform
@@ -24,6 +25,7 @@ from evossl.io.spaces import parse_space
 from evossl.io.yaml_file import dump_yaml, parse_yaml
 
 CHANGEABLE_KEYS = ("budget", "resources")  # of a space, by a resume; budget.steps aside
+VERDICT_FILE = "verdict.json"
 REMEDY = "Restore the file from a copy, or start a new run with another --out"
 PACKAGES = ("torch", "torchvision", "torchaudio", "pytorchvideo", "ray", "optuna", "cmaes", "numpy")
 

@@ -1,4 +1,4 @@
-"""The videos of a run: which it trains on, and which it holds out for the fitness."""
+"""The videos of a run: those it trains on, those it selects by, and those of the verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,38 @@ from evossl.errors import UserError
 from evossl.rng import derive_seed
 from evossl.types import Progress, Stream
 
-HELD_OUT_SHARE = 1 / 3
+HELD_OUT_SHARE = 1 / 4  # for selection, and as many for the verdict
+HELD_OUT_SHARE_WITHOUT_VERDICT = 1 / 3
 DECODE_BATCH = 16  # videos decoded between two calls of a progress callback
 MIN_VIDEOS = 24  # 16 to train on and 8 held out; clusters of fewer mean nothing
+MIN_VIDEOS_FOR_VERDICT = 240  # a verdict on fewer than 60 clips could tell nothing
 MIN_TRAIN_VIDEOS = 16
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the videos: those trained on, and those held out for the fitness."""
+    """Rows of the videos: to train on, to select trials by, and to judge the exported encoder by.
+
+    `verdict` is empty if there are too few videos for three sets.
+    """
 
     train: tuple[int, ...]
-    held_out: tuple[int, ...]
+    selection: tuple[int, ...]
+    verdict: tuple[int, ...] = ()
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """All rows that nothing is trained on."""
+        return self.selection + self.verdict
 
 
-def split_videos(videos: Sequence[Video], max_held_out: int) -> Split:
-    """Hold out a third of the videos, at most `max_held_out`; a group is never divided.
+def split_videos(videos: Sequence[Video], max_clips: int) -> Split:
+    """Divide the videos into three disjoint sets; a group is never divided.
 
-    The split depends on the groups' names only, so every process and every resume makes the same.
+    Selection and verdict each get a quarter of the videos, at most `max_clips`. With fewer than 240
+    videos, or with groups too large for three sets, there is no verdict set, and selection gets a
+    third. The split depends on the groups' names only, so every process and every resume makes the
+    same.
 
     Raises:
         UserError: too few videos, or too few groups.
@@ -40,24 +54,41 @@ def split_videos(videos: Sequence[Video], max_held_out: int) -> Split:
         raise UserError(
             f"{len(videos)} readable videos; a run needs at least {MIN_VIDEOS}: add videos"
         )
+    if len(videos) >= MIN_VIDEOS_FOR_VERDICT:
+        wanted = min(max_clips, round(len(videos) * HELD_OUT_SHARE))
+        split = _divide(videos, wanted, wanted)
+        if len(split.train) >= MIN_TRAIN_VIDEOS and len(split.verdict) >= wanted:
+            return split
+    split = _divide(videos, min(max_clips, round(len(videos) * HELD_OUT_SHARE_WITHOUT_VERDICT)), 0)
+    if len(split.train) < MIN_TRAIN_VIDEOS:
+        num_groups = len({video.group for video in videos})
+        raise UserError(
+            f"{num_groups} groups of videos: too few to hold some out; give the manifest a finer "
+            "`group` column"
+        )
+    return split
+
+
+def _divide(videos: Sequence[Video], num_selection: int, num_verdict: int) -> Split:
+    """Fill the selection set with whole groups, then the verdict set; the rest is trained on."""
     groups: dict[str, list[int]] = {}
     for row, video in enumerate(videos):
         groups.setdefault(video.group, []).append(row)
-    wanted = min(max_held_out, round(len(videos) * HELD_OUT_SHARE))
+    selection: list[int] = []
+    verdict: list[int] = []
     train: list[int] = []
-    held_out: list[int] = []
     for group in sorted(groups, key=lambda name: (derive_seed("split", name), name)):
-        (held_out if len(held_out) < wanted else train).extend(groups[group])
-    if len(train) < MIN_TRAIN_VIDEOS:
-        raise UserError(
-            f"{len(groups)} groups of videos: too few to hold some out; give the manifest a finer "
-            "`group` column"
-        )
-    return Split(tuple(sorted(train)), tuple(sorted(held_out)))
+        if len(selection) < num_selection:
+            selection.extend(groups[group])
+        elif len(verdict) < num_verdict:
+            verdict.extend(groups[group])
+        else:
+            train.extend(groups[group])
+    return Split(tuple(sorted(train)), tuple(sorted(selection)), tuple(sorted(verdict)))
 
 
 def quarantine_undecodable(
-    index: Index, cache: ClipCache, max_held_out: int, progress: Progress | None = None
+    index: Index, cache: ClipCache, max_clips: int, progress: Progress | None = None
 ) -> Index:
     """Return the index with held-out videos quarantined that were probed but cannot be decoded.
 
@@ -67,7 +98,7 @@ def quarantine_undecodable(
     Args:
         index: of the run.
         cache: the clip cache.
-        max_held_out: as in `split_videos`.
+        max_clips: as in `split_videos`.
         progress: called with (videos decoded, held-out videos).
 
     Raises:
@@ -76,7 +107,7 @@ def quarantine_undecodable(
     """
     while True:
         videos = index.videos
-        held_out = [videos[row] for row in split_videos(videos, max_held_out).held_out]
+        held_out = [videos[row] for row in split_videos(videos, max_clips).held_out]
         faults: dict[str, str] = {}
         for start in range(0, len(held_out), DECODE_BATCH):
             faults |= cache.prepare(held_out[start : start + DECODE_BATCH])
@@ -88,13 +119,34 @@ def quarantine_undecodable(
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Videos that encoders are scored on, and their loader."""
+
+    loader: ClipLoader
+    videos: tuple[Video, ...]
+
+
+@dataclass(frozen=True)
 class RunData:
-    """Loaders over the training videos and over the held-out ones, and the videos themselves."""
+    """A run's videos.
+
+    Attributes:
+        train: loader of the training videos.
+        train_videos: the training videos.
+        selection: what trials are scored on.
+        verdict: what the exported encoder is judged on; None if there are too few videos.
+    """
 
     train: ClipLoader
-    held_out: ClipLoader
     train_videos: tuple[Video, ...]
-    held_out_videos: tuple[Video, ...]
+    selection: HeldOut
+    verdict: HeldOut | None
+
+    @property
+    def num_videos(self) -> int:
+        """Number of all readable videos."""
+        sets = [self.train_videos, self.selection.videos]
+        return sum(map(len, sets)) + (len(self.verdict.videos) if self.verdict else 0)
 
 
 def open_data(manifest: Path, cache: Path, space: SearchSpace, seed: int) -> RunData:
@@ -112,7 +164,7 @@ def open_data(manifest: Path, cache: Path, space: SearchSpace, seed: int) -> Run
     split = split_videos(videos, space.fitness.clips)
     store = ClipCache(cache, space.cache, workers=torch.get_num_threads())
 
-    def load(rows: tuple[int, ...]) -> tuple[ClipLoader, tuple[Video, ...]]:
+    def load(rows: tuple[int, ...]) -> HeldOut:
         part = tuple(videos[row] for row in rows)
         loader = ClipLoader(
             store,
@@ -122,7 +174,8 @@ def open_data(manifest: Path, cache: Path, space: SearchSpace, seed: int) -> Run
             seed=seed,
             sound=Stream.AUDIO in space.streams,
         )
-        return loader, part
+        return HeldOut(loader, part)
 
-    (train, train_videos), (held_out, held_out_videos) = load(split.train), load(split.held_out)
-    return RunData(train, held_out, train_videos, held_out_videos)
+    train = load(split.train)
+    verdict = load(split.verdict) if split.verdict else None
+    return RunData(train.loader, train.videos, load(split.selection), verdict)

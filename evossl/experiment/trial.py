@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,8 @@ from evossl.experiment.held_out import (
     held_out_features,
     write_features,
 )
-from evossl.experiment.split import RunData
+from evossl.experiment.selected_checkpoint import CHECKPOINT, SelectedCheckpoint, best_step
+from evossl.experiment.split import HeldOut
 from evossl.experiment.terms import active_weights
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import Score, score
@@ -58,6 +59,8 @@ class TrialSpec:
         resume: continue from the folder's checkpoint, if there is one.
         save_every: steps between two checkpoints; None saves only at the end.
         rungs: reported steps at which the trial is scored on its way, for early stopping.
+        keep_best: keep the encoder of the best score, at a rung or at the end, in `selected/`; the
+            result is then that of the best score.
     """
 
     number: int
@@ -70,11 +73,15 @@ class TrialSpec:
     resume: bool = False
     save_every: int | None = None
     rungs: tuple[int, ...] = ()
+    keep_best: bool = False
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trial's fitness in nats (lower is better), or the reason why it has none."""
+    """A trial's fitness in nats (lower is better), or the reason why it has none.
+
+    `at_chance` says that the encoder was scored, but agrees with itself no better than chance.
+    """
 
     number: int
     fitness: float | None
@@ -83,6 +90,7 @@ class TrialResult:
     indicators: Mapping[str, float]
     clips_per_second: float = 0.0
     data_wait: float = 0.0
+    at_chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,9 @@ class _Trial:
         self._began = time.monotonic()
         self._last: StepReport | None = None
         self._at_rungs: dict[str, float] = {}
+        self._selected = (
+            SelectedCheckpoint(trial_folder(spec), spec.resume) if spec.keep_best else None
+        )
 
     def result(self, scored: Score | None, reason: str | None) -> TrialResult:
         """Return the trial's result as of now."""
@@ -164,6 +175,7 @@ class _Trial:
             indicators=(dict(scored.indicators) if scored else {}) | self._at_rungs,
             clips_per_second=self._last.clips_per_second if self._last else 0.0,
             data_wait=self._last.data_wait if self._last else 0.0,
+            at_chance=scored is not None and scored.is_at_chance,
         )
 
     def train(self) -> Generator[StepReport | RungResult, None, Encoder]:
@@ -182,20 +194,41 @@ class _Trial:
 
     def _rung(self, student: Encoder, step: int) -> RungResult:
         rung = self._spec.rungs.index(step) + 1
-        scored, _ = _score(student, self._spec, self._context)
-        if scored.fitness is not None:
+        scored, features = _score(student, self._spec, self._context)
+        if self._selected:
+            self._offer(step, scored, features, student)
+        elif scored.fitness is not None:
             self._at_rungs[rung_indicator(rung)] = scored.fitness
         reason = scored.reason or f"stopped early at step {step} of {self._spec.steps}"
         return RungResult(rung, step, self.result(scored, reason))
 
     def score(self, student: Encoder, on_scoring: OnScoring | None) -> TrialResult:
-        """Score the trained encoder, and write the held-out clips' features and clusters."""
-        folder, data = trial_folder(self._spec), self._context.data
+        """Score the trained encoder, and write the selection clips' features and clusters."""
         scored, features = _score(student, self._spec, self._context, on_scoring)
-        paths = [video.path for video in data.held_out_videos]
+        if not self._selected:
+            self._write(scored, features)
+            return self.result(scored, scored.reason)
+        self._offer(self._spec.steps, scored, features, student)
+        result, best = self.result(scored, scored.reason), best_step(self._selected.scores)
+        if best is None:  # the last step stands for a training that was at chance throughout
+            self._write(scored, features)
+            return result
+        indicators = dict(best.indicators)
+        return replace(
+            result, fitness=best.fitness, reason=None, indicators=indicators, at_chance=False
+        )
+
+    def _offer(self, step: int, scored: Score, features: ScoringFeatures, student: Encoder) -> None:
+        """Keep the encoder, its features and clusters, if its score is the best so far."""
+        assert self._selected is not None
+        if self._selected.offer(step, scored, student):
+            self._write(scored, features)
+
+    def _write(self, scored: Score, features: ScoringFeatures) -> None:
+        folder, held_out = trial_folder(self._spec), self._context.data.selection
+        paths = [video.path for video in held_out.videos]
         write_features(folder / FEATURES_FILE, features.clean_ND, paths)
-        write_clusters(folder / "clusters.json", scored, data)
-        return self.result(scored, scored.reason)
+        write_clusters(folder / "clusters.json", scored, held_out)
 
 
 def _prepare(
@@ -231,9 +264,10 @@ def _deadline(spec: TrialSpec, context: RunContext) -> float | None:
 def _score(
     encoder: Encoder, spec: TrialSpec, context: RunContext, on_scoring: OnScoring | None = None
 ) -> tuple[Score, ScoringFeatures]:
-    """Calibrate BatchNorm on clean training clips, and score the held-out ones."""
+    """Calibrate BatchNorm on clean training clips, and score the selection clips."""
     calibrate(encoder, context.data.train, context.settings)
-    features = held_out_features(encoder, context, on_scoring() if on_scoring else None)
+    progress = on_scoring() if on_scoring else None
+    features = held_out_features(encoder, context, context.data.selection, progress)
     try:
         return score(features, context.space.fitness, spec.run.seed), features
     except UserError as error:  # the user's own fitness function failed on these features
@@ -246,25 +280,40 @@ def trial_folder(spec: TrialSpec) -> Path:
 
 
 def load_trained(spec: TrialSpec, context: RunContext) -> Encoder:
-    """Return the RGB encoder of a finished trial's checkpoint, with BatchNorm calibrated.
+    """Return the RGB encoder that a finished trial's result is of, with BatchNorm calibrated.
 
     Raises:
         UserError: there is no checkpoint, or it is one of another space.
     """
-    encoder = build_encoder(Stream.RGB, context.space.backbone, spec.run.seed).to(context.device)
-    load_encoder_state(trial_folder(spec) / "checkpoint", encoder, Stream.RGB)
+    return load_encoder_from(checkpoint_folder(spec), context)
+
+
+def checkpoint_folder(spec: TrialSpec) -> Path:
+    """Return the folder of the weights that a finished trial's result is of."""
+    selected = trial_folder(spec) / CHECKPOINT
+    return selected if spec.keep_best and selected.is_dir() else selected.with_name("checkpoint")
+
+
+def load_encoder_from(checkpoint: Path, context: RunContext) -> Encoder:
+    """Return the RGB encoder of a checkpoint, with BatchNorm calibrated.
+
+    Raises:
+        UserError: there is no checkpoint, or it is one of another space.
+    """
+    encoder = build_encoder(Stream.RGB, context.space.backbone, seed=0).to(context.device)
+    load_encoder_state(checkpoint, encoder, Stream.RGB)
     calibrate(encoder, context.data.train, context.settings)
     return encoder
 
 
-def write_clusters(path: Path, scored: Score, data: RunData) -> None:
+def write_clusters(path: Path, scored: Score, held_out: HeldOut) -> None:
     """Write the shares of all clusters and examples of the largest ones, for the report."""
     if scored.clusters_N is None or scored.shares_K is None or scored.zipf_K is None:
         return
     largest = torch.bincount(scored.clusters_N).argsort(descending=True)[:NUM_EXAMPLE_CLUSTERS]
     examples = [
         [
-            {"path": data.held_out_videos[row].path, "start": 0.0}
+            {"path": held_out.videos[row].path, "start": 0.0}
             for row in (scored.clusters_N == cluster).nonzero()[:EXAMPLES_PER_CLUSTER, 0].tolist()
         ]
         for cluster in largest

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +10,81 @@ import torch
 
 from evossl.errors import RunError
 from evossl.experiment.context import RunContext, RunSpec
-from evossl.experiment.trial import TrialResult, TrialSpec, load_trained, trial_folder
+from evossl.experiment.selected_checkpoint import StepScore, best_step, read_scores, scored_steps
+from evossl.experiment.trial import (
+    TrialResult,
+    TrialSpec,
+    checkpoint_folder,
+    load_encoder_from,
+    trial_folder,
+)
 from evossl.experiment.verdict import Verdict
+from evossl.experiment.verdict_scores import verdict_record
 from evossl.export.encoder_folder import EncoderConfig, export_encoder
 from evossl.io.files import write_json
 from evossl.search.table import TrialRow
 
 NUM_CHECKPOINTS = 10  # saved over a winner's training
+NUM_REPORTS = 50  # at least, so that scored steps fall on reported ones
+LOG_EVERY = 10
 
 
 @dataclass(frozen=True)
 class Winner:
-    """A training whose encoder is exported, and its result.
+    """A training whose encoder is exported.
 
     Attributes:
-        spec: of the longer training, or of the trial itself if the longer training failed.
-        result: of `spec`.
+        spec: of the longer training, or of the trial itself if its encoder is better.
+        steps: after which the exported encoder was taken.
+        fitness: on the selection set; None if the encoder is at chance there.
+        indicators: of the same encoder.
+        seconds: of the training.
         folder: of the longer training; the encoder is exported to `folder/encoder`.
-        warning: what failed, or None.
+        scores: on the selection set along the longer training.
+        note: what a reader must know of the longer training, or None.
+        failed: whether the longer training failed.
     """
 
     spec: TrialSpec
-    result: TrialResult
+    steps: int
+    fitness: float | None
+    indicators: Mapping[str, float]
+    seconds: float
     folder: Path
-    warning: str | None = None
+    scores: tuple[StepScore, ...] = ()
+    note: str | None = None
+    failed: bool = False
+
+
+def long_training_spec(
+    run: RunSpec, trial: int, weights: Mapping[str, float], steps: int, folder: Path
+) -> TrialSpec:
+    """Return a training that is scored on its way and keeps its best encoder."""
+    log_every = max(1, min(LOG_EVERY, steps // NUM_REPORTS))
+    return TrialSpec(
+        trial,
+        weights,
+        run,
+        steps,
+        folder=str(folder),
+        log_every=log_every,
+        resume=True,
+        save_every=max(1, steps // NUM_CHECKPOINTS),
+        rungs=scored_steps(steps, log_every),
+        keep_best=True,
+    )
 
 
 def winner_spec(run: RunSpec, row: TrialRow, steps: int, rank: int) -> TrialSpec:
     """Return the longer training of the `rank`-th best trial (0 is the winner)."""
     name = "winner" if rank == 0 else f"winner-{rank + 1}"
-    folder = str(Path(run.folder) / name)
-    save_every = max(1, steps // NUM_CHECKPOINTS)
-    return TrialSpec(
-        row.trial, row.weights, run, steps, folder=folder, resume=True, save_every=save_every
-    )
+    return long_training_spec(run, row.trial, row.weights, steps, Path(run.folder) / name)
 
 
 def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
     """Return a training with the same weights and steps as a trial's, and another seed."""
     run = template.run
-    folder = str(Path(run.folder) / "reruns" / str(repeat))
+    folder = str(Path(run.folder) / "reruns" / f"{row.trial}-{repeat}")
     seed = run.seed + repeat
     return TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
 
@@ -57,11 +92,11 @@ def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
 def choose_winner(
     spec: TrialSpec, result: TrialResult, row: TrialRow, template: TrialSpec
 ) -> Winner:
-    """Return the longer training, or the trial itself if the longer training failed.
+    """Return the best encoder on the selection set: the longer training's or the trial's own.
 
     Args:
         spec: the longer training.
-        result: of it.
+        result: of it: that of its best step.
         row: of the trial.
         template: the spec that all trials of the run share.
 
@@ -69,17 +104,58 @@ def choose_winner(
         RunError: the longer training failed, and the trial has no checkpoint.
     """
     folder = trial_folder(spec)
-    if result.fitness is not None:
-        return Winner(spec, result, folder)
-    trial = replace(template, number=row.trial, weights=row.weights)
-    failed = (
-        f"the longer training of trial {row.trial} ({spec.steps} steps) failed: {result.reason}"
+    scores = tuple(read_scores(folder))
+    best = best_step(list(scores))
+    longer = Winner(
+        spec,
+        best.step if best else spec.steps,
+        result.fitness,
+        dict(result.indicators),
+        result.seconds,
+        folder,
+        scores,
+        describe_scores(scores, spec.steps),
     )
-    if not (trial_folder(trial) / "checkpoint").is_dir():
-        raise RunError(failed)
-    own = TrialResult(row.trial, row.fitness, None, row.seconds or 0.0, dict(row.indicators))
-    warning = f"{failed}; this is the encoder of the trial itself, after {trial.steps} steps"
-    return Winner(trial, own, folder, warning)
+    trial = replace(template, number=row.trial, weights=row.weights)
+    has_own = checkpoint_folder(trial).is_dir()
+    own = replace(
+        longer,
+        spec=trial,
+        steps=trial.steps,
+        fitness=row.fitness,
+        indicators=dict(row.indicators),
+        seconds=row.seconds or 0.0,
+    )
+    named = f"the longer training of trial {row.trial} ({spec.steps} steps)"
+    if result.fitness is None and not result.at_chance:
+        failed = f"{named} failed: {result.reason}"
+        if not has_own:
+            raise RunError(failed)
+        note = f"{failed}; this is the encoder of the trial itself, after {trial.steps} steps"
+        return replace(own, note=note, failed=True)
+    if not has_own or row.fitness is None:
+        return longer
+    if result.fitness is None or result.fitness > row.fitness:
+        reached = "at chance" if result.fitness is None else f"{result.fitness:.3f} nats at best"
+        note = (
+            f"{named} made it worse: {reached}, where the trial has {row.fitness:.3f}; this is the "
+            f"encoder of the trial itself, after {trial.steps} steps"
+        )
+        return replace(own, note=note)
+    return longer
+
+
+def describe_scores(scores: tuple[StepScore, ...], steps: int) -> str | None:
+    """Return a note if an earlier step of a training is better than its last one."""
+    best = best_step(list(scores))
+    if best is None or best.step == steps:
+        return None
+    last = scores[-1].fitness
+    after = "at chance" if last is None else f"{last:.3f} nats"
+    return (
+        f"the training became worse after step {best.step}: {best.fitness:.3f} nats there, {after} "
+        f"at step {scores[-1].step}; this is the encoder of step {best.step}"
+    )
 
 
 def open_for_export(run: RunSpec) -> RunContext:
@@ -94,7 +170,7 @@ def export_winner(winner: Winner, verdict: Verdict, context: RunContext) -> Path
 
     Args:
         winner: the training to export.
-        verdict: how the best trial compares with the controls.
+        verdict: how its encoder compares with the controls.
         context: of the run.
 
     Returns:
@@ -108,13 +184,14 @@ def export_winner(winner: Winner, verdict: Verdict, context: RunContext) -> Path
     encoder_folder = winner.folder / "encoder"
     if encoder_folder.is_dir() and _read_json(winner.folder / "winner.json") == summary:
         return encoder_folder
-    encoder = load_trained(spec, context).cpu()
+    encoder = load_encoder_from(checkpoint_folder(spec), context).cpu()
     provenance = {"run": spec.run.folder, "trial": spec.number, "seed": spec.run.seed}
+    warnings = (verdict.warning, winner.note if winner.failed else None)
     config = EncoderConfig.from_space(
         context.space,
         encoder,
-        warning=" ".join(filter(None, (verdict.warning, winner.warning))) or None,
-        provenance=provenance | {"steps": spec.steps, "weights": dict(spec.weights)},
+        warning=" ".join(filter(None, warnings)) or None,
+        provenance=provenance | {"steps": winner.steps, "weights": dict(spec.weights)},
     )
     export_encoder(encoder, encoder_folder, config, replace=True)
     write_json(winner.folder / "winner.json", summary)
@@ -123,15 +200,17 @@ def export_winner(winner: Winner, verdict: Verdict, context: RunContext) -> Path
 
 def winner_summary(winner: Winner, verdict: Verdict) -> Mapping[str, Any]:
     """Return the content of `winner.json`, as it is after a round trip through JSON."""
-    spec, result = winner.spec, winner.result
+    spec = winner.spec
     summary = {
         "trial": spec.number,
-        "steps": spec.steps,
+        "steps": winner.steps,
         "weights": dict(spec.weights),
-        "fitness": result.fitness,
-        "indicators": dict(result.indicators),
-        "seconds": result.seconds,
-        "verdict": asdict(verdict) | {"line": verdict.line, "warning": verdict.warning},
+        "fitness": winner.fitness,
+        "indicators": dict(winner.indicators),
+        "seconds": winner.seconds,
+        "selection": [{"step": s.step, "fitness": s.fitness} for s in winner.scores],
+        "note": winner.note,
+        "verdict": verdict_record(verdict),
     }
     plain: Mapping[str, Any] = json.loads(json.dumps(summary))
     return plain

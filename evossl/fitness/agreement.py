@@ -1,13 +1,17 @@
 """Agreement between two views of the same clips.
 
-Shapes: N clip, D feature, C rows of a chunk.
+Shapes: N clip, D feature, K cluster, P permutation, C rows of a chunk.
 """
 
+from collections.abc import Sequence
+
+import torch
 from sklearn.metrics import adjusted_mutual_info_score
 from torch import Tensor
 from torch.nn import functional as F
 
 CHUNK_ROWS = 1024
+NUM_PERMUTATIONS = 200  # the standard deviation of chance is then known to 5 %
 
 
 def adjusted_mutual_information(first_N: Tensor, second_N: Tensor) -> float:
@@ -20,6 +24,41 @@ def adjusted_mutual_information(first_N: Tensor, second_N: Tensor) -> float:
     if bool((first_N == first_N[0]).all()) or bool((second_N == second_N[0]).all()):
         return 0.0
     return float(adjusted_mutual_info_score(first_N.numpy(), second_N.numpy()))
+
+
+def chance_sd(pairs: Sequence[tuple[Tensor, Tensor]], seed: int) -> float:
+    """Return the standard deviation of the mean AMI if clips were paired at random.
+
+    The second clusterings are permuted against the first, all with the same permutation of clips.
+    Cluster sizes do not change, so that only the mutual information does.
+
+    Args:
+        pairs: one or more pairs of clusterings (first_N, second_N) of the same clips.
+        seed: of the permutations.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    num_clips = len(pairs[0][0])
+    total_P = torch.zeros(NUM_PERMUTATIONS, dtype=torch.float64)
+    orders = [torch.randperm(num_clips, generator=generator) for _ in range(NUM_PERMUTATIONS)]
+    for first_N, second_N in pairs:
+        information_P = torch.stack([_mutual_information(first_N, second_N[o]) for o in orders])
+        entropy = (_entropy(first_N) + _entropy(second_N)) / 2
+        # AMI = (MI - E[MI]) / (H - E[MI]), where E[MI] is the mean over permutations.
+        room = float(entropy - information_P.mean())
+        if room > 1e-12:
+            total_P += information_P / room
+    return float(total_P.std()) / len(pairs)
+
+
+def _mutual_information(first_N: Tensor, second_N: Tensor) -> Tensor:
+    joint = first_N * (int(second_N.max()) + 1) + second_N
+    return _entropy(first_N) + _entropy(second_N) - _entropy(joint)
+
+
+def _entropy(label_N: Tensor) -> Tensor:
+    share_K = torch.bincount(label_N).double() / len(label_N)
+    entropy: Tensor = torch.special.entr(share_K).sum()
+    return entropy
 
 
 def mean_reciprocal_rank(first_ND: Tensor, second_ND: Tensor) -> float:

@@ -10,7 +10,7 @@ Shapes: N clip, D feature, K cluster.
 import math
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -19,7 +19,11 @@ from torch import Tensor
 from evossl import config
 from evossl.errors import UserError, unknown
 from evossl.fitness import custom, indicators
-from evossl.fitness.agreement import adjusted_mutual_information, mean_reciprocal_rank
+from evossl.fitness.agreement import (
+    adjusted_mutual_information,
+    chance_sd,
+    mean_reciprocal_rank,
+)
 from evossl.fitness.clusters import (
     assign,
     canonical_order,
@@ -53,7 +57,8 @@ FITNESS_NAMES = ("consistent_zipf", "zipf", "zipf_hard", "labels")
 MIN_CLIPS = 8
 RECOMMENDED_CLIPS = 400  # with 120, the same encoders were ranked no better than by chance
 NUM_CLUSTERINGS = 4
-MIN_AGREEMENT = 1e-3  # a lower AMI counts as this one; chance gives about 0
+CHANCE_SDS = 3.0  # an AMI up to this many standard deviations of chance is no agreement
+MIN_CHANCE = 1e-9  # where permutations cannot change the AMI, such as with a single cluster
 MAX_PAIR_ROWS = 2048  # clips for the indicators that compare pairs of clips, and for LiDAR
 MAX_INDICATOR_FIT_ROWS = 4096  # clips that the indicators' own clusterings are fitted on
 
@@ -63,12 +68,14 @@ class Score:
     """An encoder's fitness and indicators.
 
     Attributes:
-        fitness: nats, lower is better; None if a guard rejected the features.
+        fitness: nats, lower is better; None if a guard rejected the features, or at chance.
         reason: why there is no fitness; None if there is one.
         indicators: finite values by name; an indicator without one is left out.
         clusters_N: int64, the cluster of each clean clip; None if nothing was clustered.
         shares_K: float64, sorted descending, the cluster shares that entered the fitness.
         zipf_K: float64, the shares under Zipf's law.
+        lower_bound: at chance, the fitness that an AMI equal to what chance gives would have; the
+            true one is no lower. Otherwise None.
     """
 
     fitness: float | None
@@ -77,6 +84,12 @@ class Score:
     clusters_N: Tensor | None
     shares_K: Tensor | None
     zipf_K: Tensor | None
+    lower_bound: float | None = None
+
+    @property
+    def is_at_chance(self) -> bool:
+        """Whether two views of a clip agree no better than those of two different clips."""
+        return self.lower_bound is not None
 
 
 @dataclass(frozen=True)
@@ -90,11 +103,13 @@ class Clusterings:
         clean_ND: preprocessed features of the clean clips.
         views: the other sets of features, preprocessed in the same way.
         centroids: centroid_KD of each clustering.
+        seed: of the permutations that measure chance.
     """
 
     clean_ND: Tensor
     views: list[Tensor]
     centroids: list[Tensor]
+    seed: int
 
     @cached_property
     def labels(self) -> list[Tensor]:
@@ -113,13 +128,22 @@ class Clusterings:
         return torch.stack(shares).mean(dim=0)
 
     @cached_property
+    def view_labels(self) -> list[tuple[Tensor, Tensor]]:
+        """(first_N, second_N), the clusters of the two views, of each clustering."""
+        first_ND, second_ND = self.views[:2]
+        return [(assign(first_ND, c_KD), assign(second_ND, c_KD)) for c_KD in self.centroids]
+
+    @cached_property
     def agreement(self) -> float:
         """The AMI between the clusters of the two views; mean over clusterings."""
-        first_ND, second_ND = self.views[:2]
-        return statistics.fmean(
-            adjusted_mutual_information(assign(first_ND, c_KD), assign(second_ND, c_KD))
-            for c_KD in self.centroids
-        )
+        return statistics.fmean(adjusted_mutual_information(*pair) for pair in self.view_labels)
+
+    @cached_property
+    def chance(self) -> float:
+        """The AMI that chance can reach: 3 standard deviations under permutation."""
+        order_N = canonical_order(self.clean_ND)  # the draws must not depend on the clips' order
+        pairs = [(first_N[order_N], second_N[order_N]) for first_N, second_N in self.view_labels]
+        return max(CHANCE_SDS * chance_sd(pairs, self.seed), MIN_CHANCE)
 
     @cached_property
     def shuffled_agreement(self) -> float:
@@ -163,7 +187,9 @@ def resolve_num_clusters(num_clips: int, settings: config.Fitness) -> int:
     return k
 
 
-def score(features: ScoringFeatures, settings: config.Fitness, seed: int) -> Score:
+def score(
+    features: ScoringFeatures, settings: config.Fitness, seed: int, *, with_indicators: bool = True
+) -> Score:
     """Return the fitness of features, and every indicator.
 
     Permuting clips or features changes nothing but rounding. If features are standardised, neither
@@ -172,7 +198,8 @@ def score(features: ScoringFeatures, settings: config.Fitness, seed: int) -> Sco
     Args:
         features: of at least 8 clips, and 2 per cluster.
         settings: which fitness, with its options.
-        seed: of k-means.
+        seed: of k-means, and of the permutations that measure chance.
+        with_indicators: compute the indicators too, which take longer than the fitness.
 
     Raises:
         UserError: an unknown fitness, a user's function that fails, or too few clips or labels.
@@ -188,14 +215,38 @@ def score(features: ScoringFeatures, settings: config.Fitness, seed: int) -> Sco
     share_K = main.share_K
     if settings.name == "zipf":
         share_K = main.soft_share_K(settings.sigma)
-    fitness = _fitness(features, settings, main, share_K, seed)
-    found = _indicators(features, settings, {kind: main}, k, seed)
-    found["seconds"] = time.perf_counter() - start
-    found = {name: value for name, value in found.items() if math.isfinite(value)}
     zipf_K = zipf_pmf(k, settings.exponent)
+    found = {}
+    if with_indicators:
+        found = _indicators(features, settings, {kind: main}, k, seed)
+        found["seconds"] = time.perf_counter() - start
+        found = {name: value for name, value in found.items() if math.isfinite(value)}
+    unscored = Score(None, None, found, main.labels[0], share_K, zipf_K)
+    if settings.name == "consistent_zipf":
+        return _consistent_zipf(main, unscored, settings.exponent)
+    fitness = _fitness(features, settings, main, share_K, seed)
     if not math.isfinite(fitness):
-        return Score(None, f"fitness is {fitness}", found, main.labels[0], share_K, zipf_K)
-    return Score(fitness, None, found, main.labels[0], share_K, zipf_K)
+        return replace(unscored, reason=f"fitness is {fitness}")
+    return replace(unscored, fitness=fitness)
+
+
+def _consistent_zipf(main: Clusterings, unscored: Score, exponent: float) -> Score:
+    """Return the score with the default fitness, or without one if the AMI is at chance."""
+    divergence = zipf_divergence(main.share_K, exponent)
+    if main.agreement > main.chance:
+        return replace(unscored, fitness=divergence - math.log(main.agreement))
+    return replace(
+        unscored,
+        reason=_at_chance(main.agreement, main.chance),
+        lower_bound=divergence - math.log(main.chance),
+    )
+
+
+def _at_chance(agreement: float, chance: float) -> str:
+    return (
+        "at chance: two views of a clip agree no better than those of different clips (AMI "
+        f"{agreement:.3f}; chance reaches {chance:.3f})"
+    )
 
 
 def _cluster(
@@ -211,7 +262,7 @@ def _cluster(
     clean_ND, *views = preprocess(kind, features.clean_ND, others)
     count = NUM_CLUSTERINGS if is_cheap(len(features), k) else 1
     centroids = kmeans(clean_ND, k, seed, count=count, fit_rows=fit_rows)
-    return Clusterings(clean_ND, views, centroids)
+    return Clusterings(clean_ND, views, centroids, seed)
 
 
 def _fitness(
@@ -221,12 +272,9 @@ def _fitness(
     share_K: Tensor,
     seed: int,
 ) -> float:
-    divergence = zipf_divergence(share_K, settings.exponent)
     match settings.name:
-        case "consistent_zipf":
-            return divergence - math.log(max(main.agreement, MIN_AGREEMENT))
         case "zipf" | "zipf_hard":
-            return divergence
+            return zipf_divergence(share_K, settings.exponent)
         case "labels":
             return label_fitness(main.clean_ND, features.labels_N, settings.label_metric, seed)
         case path:
@@ -256,6 +304,7 @@ def _indicators(
         "kl_l2": zipf_divergence(l2.share_K, exponent),
         "effective_clusters": effective_clusters(standard.share_K),
         "ami_views": standard.agreement,
+        "ami_chance": standard.chance,
         "mrr": mean_reciprocal_rank(standard.views[0][few_M], standard.views[1][few_M]),
         "rankme": indicators.rankme(features.clean_ND),
         "alpha_req": indicators.alpha_req(features.clean_ND),

@@ -61,7 +61,7 @@ def _bars(shares: Sequence[float], zipf: Sequence[float], label: str, narrow: bo
     x = Scale((0.5, count + 0.5), (left, right))
     y = Scale((0, 1.05 * max([*shares, *zipf, 1e-9])), (bottom, top))
     x_ticks = integer_ticks(1, max(count, 1), 5 if narrow else 10)
-    y_axis = Axis(y, ticks(*y.domain), "share of the held-out clips", _percent)
+    y_axis = Axis(y, ticks(*y.domain), "share of the selection clips", _percent)
     parts = axes(layout, Axis(x, x_ticks, "cluster, largest first"), y_axis)
     width = (right - left) / max(count, 1)
     for rank, share in enumerate(shares, 1):
@@ -82,7 +82,7 @@ def _dots(shares: Sequence[float], zipf: Sequence[float], label: str, narrow: bo
     x = Scale((1, len(shares)), (left + 4, right - 4), log=True)
     y = Scale((min(positive) / 1.2, max(positive) * 1.2), (bottom, top), log=True)
     x_axis = Axis(x, log_ticks(*x.domain), "cluster, largest first (logarithmic)")
-    y_label = "share of the held-out clips (logarithmic)"
+    y_label = "share of the selection clips (logarithmic)"
     parts = axes(layout, x_axis, Axis(y, log_ticks(*y.domain), y_label, _percent))
     parts += [
         tag("circle", cx=x(rank), cy=y(share), r=2.5, class_="dot trial")

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 from evossl.config import SearchSpace
 from evossl.data.index.index import Index, Video
 from evossl.errors import UserError
-from evossl.experiment.run_folder import RunInfo, read_run
+from evossl.experiment.run_folder import VERDICT_FILE, RunInfo, read_run
 from evossl.io.parquet import SINGLE_THREADED
 from evossl.io.validation import explain
-from evossl.report.records import Clusters, Scores, Step, Winner
+from evossl.report.records import Clusters, Scores, Step, Verdict, Winner
 from evossl.report.trial_ranking import ranked
 from evossl.search.table import TrialRow, read_table
 from evossl.training.history import read_history
@@ -64,6 +64,7 @@ class RunContents:
 
     Attributes:
         rows: of the trials table; empty if there is no table yet.
+        verdict: on the winner, or on the encoder of `evossl train`.
         unreadable: one sentence for each part that exists and cannot be read.
     """
 
@@ -72,6 +73,7 @@ class RunContents:
     space: SearchSpace | None
     rows: Sequence[TrialRow]
     winner: Winner | None
+    verdict: Verdict | None
     scores: Scores | None
     training: Training | None
     videos: Videos
@@ -116,6 +118,7 @@ def read_contents(folder: Path) -> RunContents:
         space=space,
         rows=rows,
         winner=winner,
+        verdict=winner.verdict if winner else _read_model(faults, folder / VERDICT_FILE, Verdict),
         scores=scores,
         training=training,
         videos=videos or Videos({}, None, []),

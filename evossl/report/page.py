@@ -79,11 +79,12 @@ def _headline(run: RunContents) -> dict[str, Any]:
     return {
         "num_ended": len(ended),
         "num_failed": sum(row.status == "failed" for row in ended),
+        "num_at_chance": sum(row.status == "at_chance" for row in ended),
         "num_stopped_early": sum(row.status == "pruned" for row in ended),
         "num_running": len(run.trials) - len(ended),
         "seconds": seconds + (run.winner.seconds if run.winner else 0.0),
         "best_so_far": best[-1][1] if best else None,
-        "warning": run.winner.verdict.warning if run.winner else None,
+        "outcome": run.verdict.outcome if run.verdict else None,
     }
 
 

@@ -1,6 +1,6 @@
 """Records of a run folder. Only the fields that the report shows are declared."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, FiniteFloat, model_validator
 
@@ -10,7 +10,7 @@ class Verdict(BaseModel):
 
     line: str
     warning: str | None
-    beats_controls: bool
+    outcome: Literal["better", "not_better", "cannot_tell"]
 
 
 class Winner(BaseModel):
@@ -21,6 +21,7 @@ class Winner(BaseModel):
     weights: dict[str, float]
     fitness: float | None
     seconds: float
+    note: str | None = None
     verdict: Verdict
 
 

@@ -42,8 +42,8 @@ def _join(parts: Sequence[str]) -> str:
 
 def verdict_sentence(run: RunContents) -> str:
     """Return the verdict; before there is one, the best trial and the controls so far."""
-    if run.winner:
-        return run.winner.verdict.line
+    if run.verdict:
+        return run.verdict.line
     best = run.best
     if best is None:
         return "No trial has a fitness yet."

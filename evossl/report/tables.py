@@ -1,4 +1,4 @@
-"""Tables of the page: every trial with every indicator, and what failed."""
+"""Tables of the page: every trial with every indicator, and what has no fitness."""
 
 import math
 from collections import Counter
@@ -73,7 +73,7 @@ def format_value(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Failures:
-    """Trials that did not complete, and quarantined files, each with its reason.
+    """Trials without a fitness or stopped early, and quarantined files, each with its reason.
 
     Attributes:
         trials: (trial, status, reason).
@@ -89,7 +89,7 @@ class Failures:
 
 
 def failures(rows: Iterable[TrialRow], quarantined: Sequence[tuple[str, str]]) -> Failures:
-    """Return the trials and controls that did not complete, and the quarantined files."""
+    """Return the trials and controls that have a reason, and the quarantined files."""
     trials = [
         (f"{row.trial} ({row.name})" if row.name else str(row.trial), row.status, row.reason)
         for row in rows

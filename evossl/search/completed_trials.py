@@ -11,12 +11,13 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-TrialStatus = Literal["complete", "failed", "pruned"]
+TrialStatus = Literal["complete", "at_chance", "failed", "pruned"]
 
 _STUDY_NAME = "finished"
-# Bounds between the values of complete, pruned and failed trials.
+# Bounds between the values of complete, pruned, at-chance and failed trials.
 _MAX_COMPLETE = 1e99
 _PRUNED_SCALE = 1e100
+_AT_CHANCE = 1e101
 
 
 class _UncopiedTrial(FrozenTrial):
@@ -71,11 +72,14 @@ class CompletedTrials:
 
 
 def rank_value(status: TrialStatus, fitness: float | None) -> float:
-    """Return the value that samplers see: complete < pruned < failed, each by fitness, never NaN.
+    """Return the value that samplers see, by status and then by fitness; never NaN.
 
-    Samplers use only the order. A pruned trial was scored after fewer steps and lost to others
-    there, so it ranks below every complete trial.
+    The order is complete < pruned < at chance < failed, and samplers use nothing else. A pruned
+    trial was scored after fewer steps and lost to others there, so it ranks below every complete
+    trial. At chance there is no order: all such trials are equal.
     """
+    if status == "at_chance":
+        return _AT_CHANCE
     if status == "failed" or fitness is None:
         return math.inf
     if status == "pruned":  # monotone in the fitness, within (1, 3) times the scale

@@ -139,15 +139,17 @@ def result_record(
 ) -> dict[str, Any]:
     """Return a trial's result as the journal stores it.
 
-    Without a finite fitness the status becomes `failed`. Indicators that are not finite are left
-    out, since JSON has no NaN.
+    Without a finite fitness, a complete or pruned trial becomes `failed`. Indicators that are not
+    finite are left out, since JSON has no NaN.
     """
-    if status != "failed" and (fitness is None or not math.isfinite(fitness)):
+    if status in ("complete", "pruned") and (fitness is None or not math.isfinite(fitness)):
         reason = f"{status} with fitness {fitness}" + (f": {reason}" if reason else "")
         status = "failed"
+    if status in ("at_chance", "failed"):
+        fitness = None
     return {
         "status": status,
-        "fitness": None if status == "failed" or fitness is None else float(fitness),
+        "fitness": None if fitness is None else float(fitness),
         "reason": reason,
         "seconds": float(seconds),
         "indicators": {name: float(v) for name, v in indicators.items() if math.isfinite(v)},

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
@@ -30,7 +30,7 @@ from evossl.search.journal_records import (
     result_record,
 )
 from evossl.search.samplers import check_sampler, make_proposer
-from evossl.search.table import ControlKind, TrialRow
+from evossl.search.table import ControlKind, Status, TrialRow
 
 EQUAL_WEIGHTS = "equal weights"
 NOTHING_EVOLVES = "every weight of this space is fixed, so trial 0 is the whole search"
@@ -38,6 +38,7 @@ NOTHING_EVOLVES = "every weight of this space is fixed, so trial 0 is the whole 
 _RESULT_KEY, _CONTROL_PREFIX = "result", "control"
 _OPTUNA_STATES = {
     "complete": TrialState.COMPLETE,
+    "at_chance": TrialState.PRUNED,  # optuna has no such state, and shows no value for this one
     "failed": TrialState.FAIL,
     "pruned": TrialState.PRUNED,
 }
@@ -200,7 +201,7 @@ class Study:
         """Store the result of a running trial, and return its row.
 
         A trial that is complete or pruned without a finite fitness becomes `failed`. Samplers rank
-        pruned trials below all complete ones, and failed trials below all others. After an
+        pruned trials below all complete ones, then trials at chance, then failed ones. After an
         infrastructure fault, call `abandon` instead.
 
         Raises:
@@ -244,7 +245,8 @@ class Study:
         Raises:
             RunError: the journal cannot be written.
         """
-        result = result_record("complete", fitness, reason, seconds, indicators)
+        status: TrialStatus = "failed" if fitness is None else "complete"
+        result = result_record(status, fitness, reason, seconds, indicators)
         del result["status"]
         control = {"kind": kind, "name": name} | result
         key = f"{_CONTROL_PREFIX}{-1 - len(self._controls)}"
@@ -257,9 +259,15 @@ class Study:
         return [*self._controls, *self._rows]
 
     def best(self, k: int) -> list[TrialRow]:
-        """Return the k complete trials of lowest fitness, best first; fewer if there are fewer."""
-        complete = [row for row in self._rows if row.status == "complete"]
-        return heapq.nsmallest(k, complete, key=lambda row: (row.fitness, row.trial))
+        """Return the k best trials, best first; fewer if there are fewer.
+
+        Complete trials come first, by fitness. Trials at chance follow in the order of their
+        numbers, so that equal weights come first if all trials are at chance.
+        """
+        ranked = [row for row in self._rows if row.status in ("complete", "at_chance")]
+        return heapq.nsmallest(
+            k, ranked, key=lambda row: (row.status == "at_chance", row.fitness or 0.0, row.trial)
+        )
 
     @property
     def num_finished(self) -> int:
@@ -267,8 +275,8 @@ class Study:
         return len(self._finished)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of rows of each of the five statuses."""
-        zero = dict.fromkeys(("complete", "failed", "pruned", "running", "control"), 0)
+        """Return the number of rows of each status."""
+        zero = dict.fromkeys(get_args(Status), 0)
         return zero | Counter(row.status for row in self.rows())
 
     def _running_row(self, number: int, evolving: Mapping[str, float]) -> TrialRow:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from evossl.errors import UserError
 from evossl.io.parquet import SINGLE_THREADED, write_parquet
 
-Status = Literal["complete", "failed", "pruned", "running", "control"]
+Status = Literal["complete", "at_chance", "failed", "pruned", "running", "control"]
 ControlKind = Literal["random_init", "noise", "zipf_blobs", "colour_grid"]
 Kind = Literal["trial"] | ControlKind
 KINDS = ("trial", *get_args(ControlKind))
@@ -36,9 +36,10 @@ class TrialRow:
     Attributes:
         trial: number; 0 has equal weights, and controls have -1, -2, ...
         name: "equal weights", "simclr alone", the name of a control, or "".
-        status: of the trial; "control" for controls.
-        fitness: nats, lower is better; None if it was not scored.
-        reason: why the trial failed or was pruned; None otherwise.
+        status: of the trial; "control" for controls. "at_chance": the encoder was scored, and two
+            views of a clip agree no better than chance, so that its fitness means nothing.
+        fitness: nats, lower is better; None if it was not scored, or is at chance.
+        reason: why the trial failed, was pruned or is at chance; None otherwise.
         seconds: wall time; None while it runs.
         indicators: finite values by name.
         weights: all loss weights as proposed, fixed ones included; empty for controls.

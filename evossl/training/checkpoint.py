@@ -83,6 +83,21 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
 
 
+def save_encoder_state(folder: Path, encoder: nn.Module, stream: str) -> None:
+    """Write the weights of one stream's encoder so that `load_encoder_state` can read them.
+
+    Raises:
+        RunError: the disk is full; earlier weights are unchanged.
+    """
+    weights = {f"encoders.{stream}.{name}": w for name, w in encoder.state_dict().items()}
+
+    def write(beside: Path) -> None:
+        beside.mkdir()
+        save_file(_contiguous(weights), beside / "model.safetensors")
+
+    write_atomically(folder, write)
+
+
 def load_encoder_state(folder: Path, encoder: nn.Module, stream: str) -> None:
     """Load the weights of one stream's encoder from a checkpoint, without building any heads.
 

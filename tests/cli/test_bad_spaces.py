@@ -168,7 +168,7 @@ def test_a_source_that_is_no_space_is_refused(run_cli: RunCli, given: str, messa
         (("--seed", "one"), "'--seed': 'one' is not a valid integer"),
         (("--workers", "0"), "'--workers': 0 is not in the range"),
         (("--top", "0"), "'--top': 0 is not in the range"),
-        (("--repeats", "-1"), "'--repeats': -1 is not in the range"),
+        (("--reruns", "-1"), "'--reruns': -1 is not in the range"),
         (("--device", "gpu"), "unknown device 'gpu': did you mean 'cpu'"),
         (("--trial", "3"), "Did you mean '--trials'"),
         (("--data", "nowhere"), "nowhere: no such folder"),

@@ -115,6 +115,7 @@ def test_a_search_warns_of_too_few_held_out_clips_only(
     warning = " ".join(capsys.readouterr().err.split())
     assert f"{held_out} clips are held out" in warning
     assert "about 400" in warning
+    assert "no clips are kept aside for the verdict, which needs 240 videos" in warning
     monkeypatch.setattr("evossl.fitness.score.RECOMMENDED_CLIPS", held_out)
     warn_if_few_videos(index, space)
-    assert capsys.readouterr().err == ""
+    assert "are held out" not in capsys.readouterr().err

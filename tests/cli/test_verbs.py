@@ -32,7 +32,7 @@ DESIGN = {
         (),
         DATA
         | SPACE
-        | {"out", "trials", "steps", "final-steps", "top", "repeats", "max-concurrent"}
+        | {"out", "trials", "steps", "final-steps", "top", "reruns", "max-concurrent"}
         | {"address", "teacher", "device", "evaluate", "resume", "seed", "json"},
     ),
     "export": (("source",), {"out", "onnx"}),

@@ -13,7 +13,12 @@ from evossl.data.cache.clip_cache import ClipCache
 from evossl.data.index.index import Index, Video, build_index, load_index
 from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext
-from evossl.experiment.split import MIN_VIDEOS, quarantine_undecodable, split_videos
+from evossl.experiment.split import (
+    MIN_VIDEOS,
+    MIN_VIDEOS_FOR_VERDICT,
+    quarantine_undecodable,
+    split_videos,
+)
 from evossl.experiment.trial import TrialSpec, run_trial
 from tests.helpers.tiny_runs import WEIGHTS, make_info, make_run
 
@@ -26,30 +31,53 @@ def names(videos: list[Video], rows: tuple[int, ...]) -> set[str]:
     return {videos[row].path for row in rows}
 
 
-def test_a_third_of_the_videos_is_held_out() -> None:
-    videos = [video(f"v{i}") for i in range(90)]
-    split = split_videos(videos, max_held_out=512)
-    assert len(split.held_out) == 30
-    assert sorted(split.train + split.held_out) == list(range(90))
-    assert len(split_videos(videos, max_held_out=12).held_out) == 12
+@pytest.mark.parametrize("num_videos", [240, 1200])
+def test_three_disjoint_sets_hold_all_videos(num_videos: int) -> None:
+    videos = [video(f"v{i}") for i in range(num_videos)]
+    split = split_videos(videos, max_clips=512)
+    sizes = [len(rows) for rows in (split.train, split.selection, split.verdict)]
+    assert sizes == [num_videos // 2, num_videos // 4, num_videos // 4]
+    assert sorted(split.train + split.held_out) == list(range(num_videos))
+    few = split_videos(videos, max_clips=40)
+    assert [len(few.selection), len(few.verdict)] == [40, 40]
+
+
+def test_few_videos_leave_none_for_the_verdict() -> None:
+    videos = [video(f"v{i}") for i in range(MIN_VIDEOS_FOR_VERDICT - 1)]
+    split = split_videos(videos, max_clips=512)
+    assert split.verdict == ()
+    assert len(split.selection) == 80
+    assert sorted(split.train + split.selection) == list(range(len(videos)))
+    assert len(split_videos(videos, max_clips=12).selection) == 12
+
+
+def test_two_large_groups_leave_none_for_the_verdict() -> None:
+    videos = [video(f"v{i}", group=f"g{i % 2}") for i in range(300)]
+    split = split_videos(videos, max_clips=512)
+    assert [len(split.train), len(split.selection), len(split.verdict)] == [150, 150, 0]
+    three = [video(f"v{i}", group=f"g{i % 3}") for i in range(300)]
+    assert [len(split_videos(three, 512).verdict)] == [100]
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_a_group_is_never_divided(size: int) -> None:
-    videos = [video(f"v{i}", group=f"g{i // size}") for i in range(60)]
-    split = split_videos(videos, max_held_out=512)
-    groups = [{videos[row].group for row in rows} for rows in (split.train, split.held_out)]
-    assert not groups[0] & groups[1]
-    assert abs(len(split.held_out) - 20) < size
+    videos = [video(f"v{i}", group=f"g{i // size}") for i in range(240)]
+    split = split_videos(videos, max_clips=512)
+    sets = (split.train, split.selection, split.verdict)
+    groups = [{videos[row].group for row in rows} for rows in sets]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert abs(len(split.selection) - 60) < size
+    assert abs(len(split.verdict) - 60) < size
 
 
 def test_the_split_depends_on_group_names_only() -> None:
-    videos = [video(f"v{i}", group=f"g{i // 2}") for i in range(60)]
-    split = split_videos(videos, max_held_out=512)
+    videos = [video(f"v{i}", group=f"g{i // 2}") for i in range(240)]
+    split = split_videos(videos, max_clips=512)
     shuffled = random.Random(0).sample(videos, len(videos))
     moved = [replace(v, seconds=9.0, label="x", mtime_ns=7) for v in shuffled]
-    again = split_videos(moved, max_held_out=512)
-    assert names(moved, again.held_out) == names(videos, split.held_out)
+    again = split_videos(moved, max_clips=512)
+    assert names(moved, again.selection) == names(videos, split.selection)
+    assert names(moved, again.verdict) == names(videos, split.verdict)
 
 
 def test_too_few_videos_or_groups_are_refused() -> None:
@@ -99,7 +127,7 @@ def test_a_trial_runs_without_undecodable_videos(
     assert len(index.quarantined) == 2
     assert len(index.videos) == 25
     context = RunContext.open(run)
-    assert len(context.data.train_videos) + len(context.data.held_out_videos) == 25
+    assert context.data.num_videos == 25
     result = run_trial(TrialSpec(0, WEIGHTS, run, 1), context)
     assert result.reason is None
     assert context.data.train.failed == {}
@@ -109,8 +137,8 @@ def test_a_small_cache_still_finds_undecodable_videos(treacherous: Path, tmp_pat
     keys = {"cache": {"fps": 12, "short_side": 32, "max_seconds": 2, "limit_gb": 0.0004}}
     run = make_run(tmp_path / "run", treacherous, tmp_path / "cache", **keys)
     context = RunContext.open(run)
-    scored = context.data.held_out.clips(range(len(context.data.held_out_videos)), 0)
-    assert len(scored) == len(context.data.held_out_videos)
+    held_out = context.data.selection
+    assert len(held_out.loader.clips(range(len(held_out.videos)), 0)) == len(held_out.videos)
     assert load_index(run.manifest).quarantined
 
 

@@ -253,7 +253,7 @@ def test_a_trial_reports_the_progress_of_its_scoring(
     result = run_trial(spec, context, lambda report: events.append(report.step), on_scoring)
     assert result.fitness is not None
     assert events[:3] == [1, 2, "scoring"]
-    clips = len(context.data.held_out_videos)
+    clips = len(context.data.selection.videos)
     assert events[-1] == (clips, clips)
 
 
@@ -279,7 +279,7 @@ def test_a_warm_worker_does_not_leak_models_or_files(tmp_path: Path, tiny_videos
 
     models_before, _, _ = held()  # exceptions of other tests may hold some
     context = RunContext.open(run)
-    context.data.held_out.clips(range(len(context.data.held_out_videos)), 0)
+    context.data.selection.loader.clips(range(len(context.data.selection.videos)), 0)
     run_short_trial(context)
     after_one = held()
     for number in range(4):

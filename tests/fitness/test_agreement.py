@@ -1,11 +1,16 @@
 import math
+import statistics
 
 import pytest
 import torch
 from scipy.stats import hypergeom
 from sklearn.metrics import adjusted_mutual_info_score
 
-from evossl.fitness.agreement import adjusted_mutual_information, mean_reciprocal_rank
+from evossl.fitness.agreement import (
+    adjusted_mutual_information,
+    chance_sd,
+    mean_reciprocal_rank,
+)
 from tests.helpers.clustered_features import normal
 
 
@@ -47,6 +52,26 @@ def test_ami_is_one_for_itself_and_zero_for_one_cluster() -> None:
     one_N = torch.zeros(12, dtype=torch.int64)
     assert adjusted_mutual_information(one_N, one_N) == 0
     assert adjusted_mutual_information(label_N, one_N) == 0
+
+
+@pytest.mark.parametrize(("num_clips", "k"), [(400, 13), (60, 2)])
+def test_chance_sd_equals_that_of_permuted_amis(num_clips: int, k: int) -> None:
+    generator = torch.Generator().manual_seed(k)
+    pairs = [torch.randint(k, (2, num_clips), generator=generator) for _ in range(4)]
+
+    def mean_ami_of_permuted_clips() -> float:
+        order = torch.randperm(num_clips, generator=generator)
+        return statistics.fmean(adjusted_mutual_info_score(a, b[order]) for a, b in pairs)
+
+    expected = statistics.stdev(mean_ami_of_permuted_clips() for _ in range(400))
+    found = chance_sd([(a, b) for a, b in pairs], seed=0)
+    assert found == pytest.approx(expected, rel=0.2)  # 3 sd of a ratio of two estimates
+    assert found == pytest.approx(chance_sd([(b, a) for a, b in pairs], seed=1), rel=0.2)
+
+
+def test_a_single_cluster_has_no_chance_agreement() -> None:
+    label_N = torch.arange(12) % 3
+    assert chance_sd([(label_N, torch.zeros(12, dtype=torch.int64))], seed=0) == 0
 
 
 def test_mean_reciprocal_rank_equals_loops(monkeypatch: pytest.MonkeyPatch) -> None:

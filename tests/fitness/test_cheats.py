@@ -4,12 +4,14 @@ Two cheats are known limits of the fitness (see the README): features that ident
 nothing else, and the colours of a clip if colour is not ignored.
 """
 
+import statistics
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
 
 from evossl.config import Fitness
-from evossl.experiment.verdict import MIN_SDS_BELOW_RANDOM, sds_below
 from evossl.fitness.control_features import colour_grid, noise_features, zipf_blobs
 from evossl.fitness.score import score
 from evossl.fitness.zipf import zipf_pmf
@@ -88,8 +90,12 @@ def random_inits() -> list[float]:
     return [score(random_init(10 * i), Fitness(), 0).fitness for i in range(4)]
 
 
+def sds_below(fitness: float, random_inits: Sequence[float]) -> float:
+    return (statistics.fmean(random_inits) - fitness) / statistics.stdev(random_inits)
+
+
 def test_real_classes_beat_the_random_inits(good: float, random_inits: list[float]) -> None:
-    assert sds_below(good, random_inits) > MIN_SDS_BELOW_RANDOM
+    assert sds_below(good, random_inits) > 3
 
 
 def test_scaling_features_does_not_change_the_fitness(good: float) -> None:
@@ -110,8 +116,20 @@ def test_cheats_that_pass_the_guards_lose_to_controls(
     cheat: str, good: float, random_inits: list[float]
 ) -> None:
     found = score(LOSING[cheat], Fitness(), 0)
-    assert found.fitness > good
-    assert sds_below(found.fitness, random_inits) <= MIN_SDS_BELOW_RANDOM
+    if found.is_at_chance:
+        assert found.lower_bound > good
+    else:
+        assert found.fitness > good
+        assert sds_below(found.fitness, random_inits) <= 3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_at_chance_and_has_no_fitness(seed: int) -> None:
+    found = score(noise_features(NUM_CLIPS, WIDTH, seed), Fitness(), seed)
+    assert found.is_at_chance
+    assert found.fitness is None
+    assert found.reason.startswith("at chance: two views of a clip agree no better")
+    assert abs(found.indicators["ami_views"]) <= found.indicators["ami_chance"]
 
 
 @pytest.mark.parametrize("view_noise", [0.05, 0.15, 0.5])
@@ -133,7 +151,7 @@ def test_views_in_a_single_cluster_do_not_agree() -> None:
     features = real()
     away_ND = features.clean_ND * 0 + features.clean_ND[0] + 0.2 * noise(9)
     found = score(ScoringFeatures(features.clean_ND, away_ND, away_ND), Fitness(), 0)
-    assert found.fitness > 3
+    assert found.is_at_chance
 
 
 def test_known_limit_clip_identity_scores_well(good: float) -> None:
@@ -149,12 +167,9 @@ def coloured_clips(jitter: float, seed: int) -> Tensor:
 
 
 def test_known_limit_colour_wins_only_if_not_ignored() -> None:
-    fitness = {
-        jitter: score(
-            four_views(lambda s, j=jitter: colour_grid(coloured_clips(j, s))), Fitness(), 0
-        ).fitness
+    kept, ignored = (
+        score(four_views(lambda s, j=jitter: colour_grid(coloured_clips(j, s))), Fitness(), 0)
         for jitter in (0.0, 3.0)
-    }
-    classes = score(real(200), Fitness(), 0).fitness
-    assert fitness[3.0] > 3 > fitness[0.0]
-    assert fitness[0.0] > classes
+    )
+    assert ignored.is_at_chance
+    assert 3 > kept.fitness > score(real(200), Fitness(), 0).fitness

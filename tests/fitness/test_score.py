@@ -11,8 +11,8 @@ from evossl.fitness.score import ScoringFeatures, check_fitness, resolve_num_clu
 from tests.helpers.clustered_features import exact_zipf, mapped, normal, random_init, real
 
 INDICATOR_NAMES = {
-    "kl_hard", "kl_soft", "kl_l2", "ami_views", "ami_shuffled", "mrr", "rankme", "lidar",
-    "alpha_req", "alignment", "uniformity", "effective_clusters", "seconds",
+    "kl_hard", "kl_soft", "kl_l2", "ami_views", "ami_chance", "ami_shuffled", "mrr", "rankme",
+    "lidar", "alpha_req", "alignment", "uniformity", "effective_clusters", "seconds",
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_shuffled_clips_are_compared_with_the_clean_ones() -> None:
     assert found.indicators["alignment"] == 0
     apart = ScoringFeatures(clean_ND, clean_ND, view_ND, view_ND)
     found = score(apart, Fitness(clusters=4), 0)
-    assert found.fitness > 2
+    assert found.is_at_chance
     assert found.indicators["ami_shuffled"] < 0.1
     assert found.indicators["alignment"] > 0.1
 
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_score() -> None:
 
 
 def test_more_agreement_scores_better() -> None:
-    by_noise = [fitness_of(real(view_noise=noise)) for noise in (0.2, 1.5, 4.0)]
+    by_noise = [fitness_of(real(view_noise=noise)) for noise in (0.2, 1.0, 2.0)]
     assert by_noise == sorted(by_noise)
     assert by_noise[-1] > by_noise[0] + 0.5
 
@@ -122,7 +122,7 @@ def test_more_agreement_scores_better() -> None:
 def test_every_indicator_exists_with_few_clips(num_clips: int, name: str) -> None:
     found = score(real(num_clips), Fitness(name=name), 0)
     assert set(found.indicators) == INDICATOR_NAMES
-    assert found.fitness is not None
+    assert found.fitness is not None or found.is_at_chance
     assert len(found.clusters_N) == num_clips
 
 

@@ -15,13 +15,13 @@ from evossl.data.index.index import SCHEMA, Index, Video
 from evossl.experiment.context import RunSpec
 from evossl.experiment.run_folder import RunInfo, stamp, write_run
 from evossl.experiment.trial import TrialResult, TrialSpec
-from evossl.experiment.verdict import decide_verdict
 from evossl.experiment.winner import Winner, winner_summary
 from evossl.fitness.zipf import zipf_pmf
 from evossl.io.files import write_json
 from evossl.io.spaces import parse_space
 from evossl.search.table import TrialRow, write_table
 from evossl.training.history import Conflict, StepReport, append
+from tests.helpers.verdicts import verdict_of
 
 PLACES = {
     "simclr": ["rgb", "flow"],
@@ -190,8 +190,10 @@ def write_winner(folder: Path, info: RunInfo, table: list[TrialRow]) -> None:
     best = min(scored, key=lambda row: row.fitness)
     spec = TrialSpec(best.trial, best.weights, RunSpec.of(folder, info), 2000)
     result = TrialResult(best.trial, best.fitness - 0.1, None, 300.0, best.indicators)
-    winner = Winner(spec, result, folder / "winner")
-    summary = winner_summary(winner, decide_verdict(table, best))
+    winner = Winner(
+        spec, spec.steps, result.fitness, result.indicators, result.seconds, folder / "winner"
+    )
+    summary = winner_summary(winner, verdict_of(4.0 if best.fitness < 3 else 7.0))
     write_json(folder / "winner" / "winner.json", dict(summary))
     active = [term for term, weight in best.weights.items() if weight >= 0.05]
     write_training(folder / "winner", active, 2000)

@@ -110,8 +110,7 @@ def rank_after(
         pass
     encoder, settings = model.encoder(Stream.RGB), ViewSettings.from_space(space)
     calibrate(encoder, data.train, settings)
-    rows = range(len(data.held_out_videos))
-    features = scoring_features(encoder, data.held_out, settings, rows, seed=0)
+    features = scoring_features(encoder, data.selection, settings, seed=0)
     assert torch.isfinite(features.clean_ND).all()
     return rankme(features.clean_ND)
 

@@ -120,8 +120,9 @@ def test_finished_trials_change_the_proposal(name: str) -> None:
 
 
 @given(finite, finite, finite, finite)
-def test_complete_ranks_before_pruned_before_failed(a: float, b: float, c: float, d: float) -> None:
-    assert rank_value("complete", a) < rank_value("pruned", b) < rank_value("failed", None)
+def test_complete_pruned_chance_failed_is_the_order(a: float, b: float, c: float, d: float) -> None:
+    assert rank_value("complete", a) < rank_value("pruned", b) < rank_value("at_chance", None)
+    assert rank_value("at_chance", None) < rank_value("failed", None)
     low, high = sorted((c, d))
     statuses: tuple[TrialStatus, ...] = ("complete", "pruned")
     for status in statuses:

@@ -64,6 +64,19 @@ def test_a_fitness_that_is_not_finite_fails_the_trial(
     assert study.best(1) == []
 
 
+def test_a_trial_at_chance_has_no_fitness_after_a_resume(start: Start, tmp_path: Path) -> None:
+    study = start()
+    study.ask()
+    row = study.tell(
+        0, status="at_chance", fitness=4.5, reason="at chance: x", seconds=2, indicators={"kl": 1}
+    )
+    assert (row.status, row.fitness, row.reason) == ("at_chance", None, "at chance: x")
+    study.close()
+    with Study.open(tmp_path / "run") as again:
+        assert again.rows() == [row]
+        assert again.num_finished == 1
+
+
 def test_telling_twice_or_an_unknown_trial_is_refused(start: Start) -> None:
     study = start()
     proposal = study.ask()
@@ -86,6 +99,7 @@ def test_best_returns_complete_trials_with_ties_by_number(start: Start) -> None:
         ("failed", 0.0),
         ("complete", 1.0),
         ("complete", 3.0),
+        ("at_chance", None),
     ]
     proposals = [study.ask() for _ in told]
     for proposal, (status, value) in reversed(list(zip(proposals, told, strict=True))):
@@ -93,9 +107,10 @@ def test_best_returns_complete_trials_with_ties_by_number(start: Start) -> None:
     study.ask()
     study.add_control("noise", "noise", 0.0, None, {}, 1.0)
     assert [row.trial for row in study.best(3)] == [1, 4, 0]
-    assert [row.trial for row in study.best(9)] == [1, 4, 0, 5]
+    assert [row.trial for row in study.best(9)] == [1, 4, 0, 5, 6]  # at chance after all others
     assert study.counts() == {
         "complete": 4,
+        "at_chance": 1,
         "failed": 1,
         "pruned": 1,
         "running": 1,

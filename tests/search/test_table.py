@@ -1,6 +1,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evossl.errors import RunError, UserError
-from evossl.search.table import TrialRow, read_table, write_table
+from evossl.search.table import Status, TrialRow, read_table, write_table
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 names = st.sampled_from(["simclr.rgb", "distill.flow->rgb.stage3", "kl", "a.b+c"])
@@ -17,7 +18,7 @@ rows = st.builds(
     TrialRow,
     trial=st.integers(-5, 10**6),
     name=st.text(max_size=5),
-    status=st.sampled_from(["complete", "failed", "pruned", "running", "control"]),
+    status=st.sampled_from(list(get_args(Status))),
     fitness=st.none() | finite,
     reason=st.none() | st.text(max_size=5),
     seconds=st.none() | finite,
