@@ -30,10 +30,11 @@ from evossl.io.files import write_json
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training.checkpoint import load_encoder_state
 from evossl.training.history import StepReport
-from evossl.training.loop import Schedule, TrainingFailedError, train
+from evossl.training.loop import TrainingFailedError, train
 from evossl.training.memory_use import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.model import MultiTaskModel, channels_last
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from evossl.types import Progress, Stream
 
 NUM_EXAMPLE_CLUSTERS = 8
