@@ -25,6 +25,7 @@ from evossl.experiment.trial import TrialSpec
 from evossl.experiment.verdict import Verdict, decide_verdict
 from evossl.experiment.winner import (
     choose_winner,
+    continued,
     export_winner,
     open_for_export,
     rerun_spec,
@@ -33,6 +34,7 @@ from evossl.experiment.winner import (
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.training.resolved_space import resolve_space
+from evossl.training.schedule import Part
 from evossl.types import Progress
 
 REPORTS_PER_TRIAL = 20
@@ -95,7 +97,8 @@ class _Search:
         steps = self.plan.steps
         log_every = max(1, steps // REPORTS_PER_TRIAL)
         rungs = self.space.stopping.steps(steps, log_every)
-        return TrialSpec(0, {}, self.run, steps, log_every=log_every, rungs=rungs)
+        part: Part = "first" if self.space.sampler.name == "pbt" else "whole"
+        return TrialSpec(0, {}, self.run, steps, log_every=log_every, rungs=rungs, part=part)
 
 
 def run_search(
@@ -227,6 +230,8 @@ def _train_winners(search: _Search, best: list[TrialRow], verdict: Verdict) -> l
     """Train the best trials longer and export them; return the encoder folders."""
     steps = search.plan.final_steps
     specs = [winner_spec(search.run, row, steps, rank) for rank, row in enumerate(best)]
+    if search.template.part != "whole":
+        specs = [continued(spec) for spec in specs]
     resources = search.session.divide_cpus(search.space.resources, num_jobs=len(specs))
     winners = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"
     with search.reporter.progress_bar(f"training {winners}, {steps} steps") as progress:

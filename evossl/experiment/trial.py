@@ -9,12 +9,12 @@ import copy
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from evossl.errors import UserError
+from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.held_out import (
     FEATURES_FILE,
@@ -34,7 +34,7 @@ from evossl.training.loop import TrainingFailedError, train
 from evossl.training.memory_use import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.model import MultiTaskModel, channels_last
 from evossl.training.objective import Objective
-from evossl.training.schedule import Schedule
+from evossl.training.schedule import Inheritance, Part, Schedule
 from evossl.types import Progress, Stream
 
 NUM_EXAMPLE_CLUSTERS = 8
@@ -59,6 +59,8 @@ class TrialSpec:
         resume: continue from the folder's checkpoint, if there is one.
         save_every: steps between two checkpoints; None saves only at the end.
         rungs: reported steps at which the trial is scored on its way, for early stopping.
+        parent: number of the trial whose checkpoint it starts from; None is the initial weights.
+        part: which part of a longer training it is.
     """
 
     number: int
@@ -71,6 +73,12 @@ class TrialSpec:
     resume: bool = False
     save_every: int | None = None
     rungs: tuple[int, ...] = ()
+    parent: int | None = None
+    part: Part = "whole"
+
+    def inheriting(self, parent: int | None) -> "TrialSpec":
+        """Return the same trial as a later segment of a population's member, if it has a parent."""
+        return self if parent is None else replace(self, parent=parent, part="middle")
 
 
 @dataclass(frozen=True)
@@ -213,12 +221,34 @@ def _prepare(
         context.data.train,
         Objective(weights, spec.run.gradient_scales),
         Schedule(
-            spec.steps, spec.log_every, spec.save_every, deadline_seconds=_deadline(spec, context)
+            spec.steps,
+            spec.log_every,
+            spec.save_every,
+            deadline_seconds=_deadline(spec, context),
+            part=spec.part,
+            inherits=_inheritance(spec),
         ),
         trial_folder(spec),
         resume=spec.resume,
     )
     return model, steps
+
+
+def _inheritance(spec: TrialSpec) -> Inheritance | None:
+    """Return what a trial inherits.
+
+    Raises:
+        RunError: its parent's checkpoint is missing or damaged. That is no failure of the trial.
+    """
+    if spec.parent is None:
+        return None
+    try:
+        return Inheritance.of(Path(spec.run.folder) / "trials" / str(spec.parent) / "checkpoint")
+    except UserError as error:
+        raise RunError(
+            f"trial {spec.number} continues trial {spec.parent}, whose checkpoint is needed: "
+            f"{error}; restore it from a copy, or start a new search"
+        ) from error
 
 
 def _deadline(spec: TrialSpec, context: RunContext) -> float | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from evossl.data.loader import ClipLoader
-from evossl.errors import RunError
+from evossl.errors import RunError, UserError
 from evossl.models.ema import cosine_ema_decay
 from evossl.optim.optimisers import build_optimiser
 from evossl.optim.schedule import lr_factor, scheduled
@@ -122,8 +122,8 @@ def train(
     Raises:
         TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline
             passed.
-        UserError: the checkpoint it starts from is damaged, or one of another model.
-        RunError: the disk is full.
+        UserError: the checkpoint it resumes is damaged, or one of another model.
+        RunError: the checkpoint it inherits is; or the disk is full.
     """
     training, choice = model.space.training, model.space.optimiser
     optimiser = build_optimiser(model.encoders.parameters(), model.heads.parameters(), choice)
@@ -134,10 +134,11 @@ def train(
     )
     history.truncate(log, start)
     meter = _Meter(loader, start, training.accumulate * training.batch_size)
-    batches = _batches(model, loader, range(start, schedule.last_step))
+    inherited = schedule.inherited_steps
+    batches = _batches(model, loader, range(inherited + start, inherited + schedule.steps))
     model.train()
     with contextlib.closing(batches):
-        for step in range(start, schedule.last_step):
+        for step in range(start, schedule.steps):
             lr = optimiser.param_groups[0]["lr"]
             with flush_denormals():
                 result = train_step(model, batches, optimiser, objective, schedule.at(step))
@@ -150,7 +151,7 @@ def train(
                 with meter.paused():  # the consumer may score a rung, or wait for the driver
                     yield report
             if schedule.is_saved(done):
-                save_checkpoint(checkpoint, model, optimiser, {"step": done})
+                save_checkpoint(checkpoint, model, optimiser, {"step": inherited + done})
             else:
                 _check_deadline(schedule, done, meter.seconds)
 
@@ -161,19 +162,23 @@ def _load(
     schedule: Schedule,
     own_checkpoint: Path | None,
 ) -> int:
-    """Load what a training resumes or inherits, and return the number of its next step."""
+    """Load what a training resumes or inherits, and return how many of its steps are done."""
     if own_checkpoint is not None and own_checkpoint.is_dir():
-        return int(load_checkpoint(own_checkpoint, model, optimiser)["step"])
+        saved = int(load_checkpoint(own_checkpoint, model, optimiser)["step"])
+        return saved - schedule.inherited_steps
     if schedule.inherits:
-        inherit_checkpoint(schedule.inherits.checkpoint, model, optimiser)
-    return schedule.first_step
+        try:
+            inherit_checkpoint(schedule.inherits.checkpoint, model, optimiser)
+        except UserError as error:  # no failure of this training
+            raise RunError(f"cannot be continued: {error}") from error
+    return 0
 
 
 def _check_deadline(schedule: Schedule, done: int, seconds: float) -> None:
     limit = schedule.deadline_seconds
     if limit and seconds > limit:
         raise TrainingFailedError(
-            f"past its deadline of {limit:g} s at step {done} of {schedule.last_step}"
+            f"past its deadline of {limit:g} s at step {done} of {schedule.steps}"
         )
 
 

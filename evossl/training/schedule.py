@@ -18,7 +18,7 @@ class StepPlan:
     """What a step needs to know about its place in the training.
 
     Attributes:
-        step: number of the step, from 0.
+        step: number of the step, from 0; inherited steps count.
         progress: of the schedules before it, in [0, 1].
         measures_conflict: whether gradient conflict is measured in it.
     """
@@ -34,7 +34,7 @@ class Inheritance:
 
     Attributes:
         checkpoint: its folder.
-        step: steps done when it was saved; the steps of the new training are numbered from there.
+        step: steps done when it was saved, its own inherited ones included.
     """
 
     checkpoint: Path
@@ -71,14 +71,9 @@ class Schedule:
     inherits: Inheritance | None = None
 
     @property
-    def first_step(self) -> int:
-        """Number of the first step: how many steps it inherits."""
+    def inherited_steps(self) -> int:
+        """Steps done before this training; data order and randomness continue from there."""
         return self.inherits.step if self.inherits else 0
-
-    @property
-    def last_step(self) -> int:
-        """Steps done at the end, inherited ones included."""
-        return self.first_step + self.steps
 
     @property
     def conflict_every(self) -> int:
@@ -92,21 +87,21 @@ class Schedule:
         runs them to their middle. There they stand still in its later trainings, so that any
         number of them can follow. The last training, of the winner, runs them to their end.
         """
-        done = step - self.first_step
         if self.part == "whole":
-            return done, self.steps
-        position = {"first": done, "middle": self.steps, "last": self.steps + done}[self.part]
+            return step, self.steps
+        position = {"first": step, "middle": self.steps, "last": self.steps + step}[self.part]
         return position, 2 * self.steps
 
     def at(self, step: int) -> StepPlan:
-        """Return the plan of a step, numbered from 0."""
+        """Return the plan of this training's step, numbered from 0."""
         position, length = self.clock(step)
-        return StepPlan(step, position / length, (step + 1) % self.conflict_every == 0)
+        measures_conflict = (step + 1) % self.conflict_every == 0
+        return StepPlan(self.inherited_steps + step, position / length, measures_conflict)
 
     def is_reported(self, done: int) -> bool:
         """Return whether a report is due after `done` steps (the first step aside)."""
-        return done % self.log_every == 0 or done == self.last_step
+        return done % self.log_every == 0 or done == self.steps
 
     def is_saved(self, done: int) -> bool:
         """Return whether a checkpoint is due after `done` steps."""
-        return done == self.last_step or bool(self.save_every and done % self.save_every == 0)
+        return done == self.steps or bool(self.save_every and done % self.save_every == 0)
