@@ -214,3 +214,31 @@ def test_a_parent_can_be_inherited_until_its_child_ends(tmp_path: Path) -> None:
         assert study.inheritable() == {0, 1, 5, 6, 7}, "trial 4 still needs its parent, trial 1"
         tell(study, children[0], status="complete", fitness=0.5)
         assert study.inheritable() == {4, 5, 6, 7}
+
+
+def trained(seed: int, copies: bool, num_trials: int = 160) -> float:
+    """Return the lowest loss of a simulated population whose members learn from segment to segment.
+
+    A segment moves a member a fifth of the way towards the loss that its weights can reach.
+    """
+    rng, bounds = np.random.default_rng([seed, 1]), {f"w{i}.rgb": (0.0, 1.0) for i in range(10)}
+    best_D = rng.uniform(size=10) * (rng.random(10) < 0.5)
+    members, loss = Population(8, seed, bounds), dict[int, float]()
+    order: list[tuple[int, dict[str, float]]] = []
+    for number in range(num_trials):
+        weights, parent = members.propose(number)
+        if not copies and number >= 8:
+            parent, weights = order[number - 8]
+        start = 1.0 if parent is None else loss[parent]
+        reachable = float(np.mean((np.array(list(weights.values())) - best_D) ** 2))
+        loss[number] = start + 0.2 * (reachable - start)
+        order.append((number, weights))
+        members.add(number, parent, weights, loss[number] + 0.01 * float(rng.normal()))
+    return min(loss.values())
+
+
+def test_copies_improve_a_simulated_population() -> None:
+    with_copies, without = (
+        [trained(seed, copies) for seed in range(8)] for copies in (True, False)
+    )
+    assert np.median(with_copies) < 0.8 * np.median(without)
