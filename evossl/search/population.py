@@ -27,8 +27,8 @@ MAX_RESAMPLED = 2.0  # expected number of resampled genes
 
 
 @dataclass(frozen=True)
-class Inheritance:
-    """What a new segment inherits.
+class Origin:
+    """What a new segment starts from.
 
     Attributes:
         parent: number of the finished trial whose checkpoint it starts from.
@@ -40,7 +40,7 @@ class Inheritance:
 
 
 class Population:
-    """The members of a population, their finished segments, and what the next segment inherits.
+    """The members of a population, their finished segments, and what the next segment starts from.
 
     Args:
         size: P, the number of members.
@@ -77,22 +77,22 @@ class Population:
 
     def propose(self, number: int) -> tuple[dict[str, float], int | None]:
         """Return the evolving weights of trial `number`, and its parent or None."""
-        inherited = self.inheritance(number)
-        if inherited is not None and not inherited.perturbs:
-            return dict(self._evolving[inherited.parent]), inherited.parent
+        origin = self.origin(number)
+        if origin is not None and not origin.perturbs:
+            return dict(self._evolving[origin.parent]), origin.parent
         rng = np.random.default_rng(derive_seed(self._seed, "trial", number))
-        if inherited is None:
+        if origin is None:
             return _from_unit(rng.uniform(size=len(self._bounds)), self._bounds), None
-        parent_D = _to_unit(self._evolving[inherited.parent], self._bounds)
-        return _from_unit(perturb(parent_D, rng), self._bounds), inherited.parent
+        parent_D = _to_unit(self._evolving[origin.parent], self._bounds)
+        return _from_unit(perturb(parent_D, rng), self._bounds), origin.parent
 
     def living(self) -> list[int]:
         """Return the newest trial of each member that has not failed: what can be inherited."""
         newest = (self._newest(member) for member in range(self._size))
         return [number for number in newest if number is not None]
 
-    def inheritance(self, number: int) -> Inheritance | None:
-        """Return what trial `number` inherits, or None if it starts from the initial weights.
+    def origin(self, number: int) -> Origin | None:
+        """Return what trial `number` starts from, or None for the initial weights.
 
         A member continues its own last segment with the same genes, unless that segment failed or
         is among the worst quarter. Then it copies one of the best quarter, drawn at random, and
@@ -110,9 +110,9 @@ class Population:
         ranked = sorted(living, key=lambda trial: (self._value[trial], trial))
         best = ranked[: max(1, len(ranked) // 4)]
         if last in best or (isfinite(self._value[last]) and not self._is_among_the_worst(last)):
-            return Inheritance(last, perturbs=False)
+            return Origin(last, perturbs=False)
         rng = np.random.default_rng(derive_seed(self._seed, "parent", number))
-        return Inheritance(best[rng.integers(len(best))], perturbs=True)
+        return Origin(best[rng.integers(len(best))], perturbs=True)
 
     def _is_among_the_worst(self, last: int) -> bool:
         """Return whether a finished segment is in the worst quarter of those it is compared with.
