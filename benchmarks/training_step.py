@@ -7,10 +7,11 @@ import torch
 
 from evossl.config import SearchSpace
 from evossl.optim.optimisers import build_optimiser
-from evossl.training.loop import StepPlan, train_step
+from evossl.training.loop import train_step
 from evossl.training.model import MultiTaskModel
 from evossl.training.objective import Objective, normalise
 from evossl.training.resolved_space import resolve_space
+from evossl.training.schedule import StepPlan
 from evossl.types import AUDIO_RATE, ClipBatch
 
 NUM_STEPS = 1000  # of the training that the steps belong to

@@ -143,9 +143,13 @@ class Fitness(Model):
 
 
 class Sampler(Model):
-    """The algorithm that proposes loss weights."""
+    """The algorithm that proposes loss weights.
 
-    name: Literal["cmaes", "ga", "random", "tpe", "nsga2"] = "cmaes"
+    With `pbt` (population-based training), trials continue the training of earlier ones; see
+    docs/population-based-training.md. `population` is then the number of members, 8 by default.
+    """
+
+    name: Literal["cmaes", "ga", "random", "tpe", "nsga2", "pbt"] = "cmaes"
     population: PositiveInt | None = None
     single_tasks_first: bool = False  # right after equal weights, run one trial for each task
 
@@ -256,6 +260,15 @@ class SearchSpace(Model):
                 f"training.batch_size: 1 is too small for {', '.join(self.tasks)}: BatchNorm and "
                 "losses compare the clips of a batch; set it to 2 or more (training.accumulate "
                 "does not enlarge a batch)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_early_stopping(self) -> "SearchSpace":
+        if self.sampler.name == "pbt" and self.stopping.rungs:
+            raise ValueError(
+                "stopping.rungs: pbt stops no trial early, because a bad one is replaced by a copy "
+                "of a good one when it ends; remove stopping, or choose another sampler"
             )
         return self
 

@@ -8,7 +8,8 @@ import torch
 from evossl.config import Resources, SearchSpace
 from evossl.errors import UserError, unknown
 from evossl.experiment.preflight import preflight
-from evossl.experiment.terms import check_every_term_can_be_active
+from evossl.experiment.racing import round_sizes
+from evossl.experiment.terms import check_every_term_can_be_active, search_genotype
 from evossl.fitness.score import check_fitness
 from evossl.models.encoder import BACKBONES
 from evossl.training.resolved_space import ResolvedSpace, resolve_space
@@ -52,6 +53,22 @@ def _check_resolved(resolved: ResolvedSpace) -> None:
     for name in space.tasks:
         check_teacher(name, resolved)
     check_every_term_can_be_active(resolved)
+
+
+def check_search(resolved: ResolvedSpace, where: str) -> None:
+    """Refuse a search whose sampler has a population that cannot work.
+
+    Raises:
+        UserError: names the key and the remedy.
+    """
+    from evossl.search.samplers import check_sampler  # optuna is not needed by other verbs
+
+    space = resolved.space
+    num_new = space.budget.trials - sum(round_sizes(space.budget.max_reruns))
+    try:
+        check_sampler(space.sampler, search_genotype(resolved), num_new)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def check_resources(resources: Resources, where: str) -> None:

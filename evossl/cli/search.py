@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evossl.cli.checks import check_resources, check_space
+from evossl.cli.checks import check_resources, check_search, check_space
 from evossl.cli.evaluate import EvaluateOptions, evaluate_encoder, print_scores
 from evossl.cli.inspect import write_report_with_progress
 from evossl.cli.labelled import check_labelled
@@ -158,7 +158,8 @@ def _checked_run(options: SearchOptions) -> RunInfo:
     if not options.address:  # a cluster's machines may have more than this one
         check_resources(space.resources, options.space)
         device = pick_device(options.device)
-    check_space(space, options.tasks_folder, options.space, device)
+    resolved = check_space(space, options.tasks_folder, options.space, device)
+    check_search(resolved, options.space)
     if options.labelled:
         check_labelled(options.labelled)
     return info

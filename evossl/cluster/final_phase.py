@@ -11,7 +11,12 @@ from evossl.cluster.search_job import SearchJob
 from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.racing import Racer, race
 from evossl.experiment.selected_checkpoint import NUM_SCORES
-from evossl.experiment.trial import TrialResult, TrialSpec, checkpoint_folder
+from evossl.experiment.trial import (
+    TrialResult,
+    TrialSpec,
+    checkpoint_folder,
+    inherited_steps,
+)
 from evossl.experiment.verdict import Evidence, Verdict, decide_verdict
 from evossl.experiment.verdict_scores import (
     VerdictScores,
@@ -23,13 +28,14 @@ from evossl.experiment.verdict_scores import (
 from evossl.experiment.winner import (
     Winner,
     choose_winner,
+    continued,
     export_winner,
     long_training_spec,
     open_for_export,
     rerun_spec,
     winner_spec,
 )
-from evossl.search.study import EQUAL_WEIGHTS
+from evossl.search.genotype import EQUAL_WEIGHTS
 from evossl.search.table import TrialRow
 from evossl.types import Progress
 
@@ -113,11 +119,14 @@ def _train(search: SearchJob, racers: Sequence[Racer], rows: Sequence[TrialRow])
     plan, run = search.plan, search.run
     best = [racer.row for racer in racers[: plan.top]]
     specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
+    if search.template.part != "whole":
+        specs = [continued(spec) for spec in specs]
     equal = None
     if best[0].name != EQUAL_WEIGHTS:
         weights = next(row.weights for row in rows if row.name == EQUAL_WEIGHTS)
         folder = Path(run.folder) / EQUAL_WEIGHTS_FOLDER
-        equal = long_training_spec(run, 0, weights, plan.final_steps, folder)
+        steps = inherited_steps(specs[0]) + plan.final_steps
+        equal = long_training_spec(run, 0, weights, steps, folder)
     everything = [*specs, equal] if equal else specs
     resources = search.session.divide_cpus(search.space.resources, num_jobs=len(everything))
     named = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"

@@ -9,6 +9,7 @@ from evossl.config import SearchSpace
 from evossl.experiment.context import RunSpec
 from evossl.experiment.racing import round_sizes
 from evossl.experiment.trial import TrialSpec
+from evossl.training.schedule import Part
 from evossl.types import Progress
 
 REPORTS_PER_TRIAL = 20
@@ -72,4 +73,5 @@ class SearchJob:
         steps = self.plan.steps
         log_every = max(1, steps // REPORTS_PER_TRIAL)
         rungs = self.space.stopping.steps(steps, log_every)
-        return TrialSpec(0, {}, self.run, steps, log_every=log_every, rungs=rungs)
+        part: Part = "first" if self.space.sampler.name == "pbt" else "whole"
+        return TrialSpec(0, {}, self.run, steps, log_every=log_every, rungs=rungs, part=part)

@@ -116,14 +116,15 @@ class StudySearcher(StatelessSearcher):
         self._running: dict[str, Proposal] = {}
 
     def next_spec(self, trial_id: str) -> TrialSpec | str | None:
-        """Return the study's next proposal if there is a free slot."""
+        """Return the study's next proposal if there is a free slot and the study has one."""
         if self._study.num_finished + len(self._running) >= self._num_trials:
             return str(Searcher.FINISHED) if not self._running else None
-        if len(self._running) >= self._num_slots():
+        if len(self._running) >= self._num_slots() or not self._study.can_ask():
             return None
         proposal = self._study.ask()
         self._running[trial_id] = proposal
-        return replace(self._template, number=proposal.number, weights=dict(proposal.weights))
+        spec = replace(self._template, number=proposal.number, weights=dict(proposal.weights))
+        return spec.inheriting(proposal.parent)
 
     def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:
         """Report the result to the study; a worker that died too often is a failed trial."""

@@ -24,7 +24,8 @@ class TrialTracker:
     Args:
         study: the study that the trials belong to.
         folder: the run folder.
-        num_best: number of best trials that keep their checkpoints; the last one keeps its own too.
+        num_best: number of best trials that keep their checkpoints; the last one keeps its own too,
+            and so do all trials that a running or later trial may inherit from.
         on_row: called with the row of each trial that has ended, or None.
     """
 
@@ -50,7 +51,9 @@ class TrialTracker:
         if best and best[0].fitness is not None:
             self._best_fitness.set(best[0].fitness)
         self._with_checkpoint.add(row.trial)
-        self._delete_checkpoints_except({*(r.trial for r in best), row.trial})
+        parents = {r.parent for r in best if r.parent is not None}  # a re-run starts from them
+        needed = {*(r.trial for r in best), *parents, *self._study.inheritable()}
+        self._delete_checkpoints_except({*needed, row.trial})
         if time.monotonic() >= self._next_write:
             self._write()
         if self._on_row:

@@ -17,7 +17,8 @@ from evossl.data.loader import ClipLoader
 from evossl.experiment.context import RunContext
 from evossl.experiment.split import HeldOut
 from evossl.fitness.features import ScoringFeatures
-from evossl.io.files import write_atomically
+from evossl.fitness.score import Score
+from evossl.io.files import write_atomically, write_json
 from evossl.models.encoder import Encoder
 from evossl.models.precise_bn import update_bn_statistics
 from evossl.rng import derive_seed
@@ -29,6 +30,8 @@ from evossl.views.spec import CLEAN, STRONG, Time, View
 FEATURES_FILE = "features.safetensors"
 NUM_CALIBRATION_BATCHES = 16
 SCORING_BATCH_SIZE = 32
+NUM_EXAMPLE_CLUSTERS = 8
+EXAMPLES_PER_CLUSTER = 8
 CLEAN_VIEW = View(Stream.RGB, space=CLEAN)
 
 
@@ -148,3 +151,19 @@ def read_features(path: Path) -> tuple[Tensor, list[str]]:
     """Return the clean_ND (float32) and the video paths that `write_features` wrote."""
     with safe_open(path, framework="pt") as file:
         return file.get_tensor("clean_ND").float(), json.loads(file.metadata()["videos"])
+
+
+def write_clusters(path: Path, scored: Score, held_out: HeldOut) -> None:
+    """Write the shares of all clusters and examples of the largest ones, for the report."""
+    if scored.clusters_N is None or scored.shares_K is None or scored.zipf_K is None:
+        return
+    largest = torch.bincount(scored.clusters_N).argsort(descending=True)[:NUM_EXAMPLE_CLUSTERS]
+    examples = [
+        [
+            {"path": held_out.videos[row].path, "start": 0.0}
+            for row in (scored.clusters_N == cluster).nonzero()[:EXAMPLES_PER_CLUSTER, 0].tolist()
+        ]
+        for cluster in largest
+    ]
+    shares = {"shares": scored.shares_K.tolist(), "zipf": scored.zipf_K.tolist()}
+    write_json(path, shares | {"examples": examples})

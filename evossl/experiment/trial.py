@@ -12,33 +12,28 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
-from evossl.errors import UserError
+from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.held_out import (
     FEATURES_FILE,
     calibrate,
     held_out_features,
+    write_clusters,
     write_features,
 )
 from evossl.experiment.selected_checkpoint import CHECKPOINT, SelectedCheckpoint, best_step
-from evossl.experiment.split import HeldOut
 from evossl.experiment.terms import active_weights
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import Score, score
-from evossl.io.files import write_json
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training.checkpoint import load_encoder_state
 from evossl.training.history import StepReport
-from evossl.training.loop import Schedule, TrainingFailedError, train
+from evossl.training.loop import TrainingFailedError, train
 from evossl.training.memory_use import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.model import MultiTaskModel, channels_last
 from evossl.training.objective import Objective
+from evossl.training.schedule import Inheritance, Part, Schedule
 from evossl.types import Progress, Stream
-
-NUM_EXAMPLE_CLUSTERS = 8
-EXAMPLES_PER_CLUSTER = 8
 
 OnScoring = Callable[[], Progress]
 """Called when a trial's scoring begins; returns the callback for (clips done, clips in total)."""
@@ -61,6 +56,8 @@ class TrialSpec:
         rungs: reported steps at which the trial is scored on its way, for early stopping.
         keep_best: keep the encoder of the best score, at a rung or at the end, in `selected/`; the
             result is then that of the best score.
+        parent: number of the trial whose checkpoint it starts from; None is the initial weights.
+        part: which part of a longer training it is.
     """
 
     number: int
@@ -74,6 +71,12 @@ class TrialSpec:
     save_every: int | None = None
     rungs: tuple[int, ...] = ()
     keep_best: bool = False
+    parent: int | None = None
+    part: Part = "whole"
+
+    def inheriting(self, parent: int | None) -> "TrialSpec":
+        """Return the same trial as a later segment of a population's member, if it has a parent."""
+        return self if parent is None else replace(self, parent=parent, part="middle")
 
 
 @dataclass(frozen=True)
@@ -245,12 +248,44 @@ def _prepare(
         context.data.train,
         Objective(weights, spec.run.gradient_scales),
         Schedule(
-            spec.steps, spec.log_every, spec.save_every, deadline_seconds=_deadline(spec, context)
+            spec.steps,
+            spec.log_every,
+            spec.save_every,
+            deadline_seconds=_deadline(spec, context),
+            part=spec.part,
+            inherits=_inheritance(spec),
         ),
         trial_folder(spec),
         resume=spec.resume,
     )
     return model, steps
+
+
+def inherited_steps(spec: TrialSpec) -> int:
+    """Return how many steps its parents trained before a trial; see `TrialSpec.parent`.
+
+    Raises:
+        RunError: its parent's checkpoint is missing or damaged.
+    """
+    inherits = _inheritance(spec)
+    return inherits.step if inherits else 0
+
+
+def _inheritance(spec: TrialSpec) -> Inheritance | None:
+    """Return what a trial inherits.
+
+    Raises:
+        RunError: its parent's checkpoint is missing or damaged. That is no failure of the trial.
+    """
+    if spec.parent is None:
+        return None
+    try:
+        return Inheritance.of(Path(spec.run.folder) / "trials" / str(spec.parent) / "checkpoint")
+    except UserError as error:
+        raise RunError(
+            f"trial {spec.number} continues trial {spec.parent}, whose checkpoint is needed: "
+            f"{error}; restore it from a copy, or start a new search"
+        ) from error
 
 
 def _deadline(spec: TrialSpec, context: RunContext) -> float | None:
@@ -304,19 +339,3 @@ def load_encoder_from(checkpoint: Path, context: RunContext) -> Encoder:
     load_encoder_state(checkpoint, encoder, Stream.RGB)
     calibrate(encoder, context.data.train, context.settings)
     return encoder
-
-
-def write_clusters(path: Path, scored: Score, held_out: HeldOut) -> None:
-    """Write the shares of all clusters and examples of the largest ones, for the report."""
-    if scored.clusters_N is None or scored.shares_K is None or scored.zipf_K is None:
-        return
-    largest = torch.bincount(scored.clusters_N).argsort(descending=True)[:NUM_EXAMPLE_CLUSTERS]
-    examples = [
-        [
-            {"path": held_out.videos[row].path, "start": 0.0}
-            for row in (scored.clusters_N == cluster).nonzero()[:EXAMPLES_PER_CLUSTER, 0].tolist()
-        ]
-        for cluster in largest
-    ]
-    shares = {"shares": scored.shares_K.tolist(), "zipf": scored.zipf_K.tolist()}
-    write_json(path, shares | {"examples": examples})

@@ -81,12 +81,21 @@ def winner_spec(run: RunSpec, row: TrialRow, steps: int, rank: int) -> TrialSpec
     return long_training_spec(run, row.trial, row.weights, steps, Path(run.folder) / name)
 
 
+def continued(spec: TrialSpec) -> TrialSpec:
+    """Return a longer training that continues its trial's checkpoint, the end of a population."""
+    return replace(spec, parent=spec.number, part="last")
+
+
 def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
-    """Return a training with the same weights and steps as a trial's, and another seed."""
+    """Return a training with the same weights and steps as a trial's, and another seed.
+
+    A trial with a parent starts from the same checkpoint again.
+    """
     run = template.run
     folder = str(Path(run.folder) / "reruns" / f"{row.trial}-{repeat}")
     seed = run.seed + repeat
-    return TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
+    spec = TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
+    return replace(spec, part=template.part).inheriting(row.parent)
 
 
 def choose_winner(

@@ -1,7 +1,7 @@
 """The learning-rate schedule and the weight-decay groups that training and fine-tuning share."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -39,9 +39,16 @@ def warmup_cosine(
         warmup: share of the steps in which the rate rises.
         first_step: the step at which a training starts or resumes.
     """
+    factor = partial(lr_factor, num_steps=num_steps, warmup=warmup)
+    return scheduled(optimiser, factor, first_step)
+
+
+def scheduled(
+    optimiser: Optimizer, factor: Callable[[int], float], first_step: int = 0
+) -> LambdaLR:
+    """Return the schedule that multiplies an optimiser's peak learning rates by `factor(step)`."""
     for group in optimiser.param_groups:
         group.setdefault("initial_lr", group["lr"])  # LambdaLR needs it when it resumes
-    factor = partial(lr_factor, num_steps=num_steps, warmup=warmup)
     return LambdaLR(optimiser, factor, last_epoch=first_step - 1)
 
 

@@ -36,10 +36,15 @@ class TrialTable:
 
 
 def trial_table(rows: Sequence[TrialRow], best: TrialRow | None) -> TrialTable:
-    """Return trials and controls sorted by fitness; those without a fitness come last."""
+    """Return trials and controls sorted by fitness; those without a fitness come last.
+
+    The column `parent` is shown only if a trial has one.
+    """
     names = sorted({name for row in rows for name in row.indicators})
+    with_parents = any(row.parent is not None for row in rows)
     columns = [
         Column("trial"),
+        *([Column("parent")] if with_parents else []),
         Column("name"),
         Column("status"),
         Column("fitness (nats)", ARROWS_OF_DIRECTION["lower"]),
@@ -49,7 +54,8 @@ def trial_table(rows: Sequence[TrialRow], best: TrialRow | None) -> TrialTable:
 
     def cells(row: TrialRow) -> tuple[str, Sequence[str]]:
         is_best = best is not None and row.trial == best.trial
-        fixed = [str(row.trial), row.name or DASH, row.status, format_value(row.fitness)]
+        parent = [DASH if row.parent is None else str(row.parent)] if with_parents else []
+        fixed = [str(row.trial), *parent, row.name or DASH, row.status, format_value(row.fitness)]
         fixed.append(DASH if row.seconds is None else f"{row.seconds:.1f}")
         found = [format_value(row.indicators.get(name)) for name in names]
         return ("best" if is_best else row.status), [*fixed, *found]

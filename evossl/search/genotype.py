@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from evossl.errors import UserError
 
+EQUAL_WEIGHTS = "equal weights"
+
 
 @dataclass(frozen=True)
 class Genotype:
@@ -83,6 +85,15 @@ class Genotype:
             return None
         active = self.single_task_sets[number - 1]
         return {name: high if name in active else low for name, (low, high) in self.bounds.items()}
+
+    def trial_name(self, number: int) -> str:
+        """Return the name of an initial trial, or "" for any other."""
+        if number == 0:
+            return EQUAL_WEIGHTS
+        if number > len(self.single_task_sets):
+            return ""
+        tasks = {term.partition(".")[0] for term in self.single_task_sets[number - 1]}
+        return f"{', '.join(sorted(tasks))} alone"
 
     def complete(self, evolving: Mapping[str, float]) -> dict[str, float]:
         """Return all weights, sorted by name, given the evolving ones."""

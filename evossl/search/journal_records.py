@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from evossl import config
 from evossl.errors import RunError, UserError
@@ -16,9 +17,17 @@ from evossl.io.files import write_atomically
 from evossl.search.completed_trials import TrialStatus
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, open_storage
+from evossl.search.table import TrialRow
 
 JOURNAL_FORMAT = 2
+CONTROL_PREFIX = "control"
 _SETTINGS_KEY = "evossl"
+OPTUNA_STATES = {
+    "complete": TrialState.COMPLETE,
+    "at_chance": TrialState.PRUNED,  # optuna has no such state, and shows no value for this one
+    "failed": TrialState.FAIL,
+    "pruned": TrialState.PRUNED,
+}
 
 
 @dataclass(frozen=True)
@@ -154,3 +163,8 @@ def result_record(
         "seconds": float(seconds),
         "indicators": {name: float(v) for name, v in indicators.items() if math.isfinite(v)},
     }
+
+
+def control_row(key: str, control: Mapping[str, Any]) -> TrialRow:
+    """Return the row of a control from its record and the key that it is stored under."""
+    return TrialRow(trial=int(key.removeprefix(CONTROL_PREFIX)), status="control", **control)

@@ -14,9 +14,10 @@ from evossl.rng import derive_seed
 from evossl.search.cmaes_sampler import CmaEsSampler
 from evossl.search.genetic_sampler import GeneticSampler
 from evossl.search.genotype import Genotype
+from evossl.search.population import DEFAULT_POPULATION, MIN_POPULATION, Population
 
 Propose = Callable[[optuna.Study, int], dict[str, float]]
-_MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2}
+_MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2, "pbt": MIN_POPULATION}
 _NSGA2_POPULATION = 20
 _PARENTS_KEY = "parents"  # attribute: (newest generation with parents, the parents' numbers)
 
@@ -55,25 +56,58 @@ class CompletionNSGAII(NSGAIISampler):
         return [trials[number] for number in numbers]
 
 
-def check_sampler(choice: config.Sampler) -> None:
+def check_sampler(
+    choice: config.Sampler, genotype: Genotype, num_trials: int | None = None
+) -> None:
     """Check the population of a sampler.
 
+    Args:
+        choice: the sampler.
+        genotype: of the search.
+        num_trials: how many trials are planned, or None if that is unknown.
+
     Raises:
-        UserError: the sampler has no population, or needs a larger one.
+        UserError: the sampler has no population, or needs a larger one or more trials.
     """
-    if choice.population is None:
-        return
     least = _MIN_POPULATION.get(choice.name)
-    if least is None:
-        raise UserError(f"sampler.population: {choice.name} has no population; remove the key")
-    if choice.population < least:
+    if choice.population is not None:
+        if least is None:
+            raise UserError(f"sampler.population: {choice.name} has no population; remove the key")
+        if choice.population < least:
+            raise UserError(
+                f"sampler.population: {choice.name} needs at least {least}, not "
+                f"{choice.population}; raise it, or remove the key"
+            )
+    if choice.name == "pbt" and genotype.evolves:
+        _check_pbt(choice.population or DEFAULT_POPULATION, genotype, num_trials)
+
+
+def _check_pbt(size: int, genotype: Genotype, num_trials: int | None) -> None:
+    num_initial = 1 + len(genotype.single_task_sets)
+    if size < num_initial:
         raise UserError(
-            f"sampler.population: {choice.name} needs at least {least}, not {choice.population}"
+            f"sampler.population: {size} members are too few for sampler.single_tasks_first, whose "
+            f"{num_initial} trials are members; raise it, or remove single_tasks_first"
+        )
+    if num_trials is not None and num_trials < 2 * size:
+        raise UserError(
+            f"budget.trials: {num_trials}: with a population of {size}, pbt needs at least "
+            f"{2 * size}, or no trial inherits from another; raise it, or lower sampler.population"
         )
 
 
+def make_population(choice: config.Sampler, seed: int, genotype: Genotype) -> Population | None:
+    """Return the population of population-based training, or None for other samplers."""
+    if choice.name != "pbt" or not genotype.evolves:
+        return None
+    return Population(choice.population or DEFAULT_POPULATION, seed, genotype.bounds)
+
+
 def make_proposer(choice: config.Sampler, seed: int, genotype: Genotype) -> Propose:
-    """Return a function from (finished trials in order, next number) to its evolving weights."""
+    """Return a function from (finished trials in order, next number) to its evolving weights.
+
+    Population-based training has none: see `make_population`.
+    """
     space: dict[str, BaseDistribution] = {
         name: FloatDistribution(low, high) for name, (low, high) in genotype.bounds.items()
     }

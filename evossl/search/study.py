@@ -18,38 +18,41 @@ from optuna.trial import TrialState, create_trial
 
 from evossl import config
 from evossl.errors import RunError, UserError
-from evossl.search.completed_trials import CompletedTrials, TrialStatus
+from evossl.search.completed_trials import CompletedTrials, TrialStatus, rank_value
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, DriverLock, cut_torn_line, open_storage
 from evossl.search.journal_records import (
+    CONTROL_PREFIX,
+    OPTUNA_STATES,
     SearchSettings,
     check_same_settings,
+    control_row,
     create_journal,
     read_settings,
     read_study,
     result_record,
 )
-from evossl.search.samplers import check_sampler, make_proposer
+from evossl.search.samplers import check_sampler, make_population, make_proposer
 from evossl.search.table import ControlKind, Status, TrialRow
 
-EQUAL_WEIGHTS = "equal weights"
 NOTHING_EVOLVES = "every weight of this space is fixed, so trial 0 is the whole search"
 
-_RESULT_KEY, _CONTROL_PREFIX = "result", "control"
-_OPTUNA_STATES = {
-    "complete": TrialState.COMPLETE,
-    "at_chance": TrialState.PRUNED,  # optuna has no such state, and shows no value for this one
-    "failed": TrialState.FAIL,
-    "pruned": TrialState.PRUNED,
-}
+_RESULT_KEY, _PARENT_KEY = "result", "parent"
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """The trial to run next: its number and all its weights by name, fixed ones included."""
+    """The trial to run next.
+
+    Attributes:
+        number: of the trial.
+        weights: all its weights by name, fixed ones included.
+        parent: the trial whose checkpoint it starts from, or None.
+    """
 
     number: int
     weights: Mapping[str, float]
+    parent: int | None = None
 
 
 class Study:
@@ -75,6 +78,7 @@ class Study:
             name: FloatDistribution(*pair) for name, pair in self.genotype.bounds.items()
         }
         self._propose = make_proposer(self.sampler, self.seed, self.genotype)
+        self._population = make_population(self.sampler, self.seed, self.genotype)
         self._finished = CompletedTrials(self.genotype.bounds)
         self._rows: list[TrialRow] = []
         self._controls: list[TrialRow] = []
@@ -92,7 +96,7 @@ class Study:
                 cannot have this population, or the seed is negative.
             RunError: the folder cannot be written.
         """
-        check_sampler(sampler)
+        check_sampler(sampler, genotype)
         if seed < 0:
             raise UserError(f"--seed {seed}: must be 0 or more")
         try:
@@ -160,6 +164,11 @@ class Study:
     ) -> None:
         self.close()
 
+    def can_ask(self) -> bool:
+        """Return whether `ask` has a trial now; with pbt, not while every member is running."""
+        population, number = self._population, len(self._rows)
+        return population is None or bool(self._to_rerun) or population.can_continue(number)
+
     def ask(self) -> Proposal:
         """Return the next trial to run; its status is `running` until `tell` stores its result.
 
@@ -171,22 +180,28 @@ class Study:
             UserError: no weight evolves, and trial 0 has been returned already.
             RunError: the journal cannot be written.
         """
+        assert self.can_ask(), "every member of the population is running"
         if self._to_rerun:
             row = self._rows[heapq.heappop(self._to_rerun)]
-            return Proposal(row.trial, row.weights)
+            return Proposal(row.trial, row.weights, row.parent)
         number = len(self._rows)
         if number and not self.genotype.evolves:
             raise UserError(NOTHING_EVOLVES)
-        evolving = self.genotype.initial_weights(number)
-        if evolving is None:
+        evolving, parent = self.genotype.initial_weights(number), None
+        if evolving is None and self._population is not None:
+            evolving, parent = self._population.propose(number)
+        elif evolving is None:
             evolving = self._propose(self._finished.study(), number)
         trial = create_trial(
-            state=TrialState.RUNNING, params=evolving, distributions=dict(self._distributions)
+            state=TrialState.RUNNING,
+            params=evolving,
+            distributions=dict(self._distributions),
+            user_attrs={} if parent is None else {_PARENT_KEY: parent},
         )
         # This is one line of the journal, so that no kill leaves a trial without its weights.
         self._storage.create_new_trial(self._study_id, template_trial=trial)
-        self._rows.append(self._running_row(number, evolving))
-        return Proposal(number, self._rows[-1].weights)
+        self._rows.append(self._running_row(number, evolving, parent))
+        return Proposal(number, self._rows[-1].weights, parent)
 
     def tell(
         self,
@@ -249,9 +264,9 @@ class Study:
         result = result_record(status, fitness, reason, seconds, indicators)
         del result["status"]
         control = {"kind": kind, "name": name} | result
-        key = f"{_CONTROL_PREFIX}{-1 - len(self._controls)}"
+        key = f"{CONTROL_PREFIX}{-1 - len(self._controls)}"
         self._storage.set_study_user_attr(self._study_id, key, control)
-        self._controls.append(_control_row(key, control))
+        self._controls.append(control_row(key, control))
         return self._controls[-1]
 
     def rows(self) -> list[TrialRow]:
@@ -279,19 +294,18 @@ class Study:
         zero = dict.fromkeys(get_args(Status), 0)
         return zero | Counter(row.status for row in self.rows())
 
-    def _running_row(self, number: int, evolving: Mapping[str, float]) -> TrialRow:
-        return TrialRow(
-            number, self._name(number), "running", weights=self.genotype.complete(evolving)
-        )
+    def inheritable(self) -> set[int]:
+        """Return the trials whose checkpoints a running or later trial may need; or nothing."""
+        if self._population is None:
+            return set()
+        parents = {row.parent for row in self._rows if row.status == "running"}
+        return {*self._population.living(), *(n for n in parents if n is not None)}
 
-    def _name(self, number: int) -> str:
-        """Return the name of an initial trial, or "" for any other."""
-        if number == 0:
-            return EQUAL_WEIGHTS
-        if number > len(self.genotype.single_task_sets):
-            return ""
-        tasks = {term.partition(".")[0] for term in self.genotype.single_task_sets[number - 1]}
-        return f"{', '.join(sorted(tasks))} alone"
+    def _running_row(
+        self, number: int, evolving: Mapping[str, float], parent: int | None
+    ) -> TrialRow:
+        name, weights = self.genotype.trial_name(number), self.genotype.complete(evolving)
+        return TrialRow(number, name, "running", weights=weights, parent=parent)
 
     def _check_running(self, number: int) -> None:
         if not 0 <= number < len(self._rows):
@@ -306,29 +320,31 @@ class Study:
 
     def _set_state(self, trial_id: int, result: Mapping[str, Any]) -> None:
         values = None if result["fitness"] is None else [result["fitness"]]
-        self._storage.set_trial_state_values(trial_id, _OPTUNA_STATES[result["status"]], values)
+        self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[result["status"]], values)
 
     def _add_result(self, number: int, result: Mapping[str, Any]) -> None:
         """Add a result to the samplers' history and to the table."""
         row = self._rows[number]
         evolving = {name: row.weights[name] for name in self._distributions}
-        self._finished.add(evolving, result["status"], result["fitness"])
+        status, fitness = result["status"], result["fitness"]
+        self._finished.add(evolving, status, fitness)
+        if self._population is not None:
+            self._population.add(number, row.parent, evolving, rank_value(status, fitness))
         columns = {k: result[k] for k in ("status", "fitness", "reason", "seconds", "indicators")}
         self._rows[number] = replace(row, completed=result["order"], **columns)
 
     def _load(self, attributes: Mapping[str, Any]) -> None:
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        self._rows = [self._running_row(trial.number, trial.params) for trial in trials]
+        self._rows = [
+            self._running_row(trial.number, trial.params, trial.user_attrs.get(_PARENT_KEY))
+            for trial in trials
+        ]
         finished = [trial for trial in trials if _RESULT_KEY in trial.user_attrs]
         for trial in sorted(finished, key=lambda trial: trial.user_attrs[_RESULT_KEY]["order"]):
             if trial.state == TrialState.RUNNING:  # killed between the two lines of `tell`
                 self._set_state(trial._trial_id, trial.user_attrs[_RESULT_KEY])
             self._add_result(trial.number, trial.user_attrs[_RESULT_KEY])
         self._to_rerun = [row.trial for row in self._rows if row.status == "running"]
-        keys = [key for key in attributes if key.startswith(_CONTROL_PREFIX)]
-        ordered = sorted(keys, key=lambda key: -int(key.removeprefix(_CONTROL_PREFIX)))
-        self._controls = [_control_row(key, attributes[key]) for key in ordered]
-
-
-def _control_row(key: str, control: Mapping[str, Any]) -> TrialRow:
-    return TrialRow(trial=int(key.removeprefix(_CONTROL_PREFIX)), status="control", **control)
+        keys = [key for key in attributes if key.startswith(CONTROL_PREFIX)]
+        ordered = sorted(keys, key=lambda key: -int(key.removeprefix(CONTROL_PREFIX)))
+        self._controls = [control_row(key, attributes[key]) for key in ordered]

@@ -26,6 +26,7 @@ _FIXED_COLUMNS = [
     ("reason", pa.string()),
     ("seconds", pa.float64()),
     ("completed", pa.int64()),
+    ("parent", pa.int64()),
 ]
 
 
@@ -46,6 +47,7 @@ class TrialRow:
         completed: number of trials that finished before this one; None while it runs, and for
             controls.
         kind: "trial", or the kind of control.
+        parent: the trial whose checkpoint it started from; None for the initial weights.
     """
 
     trial: int
@@ -58,6 +60,7 @@ class TrialRow:
     weights: Mapping[str, float] = field(default_factory=dict)
     completed: int | None = None
     kind: Kind = "trial"
+    parent: int | None = None
 
     @property
     def is_control(self) -> bool:

@@ -1,6 +1,7 @@
 """Checkpoints of a training: a folder with two safetensors files and a JSON file."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ def save_checkpoint(
     Raises:
         RunError: the disk is full; an earlier checkpoint is unchanged.
     """
+    names = _parameter_names(model, optimiser)
     optimiser_state = {
-        f"{index}.{name}": value
+        f"{names[index]}.{key}": value
         for index, entry in optimiser.state_dict()["state"].items()
-        for name, value in entry.items()
+        for key, value in entry.items()
         if isinstance(value, Tensor)
     }
 
@@ -47,21 +49,88 @@ def load_checkpoint(
         UserError: not a checkpoint, a damaged one, or one of another model.
     """
     state = read_state(folder)
+    weights, optimiser_state = _read_tensors(folder)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-        optimiser_state = load_file(folder / "optimiser.safetensors")
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{folder}: a checkpoint of another model: {error}") from error
+    _load_optimiser(folder, model, optimiser, optimiser_state)
+    return state
+
+
+def inherit_checkpoint(folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Load from `folder` what a model has in common with the model that was saved there.
+
+    The encoder of a stream, its momentum encoder, and the heads of a term with their queues and
+    centres are loaded whole, with their optimiser state, if the checkpoint has them in the same
+    shapes. The rest keeps its initial weights, except that a momentum encoder which the checkpoint
+    lacks becomes a copy of the loaded encoder.
+
+    Raises:
+        UserError: not a checkpoint, a damaged one, or one of another backbone.
+    """
+    weights, optimiser_state = _read_tensors(folder)
+    own = model.state_dict()
+    theirs = _shapes_by_part(weights)
+    inherited = {
+        part for part, shapes in _shapes_by_part(own).items() if theirs.get(part) == shapes
+    }
+    if not any(part.startswith("encoders.") for part in inherited):
+        raise UserError(f"{folder}: a checkpoint of another backbone")
+    for name in own:
+        online = name.replace("momentum.", "encoders.", 1)
+        source = name if _part(name) in inherited else online
+        if _part(source) in inherited:
+            own[name] = weights[source]
+    model.load_state_dict(own)
+    common = {key: value for key, value in optimiser_state.items() if _part(key) in inherited}
+    _load_optimiser(folder, model, optimiser, common)
+
+
+def _part(name: str) -> str:
+    """Return the encoder or the heads that a tensor belongs to ("encoders.rgb")."""
+    return ".".join(name.split(".", 2)[:2])
+
+
+def _shapes_by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, torch.Size]]:
+    shapes: dict[str, dict[str, torch.Size]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        shapes[_part(name)][name] = tensor.shape
+    return shapes
+
+
+def _parameter_names(model: nn.Module, optimiser: torch.optim.Optimizer) -> list[str]:
+    """Return the names of the optimiser's parameters in its own order."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(p)] for group in optimiser.param_groups for p in group["params"]]
+
+
+def _read_tensors(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the tensors of the model and of the optimiser, by name."""
+    try:
+        weights = load_file(folder / "model.safetensors")
+        return weights, load_file(folder / "optimiser.safetensors")
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"{folder}: a damaged checkpoint ({error}); delete the folder to start again"
         ) from error
-    except RuntimeError as error:
-        raise UserError(f"{folder}: a checkpoint of another model: {error}") from error
+
+
+def _load_optimiser(
+    folder: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Set the state of the parameters that have one in `tensors`; the others keep theirs."""
+    index = {name: i for i, name in enumerate(_parameter_names(model, optimiser))}
     layout = optimiser.state_dict()
-    for key, value in optimiser_state.items():
-        index, name = key.split(".", 1)
-        layout["state"].setdefault(int(index), {})[name] = value
+    for key, value in tensors.items():
+        name, entry = key.rsplit(".", 1)
+        if name not in index:
+            raise UserError(f"{folder}: a checkpoint of another model: it has a parameter {name}")
+        layout["state"].setdefault(index[name], {})[entry] = value
     optimiser.load_state_dict(layout)
-    return state
 
 
 def read_state(folder: Path) -> dict[str, Any]:

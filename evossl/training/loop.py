@@ -1,7 +1,6 @@
 """The training loop: `train` runs it, and `train_step` is one of its steps."""
 
 import contextlib
-import math
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
@@ -13,73 +12,27 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from evossl.data.loader import ClipLoader
-from evossl.errors import RunError
+from evossl.errors import RunError, UserError
 from evossl.models.ema import cosine_ema_decay
 from evossl.optim.optimisers import build_optimiser
-from evossl.optim.schedule import warmup_cosine
+from evossl.optim.schedule import lr_factor, scheduled
 from evossl.training import history
-from evossl.training.checkpoint import load_checkpoint, save_checkpoint
+from evossl.training.checkpoint import (
+    inherit_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from evossl.training.conflict import measure_conflict
 from evossl.training.denormals import flush_denormals
 from evossl.training.history import Conflict, StepReport
 from evossl.training.model import BatchLosses, MultiTaskModel
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule, StepPlan
 from evossl.types import ClipBatch
-
-MAX_CONFLICT_MEASUREMENTS = 10  # per training
 
 
 class TrainingFailedError(RunError):
     """The training itself failed (a value is not finite, or the deadline passed)."""
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """What a step needs to know about its place in the training.
-
-    Attributes:
-        step: number of the step, from 0.
-        progress: share of the training done before it, in [0, 1].
-        measures_conflict: whether gradient conflict is measured in it.
-    """
-
-    step: int
-    progress: float
-    measures_conflict: bool = False
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a training lasts, and how often it reports and saves.
-
-    Attributes:
-        steps: optimiser steps.
-        log_every: steps between two reports; the first and the last step are always reported.
-        save_every: steps between two checkpoints; None saves only at the end.
-        deadline_seconds: limit on the training's wall time, or None.
-    """
-
-    steps: int
-    log_every: int = 10
-    save_every: int | None = None
-    deadline_seconds: float | None = None
-
-    @property
-    def conflict_every(self) -> int:
-        """Steps between two measurements of conflict, which all fall on reported steps."""
-        return self.log_every * math.ceil(self.steps / (MAX_CONFLICT_MEASUREMENTS * self.log_every))
-
-    def at(self, step: int) -> StepPlan:
-        """Return the plan of a step, numbered from 0."""
-        return StepPlan(step, step / self.steps, (step + 1) % self.conflict_every == 0)
-
-    def is_reported(self, done: int) -> bool:
-        """Return whether a report is due after `done` steps (the first step aside)."""
-        return done % self.log_every == 0 or done == self.steps
-
-    def is_saved(self, done: int) -> bool:
-        """Return whether a checkpoint is due after `done` steps."""
-        return done == self.steps or bool(self.save_every and done % self.save_every == 0)
 
 
 @dataclass(frozen=True)
@@ -158,7 +111,7 @@ def train(
         model: the encoders and heads of the active terms, already on the device to train on.
         loader: source of the batches. A batch depends only on its number, not on earlier batches.
         objective: loss weights and gradient scales.
-        schedule: steps, reports, checkpoints, deadline.
+        schedule: steps, start, reports, checkpoints, deadline.
         folder: the trial's folder.
         resume: continue from `folder/checkpoint` if it exists. The losses equal those of an
             uninterrupted training; on a CPU they are bit-identical.
@@ -169,20 +122,20 @@ def train(
     Raises:
         TrainingFailedError: a loss or gradient is not finite (names the term), or the deadline
             passed.
-        RunError: the disk is full.
+        UserError: the checkpoint it resumes is damaged, or one of another model.
+        RunError: the checkpoint it inherits is; or the disk is full.
     """
     training, choice = model.space.training, model.space.optimiser
     optimiser = build_optimiser(model.encoders.parameters(), model.heads.parameters(), choice)
     checkpoint, log = folder / "checkpoint", folder / "history.jsonl"
-    start = 0
-    if resume and checkpoint.is_dir():
-        start = int(load_checkpoint(checkpoint, model, optimiser)["step"])
-    learning_rate = warmup_cosine(
-        optimiser, schedule.steps, choice.warmup_fraction, first_step=start
+    start = _load(model, optimiser, schedule, checkpoint if resume else None)
+    learning_rate = scheduled(
+        optimiser, lambda step: lr_factor(*schedule.clock(step), choice.warmup_fraction), start
     )
     history.truncate(log, start)
     meter = _Meter(loader, start, training.accumulate * training.batch_size)
-    batches = _batches(model, loader, range(start, schedule.steps))
+    inherited = schedule.inherited_steps
+    batches = _batches(model, loader, range(inherited + start, inherited + schedule.steps))
     model.train()
     with contextlib.closing(batches):
         for step in range(start, schedule.steps):
@@ -198,9 +151,27 @@ def train(
                 with meter.paused():  # the consumer may score a rung, or wait for the driver
                     yield report
             if schedule.is_saved(done):
-                save_checkpoint(checkpoint, model, optimiser, {"step": done})
+                save_checkpoint(checkpoint, model, optimiser, {"step": inherited + done})
             else:
                 _check_deadline(schedule, done, meter.seconds)
+
+
+def _load(
+    model: MultiTaskModel,
+    optimiser: torch.optim.Optimizer,
+    schedule: Schedule,
+    own_checkpoint: Path | None,
+) -> int:
+    """Load what a training resumes or inherits, and return how many of its steps are done."""
+    if own_checkpoint is not None and own_checkpoint.is_dir():
+        saved = int(load_checkpoint(own_checkpoint, model, optimiser)["step"])
+        return saved - schedule.inherited_steps
+    if schedule.inherits:
+        try:
+            inherit_checkpoint(schedule.inherits.checkpoint, model, optimiser)
+        except UserError as error:  # no failure of this training
+            raise RunError(f"cannot be continued: {error}") from error
+    return 0
 
 
 def _check_deadline(schedule: Schedule, done: int, seconds: float) -> None:

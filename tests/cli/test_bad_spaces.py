@@ -98,6 +98,21 @@ WRONG = {
     "a stretch past the cache": ("stretch: 16", "stretch: 64", "last 5.33 s, but cache.max_sec"),
     "few clips": ("clips: 16", "clips: 4", "4 held-out clips are too few"),
     "a sampler": ("tasks:", "sampler: {name: cma}\ntasks:", "sampler.name: unknown word 'cma'"),
+    "one member": (
+        "tasks:",
+        "sampler: {name: pbt, population: 1}\ntasks:",
+        "space.yaml: sampler.population: pbt needs at least 4, not 1; raise it, or remove the key",
+    ),
+    "few trials": (
+        "tasks:",
+        "sampler: {name: pbt}\nbudget: {trials: 15}\ntasks:",
+        "space.yaml: budget.trials: 15: with a population of 8, pbt needs at least 16",
+    ),
+    "pbt with rungs": (
+        "tasks:",
+        "sampler: {name: pbt}\nstopping: {rungs: [0.5]}\ntasks:",
+        "stopping.rungs: pbt stops no trial early",
+    ),
     "no YAML": ("[colour, crop, time]", "[colour", "not valid YAML"),
 }
 """Name: (text of a valid space, what replaces it, part of the message)."""

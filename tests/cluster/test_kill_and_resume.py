@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -25,8 +26,9 @@ TIMEOUT = 240.0  # seconds
 class Search:
     """The command line of one search over the tiny videos."""
 
-    def __init__(self, folder: Path, videos: Path, cache: Path, tasks: Path) -> None:
-        space = write_space(folder / "space.yaml", tasks=TASKS, budget={"trials": 4, "steps": 2})
+    def __init__(self, folder: Path, videos: Path, cache: Path, tasks: Path, **keys: Any) -> None:
+        budget = {"trials": keys.pop("trials", 4), "steps": 2}
+        space = write_space(folder / "space.yaml", tasks=TASKS, budget=budget, **keys)
         self.out, self.tasks, self.log = folder / "run", tasks, folder / "log.txt"
         self.words = [
             *EVOSSL, "search", "--data", str(videos), "--space", str(space), "--cache", str(cache),
@@ -78,17 +80,17 @@ def assert_all_end(processes: list[psutil.Process], seconds: float = 40.0) -> No
 
 
 def without_times(rows: list[TrialRow]) -> list[object]:
-    return [(r.trial, r.name, r.status, r.fitness, r.reason, r.weights) for r in rows]
+    return [(r.trial, r.name, r.status, r.fitness, r.reason, r.weights, r.parent) for r in rows]
 
 
 @pytest.fixture
 def make_search(
     tmp_path: Path, tiny_videos: Path, tiny_cache: Path, moody_tasks: MoodyTasks
-) -> Iterator[Callable[[str], Search]]:
+) -> Iterator[Callable[..., Search]]:
     made: list[Search] = []
 
-    def make(moods: str) -> Search:
-        made.append(Search(tmp_path, tiny_videos, tiny_cache, moody_tasks(moods)))
+    def make(moods: str, **keys: Any) -> Search:
+        made.append(Search(tmp_path, tiny_videos, tiny_cache, moody_tasks(moods), **keys))
         return made[-1]
 
     yield make
@@ -115,13 +117,40 @@ def test_a_resume_after_kill_9_repeats_no_finished_trial(
     assert moods == ["fine", "fine", "sleep", "fine", "fine", "fine"]  # 2 again, 3, the winner
     load_encoder(killed.out / "winner" / "encoder")
 
-    whole = Search(killed.out.parent, *_sources(killed))
+    assert_as_if_never_killed(killed)
+    assert_all_end(children, TIMEOUT)  # Ray's agents wait a minute for their dead head
+
+
+def test_a_population_killed_in_a_child_trial_is_unchanged(
+    make_search: Callable[..., Search],
+) -> None:
+    sampler = {"name": "pbt", "population": 4}
+    keys: dict[str, Any] = {"sampler": sampler, "trials": 9}
+    killed = make_search("fine fine nan fine fine fine sleep", **keys)
+    process, _ = killed.start_and_wait_for_sleep()
+    process.kill()
+    process.wait()
+    assert killed.run("--resume") == 0, killed.output()
+    rows = {row.trial: row for row in killed.rows()}
+    assert rows[2].status == "failed"
+    parents = [rows[number].parent for number in range(4, 9)]
+    assert None not in parents
+    assert 2 not in parents, "a failed trial is not inherited"
+    moods = [mood for _, mood in read_moody_log(killed.tasks)]
+    assert moods[6:] == ["sleep", *["fine"] * 4], "trial 6 again, 7, 8, the winner"
+    (killed.tasks / "moods").write_text("fine fine nan")
+    assert_as_if_never_killed(killed, **keys)
+
+
+def assert_as_if_never_killed(killed: Search, **keys: Any) -> None:
+    """Check that a search that was never killed has the same table."""
+    whole = Search(killed.out.parent, *_sources(killed), **keys)
     whole.out = killed.out.with_name("whole")
     whole.words[whole.words.index("--out") + 1] = str(whole.out)
     assert whole.run() == 0, whole.output()
-    for there, here in zip(without_times(whole.rows()), without_times(rows), strict=True):
+    rows = without_times(killed.rows())
+    for there, here in zip(without_times(whole.rows()), rows, strict=True):
         assert there == here
-    assert_all_end(children, TIMEOUT)  # Ray's agents wait a minute for their dead head
 
 
 def _sources(search: Search) -> tuple[Path, Path, Path]:

@@ -19,10 +19,11 @@ from evossl.experiment.held_out import calibrate, scoring_features
 from evossl.experiment.split import RunData, open_data
 from evossl.fitness.indicators import rankme
 from evossl.io.spaces import load_space
-from evossl.training.loop import Schedule, train
+from evossl.training.loop import train
 from evossl.training.model import MultiTaskModel
 from evossl.training.objective import Objective
 from evossl.training.resolved_space import resolve_space
+from evossl.training.schedule import Schedule
 from evossl.types import Stream
 from evossl.views.settings import ViewSettings
 from tests.helpers.published_methods import METHODS, method_alone, with_teacher

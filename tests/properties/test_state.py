@@ -11,9 +11,10 @@ from torch import Tensor
 
 from evossl.config import SearchSpace
 from evossl.training.history import read_history
-from evossl.training.loop import Schedule, train
+from evossl.training.loop import train
 from evossl.training.model import MultiTaskModel
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from evossl.types import ClipBatch
 from tests.helpers.published_methods import METHODS, method_alone, with_teacher
 from tests.helpers.training_cases import MemoryLoader, make_model, make_space

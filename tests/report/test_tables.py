@@ -1,6 +1,7 @@
 """The tables hold the numbers and reasons of the files."""
 
-from evossl.report.tables import format_value
+from evossl.report.tables import format_value, trial_table
+from evossl.search.table import TrialRow
 from tests.helpers.parsed_pages import WrittenReport
 
 
@@ -27,3 +28,13 @@ def test_quarantined_files_are_counted_and_listed(written: WrittenReport) -> Non
     assert "48readable videos, 2 quarantined" in written.page.by_id("headline").text.replace(
         "\n", ""
     )
+
+
+def test_parents_are_a_column_only_if_a_trial_has_one() -> None:
+    rows = [TrialRow(0, "", "complete", 1.0), TrialRow(1, "", "complete", 2.0, parent=0)]
+    table = trial_table(rows, None)
+    assert [column.name for column in table.columns][:3] == ["trial", "parent", "name"]
+    assert [list(cells[:2]) for _, cells in table.rows] == [["0", "\N{EN DASH}"], ["1", "0"]]
+    alone = trial_table(rows[:1], None)
+    assert "parent" not in [column.name for column in alone.columns]
+    assert len(alone.rows[0][1]) == len(alone.columns)

@@ -18,7 +18,7 @@ from tests.helpers.killable_search import run_search
 from tests.helpers.search_loops import run, tell
 
 Start = Callable[..., Study]
-SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2"]
+SAMPLERS = ["cmaes", "ga", "random", "tpe", "nsga2", "pbt"]
 ROOT = Path(__file__).parent.parent.parent
 DRIVER = "tests.helpers.killable_search"
 

@@ -271,7 +271,7 @@ def test_an_impossible_population_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [*SAMPLERS, "pbt"])
 def test_a_search_prints_no_output_and_no_warnings(
     tmp_path: Path, genotype: Genotype, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

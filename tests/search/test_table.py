@@ -25,6 +25,7 @@ rows = st.builds(
     indicators=st.dictionaries(names, finite),
     weights=st.dictionaries(names, finite),
     completed=st.none() | st.integers(0, 10**6),
+    parent=st.none() | st.integers(0, 10**6),
 )
 ROW = TrialRow(0, "equal weights", "complete", 1.25, None, 3.0, {"kl": 0.5}, {"simclr.rgb": 0.5}, 0)
 CONTROL = TrialRow(-1, "noise", "control", None, "collapsed", 0.5, kind="noise")
@@ -52,6 +53,7 @@ def test_columns_and_types(tmp_path: Path) -> None:
         "reason": pa.string(),
         "seconds": pa.float64(),
         "completed": pa.int64(),
+        "parent": pa.int64(),
         "indicator.kl": pa.float64(),
         "weight.simclr.rgb": pa.float64(),
     }

@@ -6,8 +6,9 @@ from typing import cast
 import torch
 
 from evossl.data.loader import ClipLoader
-from evossl.training.loop import Schedule, train
+from evossl.training.loop import train
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from tests.helpers.training_cases import MemoryLoader, make_clips, make_model, make_space
 
 

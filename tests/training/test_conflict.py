@@ -17,8 +17,9 @@ from evossl.config import SearchSpace
 from evossl.training import conflict, loop
 from evossl.training.conflict import measure_conflict
 from evossl.training.history import Conflict, StepReport, read_history
-from evossl.training.loop import Schedule, train
+from evossl.training.loop import train
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from tests.helpers.training_cases import MemoryLoader, make_clips, make_model, make_space
 
 REACHING = [

@@ -18,9 +18,10 @@ from evossl.training import checkpoint as checkpoint_module
 from evossl.training import loop
 from evossl.training.checkpoint import load_checkpoint, load_encoder_state
 from evossl.training.history import StepReport, read_history
-from evossl.training.loop import Schedule, TrainingFailedError, train
+from evossl.training.loop import TrainingFailedError, train
 from evossl.training.model import MultiTaskModel
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 TASKS = {"simclr": {"places": ["rgb"]}, "reconstruction": {"places": ["rgb"]}}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from evossl.training.loop import Schedule, train
+from evossl.training.loop import train
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from tests.helpers.training_cases import MemoryLoader, make_model, make_space
 
 NAME, STEPS, START = "simclr.rgb", 4, 0.8
