@@ -19,6 +19,7 @@ from evossl.experiment.controls import NUM_CONTROLS, score_controls
 from evossl.experiment.gradient_scales import measure_run
 from evossl.experiment.run_folder import RunInfo, write_run
 from evossl.experiment.terms import search_genotype
+from evossl.search.forecast import forecast
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.training.resolved_space import resolve_space
@@ -49,10 +50,23 @@ def run_search(
     info = _with_gradient_scales(folder, info, session, reporter)
     search = SearchJob(RunSpec.of(folder, info), space, plan, session, reporter)
     with _open_study(folder, info) as study:
+        _announce(search, study)
         _add_controls(search, study)
         write_table(folder / "trials.parquet", study.rows())
         best = _run_trials(search, study)
         return finish_search(search, best, study.rows())
+
+
+def _announce(search: SearchJob, study: Study) -> None:
+    """Say what the search will do with its budget."""
+    plan, num_reruns = search.plan, sum(search.plan.round_sizes)
+    for sentence in forecast(study.sampler, study.genotype, plan.num_new, num_reruns):
+        search.reporter.message(sentence)
+    total = plan.trials * plan.steps if study.genotype.evolves else plan.steps
+    search.reporter.message(
+        f"{total:,} training steps in trials of {plan.steps:,}, then {plan.final_steps:,} steps "
+        "each for the winner and equal weights"
+    )
 
 
 def _with_gradient_scales(
