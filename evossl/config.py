@@ -3,10 +3,30 @@
 Every default is defined here and nowhere else; a YAML file overrides it.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from evossl.genes import (
+    Gene,
+    GeneValue,
+    check_effect,
+    gene_path,
+    is_number,
+    read_space_genes,
+    with_value,
+)
 from evossl.types import Stream
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
@@ -61,6 +81,17 @@ class Backbone(Model):
     width: PositiveInt = 64
 
 
+class Augmentation(Model):
+    """How strongly the training's strong views are augmented in what `ignores` lists.
+
+    The views that the fitness scores always have these defaults.
+    """
+
+    colour_strength: UnitInterval = 1.0  # multiplies the colour jitter, and how often it is gray
+    min_crop_area: Annotated[float, Field(gt=0, le=1)] = 0.3  # CVRL's, as a fraction of the frame
+    noise_strength: Annotated[float, Field(ge=0, le=4)] = 1.0  # multiplies noise, blur and gain
+
+
 class Optimiser(Model):
     """AdamW, SGD or LARS (learning rates near 1), with linear warm-up and cosine decay."""
 
@@ -85,11 +116,6 @@ class Training(Model):
     ema_decay: UnitInterval = 0.99  # of the momentum encoders at the first step; rises to 1
     normalize: Literal["gradient", "none"] = "gradient"
     prune_below: UnitInterval = 0.05
-
-
-def is_number(value: object) -> bool:
-    """Say whether a YAML or JSON value is a number; `true` and `false` are ints only to Python."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class TaskChoice(Model):
@@ -191,7 +217,12 @@ class Resources(Model):
 
 
 class SearchSpace(Model):
-    """A search space file. A published method is a space whose weights are all fixed."""
+    """A search space file. A published method is a space whose weights are all fixed.
+
+    A key of `augmentation`, `optimiser` or `training` may declare a range or choices; it then has
+    the gene's default here, and the gene is in `genes`. The genes of task options are found when
+    the space is resolved, because only a task knows the types of its options.
+    """
 
     ignores: tuple[Ignore, ...]
     about: str = ""
@@ -200,6 +231,7 @@ class SearchSpace(Model):
     backbone: Backbone = Backbone()
     clip: Clip = Clip()
     cache: Cache = Cache()
+    augmentation: Augmentation = Augmentation()
     optimiser: Optimiser = Optimiser()
     training: Training = Training()
     fitness: Fitness = Fitness()
@@ -207,6 +239,43 @@ class SearchSpace(Model):
     stopping: Stopping = Stopping()
     budget: Budget = Budget()
     resources: Resources = Resources()
+    _genes: Mapping[str, Gene] = PrivateAttr(default_factory=dict)
+
+    @property
+    def genes(self) -> Mapping[str, Gene]:
+        """The genes of all keys but task options, by their full keys."""
+        return self._genes
+
+    def with_genes(self, values: Mapping[str, GeneValue]) -> "SearchSpace":
+        """Return a space without genes, in which the named keys have the given values."""
+        space: Any = self.model_copy()
+        for name, value in values.items():
+            space = with_value(space, gene_path(name), value)
+        space._genes = {}
+        assert isinstance(space, SearchSpace)
+        return space
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_genes(
+        cls, raw: Any, handler: ModelWrapValidatorHandler["SearchSpace"]
+    ) -> "SearchSpace":
+        if not isinstance(raw, Mapping):
+            return handler(raw)
+        plain, genes = read_space_genes(raw, cls)
+        space = handler(plain)
+        check_effect(genes, space.ignores)
+        space._genes = genes
+        return space
+
+    @model_serializer(mode="wrap")
+    def _write_genes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        for name, gene in self._genes.items():
+            section, key = gene_path(name)
+            if section in written:
+                written[section][key] = gene.as_written()
+        return written
 
     @field_validator("tasks", mode="before")
     @classmethod

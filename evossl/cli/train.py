@@ -22,7 +22,6 @@ from evossl.cli.options import (
 from evossl.cli.progress import consecutive_bars, print_message, progress_bar
 from evossl.cli.run import check_run_folder, opened_run, prepare_run_videos, run_info
 from evossl.cli.teacher import teacher_option, with_teacher
-from evossl.config import is_number
 from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext, RunSpec, pick_device
 from evossl.experiment.gradient_scales import measure_run
@@ -30,6 +29,7 @@ from evossl.experiment.run_folder import RunInfo, write_run
 from evossl.experiment.terms import active_weights, term_weights
 from evossl.experiment.trial import TrialResult, TrialSpec, load_trained, run_trial
 from evossl.export.encoder_folder import EncoderConfig, export_encoder
+from evossl.genes import is_number
 from evossl.io.yaml_file import parse_yaml
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
