@@ -188,10 +188,11 @@ def read_gene(
     if not is_integer:
         low, high = float(low), float(high)
     middle = math.sqrt(low * high) if log else (low + high) / 2
-    default: float = round(middle) if is_integer else min(max(middle, low), high)
+    default = min(max(middle, low), high)
     if is_number(model_default):
         assert isinstance(model_default, int | float)
         default = model_default if low <= model_default <= high else default
+    default = round(default) if is_integer else float(default)
     return Range(low, high, default, log, is_integer)
 
 

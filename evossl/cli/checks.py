@@ -31,12 +31,14 @@ def check_space(
 
     Raises:
         UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
-            stretch that is too short for a task; a missing or unfit teacher; too little memory.
+            stretch that is too short for a task; a missing or unfit teacher; too little memory; a
+            gene with an extreme value at which one of these happens.
     """
     try:
         resolved = resolve_space(space, tasks_folder)
         _check_resolved(resolved)
         preflight(resolved, device)
+        _check_genes(resolved, device)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     return resolved
@@ -52,6 +54,22 @@ def _check_resolved(resolved: ResolvedSpace) -> None:
     for name in space.tasks:
         check_teacher(name, resolved)
     check_every_term_can_be_active(resolved)
+
+
+def _check_genes(resolved: ResolvedSpace, device: torch.device | None) -> None:
+    """Refuse a gene with an extreme value at which the first step of a trial would fail.
+
+    Each gene is tried alone: the others have their defaults.
+    """
+    for name, gene in resolved.genes.items():
+        for value in gene.extremes:
+            try:
+                trial = resolved.with_genes({name: value})
+                check_every_term_can_be_active(trial)
+                if trial.space.tasks != resolved.space.tasks:  # others change no view and no head
+                    preflight(trial, device)
+            except UserError as error:
+                raise UserError(f"{name}: at {value}: {error}") from error
 
 
 def check_resources(resources: Resources, where: str) -> None:

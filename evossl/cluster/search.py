@@ -91,7 +91,7 @@ class _Search:
 
     @property
     def template(self) -> TrialSpec:
-        """What all trials share; number and weights are filled in for each."""
+        """What all trials share; number, weights and genes are filled in for each."""
         steps = self.plan.steps
         log_every = max(1, steps // REPORTS_PER_TRIAL)
         rungs = self.space.stopping.steps(steps, log_every)

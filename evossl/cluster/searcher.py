@@ -92,7 +92,7 @@ class StudySearcher(StatelessSearcher):
 
     Args:
         study: asked for trials, and told their results.
-        template: what all trials share; number and weights come from each proposal.
+        template: what all trials share; number, weights and genes come from each proposal.
         num_trials: number of ended trials that the study shall hold.
         num_slots: returns how many trials may run at this moment.
         on_row: called with the row of each trial that has ended.
@@ -122,7 +122,8 @@ class StudySearcher(StatelessSearcher):
             return None
         proposal = self._study.ask()
         self._running[trial_id] = proposal
-        return replace(self._template, number=proposal.number, weights=dict(proposal.weights))
+        weights, genes = dict(proposal.weights), dict(proposal.genes)
+        return replace(self._template, number=proposal.number, weights=weights, genes=genes)
 
     def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:
         """Report the result to the study; a worker that died too often is a failed trial."""

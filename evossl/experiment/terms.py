@@ -28,7 +28,7 @@ def search_genotype(resolved: ResolvedSpace) -> Genotype:
         if task.teacher_stream_index is None
     ]
     first = single_tasks if resolved.space.sampler.single_tasks_first else ()
-    return Genotype.from_weights(term_weights(resolved), first)
+    return Genotype.from_weights(term_weights(resolved), first, resolved.genes)
 
 
 def active_weights(resolved: ResolvedSpace, weights: Mapping[str, float]) -> dict[str, float]:

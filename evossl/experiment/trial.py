@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from evossl.experiment.split import RunData
 from evossl.experiment.terms import active_weights
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import Score, score
+from evossl.genes import GeneValue
 from evossl.io.files import write_json
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training.checkpoint import load_encoder_state
@@ -58,6 +59,7 @@ class TrialSpec:
         resume: continue from the folder's checkpoint, if there is one.
         save_every: steps between two checkpoints; None saves only at the end.
         rungs: reported steps at which the trial is scored on its way, for early stopping.
+        genes: values of the genes other than weights; those left out have their defaults.
     """
 
     number: int
@@ -70,6 +72,7 @@ class TrialSpec:
     resume: bool = False
     save_every: int | None = None
     rungs: tuple[int, ...] = ()
+    genes: Mapping[str, GeneValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def run_trial(
         on_scoring: called when the training is over.
 
     Raises:
-        UserError: the weights do not fit the space.
+        UserError: the weights or genes do not fit the space.
         RunError: a fault of the machine (such as a full disk), not of the trial.
     """
     steps = iterate_trial(spec, context, on_scoring)
@@ -201,10 +204,14 @@ class _Trial:
 def _prepare(
     spec: TrialSpec, context: RunContext
 ) -> tuple[MultiTaskModel, Generator[StepReport, None, None]]:
-    """Return a model of the active terms, and its training, which has not started yet."""
-    weights = active_weights(context.resolved, spec.weights)
+    """Return a model of the active terms, and its training, which has not started yet.
+
+    The genes apply to the training alone: the scoring uses the run's own space.
+    """
+    resolved = context.resolved.with_genes(spec.genes)
+    weights = active_weights(resolved, spec.weights)
     seed = spec.run.seed if spec.seed is None else spec.seed
-    model = MultiTaskModel(context.resolved.select(weights), seed).to(context.device)
+    model = MultiTaskModel(resolved.select(weights), seed).to(context.device)
     if context.device.type == "cuda":
         channels_last(model)
     steps = train(

@@ -41,17 +41,17 @@ def winner_spec(run: RunSpec, row: TrialRow, steps: int, rank: int) -> TrialSpec
     name = "winner" if rank == 0 else f"winner-{rank + 1}"
     folder = str(Path(run.folder) / name)
     save_every = max(1, steps // NUM_CHECKPOINTS)
-    return TrialSpec(
-        row.trial, row.weights, run, steps, folder=folder, resume=True, save_every=save_every
-    )
+    spec = TrialSpec(row.trial, row.weights, run, steps, folder=folder, genes=row.genes)
+    return replace(spec, resume=True, save_every=save_every)
 
 
 def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
-    """Return a training with the same weights and steps as a trial's, and another seed."""
+    """Return a training with a trial's weights, genes and steps, and another seed."""
     run = template.run
     folder = str(Path(run.folder) / "reruns" / str(repeat))
     seed = run.seed + repeat
-    return TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
+    spec = TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
+    return replace(spec, genes=row.genes)
 
 
 def choose_winner(
@@ -71,7 +71,7 @@ def choose_winner(
     folder = trial_folder(spec)
     if result.fitness is not None:
         return Winner(spec, result, folder)
-    trial = replace(template, number=row.trial, weights=row.weights)
+    trial = replace(template, number=row.trial, weights=row.weights, genes=row.genes)
     failed = (
         f"the longer training of trial {row.trial} ({spec.steps} steps) failed: {result.reason}"
     )
@@ -114,7 +114,7 @@ def export_winner(winner: Winner, verdict: Verdict, context: RunContext) -> Path
         context.space,
         encoder,
         warning=" ".join(filter(None, (verdict.warning, winner.warning))) or None,
-        provenance=provenance | {"steps": spec.steps, "weights": dict(spec.weights)},
+        provenance=provenance | {"steps": spec.steps} | genotype_record(spec),
     )
     export_encoder(encoder, encoder_folder, config, replace=True)
     write_json(winner.folder / "winner.json", summary)
@@ -127,7 +127,7 @@ def winner_summary(winner: Winner, verdict: Verdict) -> Mapping[str, Any]:
     summary = {
         "trial": spec.number,
         "steps": spec.steps,
-        "weights": dict(spec.weights),
+        **genotype_record(spec),
         "fitness": result.fitness,
         "indicators": dict(result.indicators),
         "seconds": result.seconds,
@@ -135,6 +135,12 @@ def winner_summary(winner: Winner, verdict: Verdict) -> Mapping[str, Any]:
     }
     plain: Mapping[str, Any] = json.loads(json.dumps(summary))
     return plain
+
+
+def genotype_record(spec: TrialSpec) -> dict[str, Any]:
+    """Return a training's weights as plain data, and its other genes if there are any."""
+    genes = {"genes": dict(spec.genes)} if spec.genes else {}
+    return {"weights": dict(spec.weights)} | genes
 
 
 def _read_json(path: Path) -> Any:

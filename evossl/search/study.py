@@ -8,16 +8,16 @@ finished trials in order of completion, and the journal holds all three.
 import heapq
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from evossl import config
 from evossl.errors import RunError, UserError
+from evossl.genes import GeneValue
 from evossl.search.completed_trials import CompletedTrials, TrialStatus
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, DriverLock, cut_torn_line, open_storage
@@ -31,9 +31,12 @@ from evossl.search.journal_records import (
 )
 from evossl.search.samplers import check_sampler, make_proposer
 from evossl.search.table import ControlKind, TrialRow
+from evossl.search.unit_box import distributions
 
 EQUAL_WEIGHTS = "equal weights"
-NOTHING_EVOLVES = "every weight of this space is fixed, so trial 0 is the whole search"
+NOTHING_EVOLVES = (
+    "every weight of this space is fixed and no key has a range, so trial 0 is the whole search"
+)
 
 _RESULT_KEY, _CONTROL_PREFIX = "result", "control"
 _OPTUNA_STATES = {
@@ -45,10 +48,11 @@ _OPTUNA_STATES = {
 
 @dataclass(frozen=True)
 class Proposal:
-    """The trial to run next: its number and all its weights by name, fixed ones included."""
+    """The trial to run next: its number, all its weights (fixed ones included) and its genes."""
 
     number: int
     weights: Mapping[str, float]
+    genes: Mapping[str, GeneValue] = field(default_factory=dict)
 
 
 class Study:
@@ -70,11 +74,9 @@ class Study:
         cut_torn_line(folder / JOURNAL)
         self.genotype, self.sampler = settings.genotype, settings.sampler
         self.seed = settings.seed
-        self._distributions = {
-            name: FloatDistribution(*pair) for name, pair in self.genotype.bounds.items()
-        }
+        self._distributions = distributions(self.genotype.bounds, self.genotype.genes)
         self._propose = make_proposer(self.sampler, self.seed, self.genotype)
-        self._finished = CompletedTrials(self.genotype.bounds)
+        self._finished = CompletedTrials(self.genotype.bounds, self.genotype.genes)
         self._rows: list[TrialRow] = []
         self._controls: list[TrialRow] = []
         self._to_rerun: list[int] = []
@@ -163,20 +165,20 @@ class Study:
         """Return the next trial to run; its status is `running` until `tell` stores its result.
 
         Trials that were running when the search was interrupted, or that were abandoned, come
-        first, with the same number and weights. Then come the initial trials of the genotype, and
+        first, with the same number and values. Then come the initial trials of the genotype, and
         then those that the sampler proposes.
 
         Raises:
-            UserError: no weight evolves, and trial 0 has been returned already.
+            UserError: nothing evolves, and trial 0 has been returned already.
             RunError: the journal cannot be written.
         """
         if self._to_rerun:
             row = self._rows[heapq.heappop(self._to_rerun)]
-            return Proposal(row.trial, row.weights)
+            return Proposal(row.trial, row.weights, row.genes)
         number = len(self._rows)
         if number and not self.genotype.evolves:
             raise UserError(NOTHING_EVOLVES)
-        evolving = self.genotype.initial_weights(number)
+        evolving = self.genotype.initial_values(number)
         if evolving is None:
             evolving = self._propose(self._finished.study(), number)
         trial = create_trial(
@@ -185,7 +187,7 @@ class Study:
         # This is one line of the journal, so that no kill leaves a trial without its weights.
         self._storage.create_new_trial(self._study_id, template_trial=trial)
         self._rows.append(self._running_row(number, evolving))
-        return Proposal(number, self._rows[-1].weights)
+        return Proposal(number, self._rows[-1].weights, self._rows[-1].genes)
 
     def tell(
         self,
@@ -271,10 +273,9 @@ class Study:
         zero = dict.fromkeys(("complete", "failed", "pruned", "running", "control"), 0)
         return zero | Counter(row.status for row in self.rows())
 
-    def _running_row(self, number: int, evolving: Mapping[str, float]) -> TrialRow:
-        return TrialRow(
-            number, self._name(number), "running", weights=self.genotype.complete(evolving)
-        )
+    def _running_row(self, number: int, evolving: Mapping[str, GeneValue]) -> TrialRow:
+        weights, genes = self.genotype.complete(evolving), self.genotype.gene_values(evolving)
+        return TrialRow(number, self._name(number), "running", weights=weights, genes=genes)
 
     def _name(self, number: int) -> str:
         """Return the name of an initial trial, or "" for any other."""
@@ -303,7 +304,8 @@ class Study:
     def _add_result(self, number: int, result: Mapping[str, Any]) -> None:
         """Add a result to the samplers' history and to the table."""
         row = self._rows[number]
-        evolving = {name: row.weights[name] for name in self._distributions}
+        values = {**row.weights, **row.genes}
+        evolving = {name: values[name] for name in self._distributions}
         self._finished.add(evolving, result["status"], result["fitness"])
         columns = {k: result[k] for k in ("status", "fitness", "reason", "seconds", "indicators")}
         self._rows[number] = replace(row, completed=result["order"], **columns)
