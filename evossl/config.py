@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from evossl.errors import unknown
 from evossl.genes import (
     Gene,
     GeneValue,
@@ -172,6 +173,7 @@ class Sampler(Model):
     name: Literal["cmaes", "ga", "random", "tpe", "nsga2"] = "cmaes"
     population: PositiveInt | None = None
     single_tasks_first: bool = False  # right after equal weights, run one trial for each task
+    fast_starter: str | None = None  # a task that each of these trials also trains a little
 
 
 class Stopping(Model):
@@ -293,6 +295,18 @@ class SearchSpace(Model):
         if all(choice.weight in (0, (0, 0)) for choice in self.tasks.values()):
             raise ValueError(
                 "tasks: every weight is zero, so nothing would be trained; give a task a weight"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_fast_starter(self) -> "SearchSpace":
+        starter = self.sampler.fast_starter
+        if starter is not None and starter not in self.tasks:
+            raise ValueError(f"sampler.fast_starter: {unknown('task', starter, self.tasks)}")
+        if starter is not None and not self.sampler.single_tasks_first:
+            raise ValueError(
+                f"sampler.fast_starter: {starter} has no effect without single-task trials: add "
+                "`single_tasks_first: true`, or remove the key"
             )
         return self
 

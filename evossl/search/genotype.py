@@ -20,6 +20,7 @@ class Genotype:
             before the sampler proposes any. Scheffe's designs too begin with the corners and the
             centre (Experiments with Mixtures, J. Royal Statistical Society B 20, 1958).
         genes: what else evolves, by the full keys of the space.
+        starter: weights of a fast starter in the single-task trials of other tasks.
 
     Raises:
         UserError: a weight outside [0, 1], bounds in the wrong order, or a name in both.
@@ -29,6 +30,7 @@ class Genotype:
     fixed: Mapping[str, float]
     single_task_sets: tuple[frozenset[str], ...] = ()
     genes: Mapping[str, Gene] = field(default_factory=dict)
+    starter: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.bounds.items():
@@ -81,7 +83,8 @@ class Genotype:
         """Return the evolving weights of an initial trial, or None if the sampler proposes it.
 
         Trial 0 has equal weights. Then comes a trial for each of `single_task_sets`, with these
-        weights at their upper bounds and the others at their lower bounds.
+        weights at their upper bounds, those of the starter as given, and the others at their lower
+        bounds.
         """
         if number == 0:
             equal = self.equal_weights()
@@ -89,7 +92,10 @@ class Genotype:
         if number > len(self.single_task_sets):
             return None
         active = self.single_task_sets[number - 1]
-        return {name: high if name in active else low for name, (low, high) in self.bounds.items()}
+        return {
+            name: high if name in active else self.starter.get(name, low)
+            for name, (low, high) in self.bounds.items()
+        }
 
     def initial_values(self, number: int) -> dict[str, GeneValue] | None:
         """Return the evolving weights and genes of an initial trial; the genes have defaults."""

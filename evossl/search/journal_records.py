@@ -49,6 +49,7 @@ def create_journal(folder: Path, settings: SearchSettings) -> None:
         "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
         "fixed": dict(genotype.fixed),
         "single_task_sets": [sorted(names) for names in genotype.single_task_sets],
+        "starter": dict(genotype.starter),
         "genes": {name: asdict(gene) for name, gene in genotype.genes.items()},
         "sampler": settings.sampler.model_dump(),
         "seed": settings.seed,
@@ -81,6 +82,7 @@ def read_settings(folder: Path, attributes: Mapping[str, Any]) -> SearchSettings
         bounds={name: (low, high) for name, (low, high) in record["bounds"].items()},
         fixed=record["fixed"],
         single_task_sets=tuple(frozenset(names) for names in record["single_task_sets"]),
+        starter=record.get("starter", {}),
         genes={name: _gene(plain) for name, plain in record.get("genes", {}).items()},
     )
     return SearchSettings(

@@ -93,16 +93,25 @@ class MixedCma:
         return self._point(self._cma.ask())
 
     def tell(self, population: Sequence[tuple[Point, float]]) -> None:
-        """Update the distribution with points and their values."""
-        self._cma.tell([(self._solution(point_D), value) for point_D, value in population])
+        """Update the distribution with points and their values.
+
+        The step size of the choices can diverge (in cmaes 0.13 its learning rate has no bound),
+        which `should_stop` reports.
+        """
+        solutions = [(self._solution(point_D), value) for point_D, value in population]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self._cma.tell(solutions)
 
     def should_stop(self) -> bool:
         """Say whether the distribution has converged, or is degenerate."""
-        if not (self._where.continuous or self._where.integers):
-            return False
         try:
-            drawn_D = self.ask()
-            return bool(self._cma.should_stop()) or not np.isfinite(drawn_D).all()
+            drawn = self._cma.ask()
+            has_choices = drawn.c is None or bool(drawn.c.any(axis=1).all())
+            if not has_choices or not np.isfinite(self._point(drawn)).all():
+                return True
+            return bool(self._where.continuous or self._where.integers) and bool(
+                self._cma.should_stop()
+            )
         except np.linalg.LinAlgError:
             return True
 

@@ -284,7 +284,9 @@ class Study:
         if number > len(self.genotype.single_task_sets):
             return ""
         tasks = {term.partition(".")[0] for term in self.genotype.single_task_sets[number - 1]}
-        return f"{', '.join(sorted(tasks))} alone"
+        beside = {term.partition(".")[0] for term in self.genotype.starter} - tasks
+        suffix = f"with some {', '.join(sorted(beside))}" if beside else "alone"
+        return f"{', '.join(sorted(tasks))} {suffix}"
 
     def _check_running(self, number: int) -> None:
         if not 0 <= number < len(self._rows):

@@ -236,3 +236,20 @@ def test_single_task_trials_keep_the_defaults_of_genes(start: Start) -> None:
     assert rows[1].weights == {"simclr.rgb": 1.0, "moco.rgb": 0.2}
     # The single tasks are not told to the optimiser: they shift its mean instead.
     assert rows[4].genes != rows[0].genes
+
+
+def test_a_fast_starter_is_searched_and_resumed(start: Start, tmp_path: Path) -> None:
+    bounds = {"byol.rgb": (0.0, 1.0), "simclr.rgb": (0.0, 1.0)}
+    sets = tuple(frozenset([name]) for name in bounds)
+    genotype = Genotype(bounds, {}, sets, GENES, {"simclr.rgb": 0.1})
+    study = start("cmaes", genotype=genotype)
+    rows = run(study, 20)
+    assert [row.name for row in rows[:4]] == [
+        *("equal weights", "byol with some simclr", "simclr alone", ""),
+    ]
+    assert rows[1].weights == {"byol.rgb": 1.0, "simclr.rgb": 0.1}
+    expected = study.ask()
+    study.close()
+    with Study.open(tmp_path / "run") as resumed:
+        assert resumed.genotype == genotype
+        assert resumed.ask() == expected
