@@ -3,31 +3,13 @@
 Every default is defined here and nowhere else; a YAML file overrides it.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evossl.errors import unknown
-from evossl.genes import (
-    Gene,
-    GeneValue,
-    check_effect,
-    gene_path,
-    is_number,
-    read_space_genes,
-    with_value,
-)
+from evossl.genes import is_number
+from evossl.space_genes import SpaceWithGenes
 from evossl.types import Stream
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
@@ -218,7 +200,7 @@ class Resources(Model):
     max_concurrent: PositiveInt | None = None
 
 
-class SearchSpace(Model):
+class SearchSpace(SpaceWithGenes, Model):
     """A search space file. A published method is a space whose weights are all fixed.
 
     A key of `augmentation`, `optimiser` or `training` may declare a range or choices; it then has
@@ -241,43 +223,6 @@ class SearchSpace(Model):
     stopping: Stopping = Stopping()
     budget: Budget = Budget()
     resources: Resources = Resources()
-    _genes: Mapping[str, Gene] = PrivateAttr(default_factory=dict)
-
-    @property
-    def genes(self) -> Mapping[str, Gene]:
-        """The genes of all keys but task options, by their full keys."""
-        return self._genes
-
-    def with_genes(self, values: Mapping[str, GeneValue]) -> "SearchSpace":
-        """Return a space without genes, in which the named keys have the given values."""
-        space: Any = self.model_copy()
-        for name, value in values.items():
-            space = with_value(space, gene_path(name), value)
-        space._genes = {}
-        assert isinstance(space, SearchSpace)
-        return space
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _read_genes(
-        cls, raw: Any, handler: ModelWrapValidatorHandler["SearchSpace"]
-    ) -> "SearchSpace":
-        if not isinstance(raw, Mapping):
-            return handler(raw)
-        plain, genes = read_space_genes(raw, cls)
-        space = handler(plain)
-        check_effect(genes, space.ignores)
-        space._genes = genes
-        return space
-
-    @model_serializer(mode="wrap")
-    def _write_genes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        for name, gene in self._genes.items():
-            section, key = gene_path(name)
-            if section in written:
-                written[section][key] = gene.as_written()
-        return written
 
     @field_validator("tasks", mode="before")
     @classmethod

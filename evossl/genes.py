@@ -10,42 +10,16 @@ example `optimiser.lr` or `tasks.simclr.options.temperature`.
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 GeneValue = bool | int | float | str
 FindProblem = Callable[[str, object], str | None]
 """Returns what is wrong with a value of the named key ("optimiser.lr: ..."), or None."""
 
 RANGE_KEYS, CHOICE_KEYS = frozenset({"low", "high", "log"}), frozenset({"choices"})
-AUGMENTATION_WORDS = {
-    "augmentation.colour_strength": "colour",
-    "augmentation.min_crop_area": "crop",
-    "augmentation.noise_strength": "noise",
-}
-"""The word of `ignores` without which an augmentation is not applied."""
-NO_TRIAL = "it is a setting of the search, not of a trial"
-SHARED_KEYS = {
-    "ignores": "the fitness follows it",
-    "streams": "all trials train on the same clips",
-    "clip": "the fitness scores clips of this kind",
-    "cache": "all trials and the fitness read the same clips",
-    "backbone": "all trials and controls have the same network",
-    "fitness": "trials that are scored differently cannot be compared",
-    "sampler": NO_TRIAL,
-    "stopping": NO_TRIAL,
-    "budget": NO_TRIAL,
-    "resources": NO_TRIAL,
-    "about": NO_TRIAL,
-    "training.batch_size": "all trials train on the same batches",
-    "training.normalize": "the gradient scales are measured once for all trials",
-}
-"""Keys and sections that cannot be genes, and why."""
 HOW_TO_WRITE = "write {low: 1, high: 9}, with `log: true` for a logarithmic range"
 
 
@@ -239,101 +213,3 @@ def _read_choices(
     if len(set(values)) < len(values):
         raise ValueError(f"{key}.choices: {list(values)} names a choice twice; remove one")
     return Choices(tuple(values))
-
-
-def model_checker(field: FieldInfo) -> FindProblem:
-    """Return a check of one value against a model's field, its bounds included."""
-    annotated: Any = field.annotation
-    for metadata in field.metadata:
-        annotated = Annotated[annotated, metadata]
-    adapter: TypeAdapter[object] = TypeAdapter(annotated)
-
-    def find_problem(key: str, value: object) -> str | None:
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"{key}: must be a finite number (got {value})"
-        try:
-            adapter.validate_python(value)
-        except ValidationError as error:
-            return f"{key}: {error.errors()[0]['msg']} (got {value!r})"
-        return None
-
-    return find_problem
-
-
-def read_space_genes(
-    raw: Mapping[str, Any], model: type[BaseModel]
-) -> tuple[dict[str, Any], dict[str, Gene]]:
-    """Return a space with each gene's default in its place, and the genes by their full keys.
-
-    The options of tasks are left as they are; see `io.task_options`.
-
-    Args:
-        raw: the space, not validated yet.
-        model: of the space; its sections are models too.
-
-    Raises:
-        ValueError: a gene that is not allowed; names its key and the remedy.
-    """
-    plain, genes = dict(raw), dict[str, Gene]()
-    for section, value in raw.items():
-        for key, one, field in _keys_below(section, value, model):
-            name = f"{section}.{key}" if key else section
-            if not declares_gene(one, field.annotation):
-                continue
-            if reason := SHARED_KEYS.get(name, SHARED_KEYS.get(section)):
-                raise ValueError(
-                    f"{name}: cannot be a gene: {reason}; give one value, and run a search for "
-                    "each value that you want to compare"
-                )
-            check = model_checker(field)
-            genes[name] = read_gene(name, one, field.annotation, field.default, check)
-            plain[section] = {**plain[section], key: genes[name].default}
-    return plain, genes
-
-
-def _keys_below(
-    section: str, value: object, model: type[BaseModel]
-) -> Iterator[tuple[str, object, FieldInfo]]:
-    """The known keys of a section, with their values and fields; "" is the section itself."""
-    field = model.model_fields.get(section)
-    inner = field.annotation if field else None
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
-        if isinstance(value, Mapping):
-            for key, one in value.items():
-                if key in inner.model_fields:
-                    yield key, one, inner.model_fields[key]
-    elif field is not None:
-        yield "", value, field
-
-
-def check_effect(genes: Iterable[str], ignores: Sequence[str]) -> None:
-    """Refuse a gene of an augmentation that `ignores` does not ask for.
-
-    Raises:
-        ValueError: names the gene and the remedy.
-    """
-    for name in genes:
-        word = AUGMENTATION_WORDS.get(name)
-        if word is not None and word not in ignores:
-            raise ValueError(
-                f"{name}: has no effect, because `ignores` lacks {word}: add {word} to `ignores`, "
-                "or remove the range"
-            )
-
-
-def gene_path(gene: str) -> tuple[str, ...]:
-    """Return the keys that lead to a gene; the name of an option follows ".options."."""
-    section, _, key = gene.partition(".")
-    if section != "tasks":
-        return section, key
-    task, _, option = key.partition(".options.")
-    return section, task, "options", option
-
-
-def with_value(part: Any, path: tuple[str, ...], value: GeneValue) -> Any:
-    """Return a copy of a model or mapping with another value at a path below it."""
-    key, *below = path
-    if isinstance(part, Mapping):
-        return {**part, key: with_value(part[key], tuple(below), value) if below else value}
-    inner = with_value(getattr(part, key), tuple(below), value) if below else value
-    return part.model_copy(update={key: inner})

@@ -253,3 +253,20 @@ def test_a_fast_starter_is_searched_and_resumed(start: Start, tmp_path: Path) ->
     with Study.open(tmp_path / "run") as resumed:
         assert resumed.genotype == genotype
         assert resumed.ask() == expected
+
+
+@pytest.mark.parametrize("genes", [["optimiser.name"], list(GENES)[2:5:2], list(GENES)[4:]])
+def test_choices_stay_open_if_the_fitness_says_nothing(genes: list[str]) -> None:
+    """The library's step size of the choices can diverge to NaN; the search then starts anew."""
+    found = {name: GENES[name] for name in genes}
+    bounds = {"a.rgb": (0.0, 1.0)}
+    propose = make_proposer(config.Sampler(population=4), 12, Genotype(bounds, {}, genes=found))
+    finished, drawn = CompletedTrials(bounds, found), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(1200):
+            drawn.append(propose(finished.study(), number))
+            finished.add(drawn[-1], "complete", 0.0)
+    for name in genes:
+        late = [values[name] for values in drawn[900:]]
+        assert set(late) == {values[name] for values in drawn}
