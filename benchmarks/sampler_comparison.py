@@ -69,7 +69,8 @@ def simulate(
     best, number, now = (np.inf, np.empty(0)), 0, 0.0
     while number < num_trials or in_flight:
         while number < num_trials and len(in_flight) < num_workers:
-            weights = propose(completed.study(), number) if number else dict.fromkeys(bounds, 0.5)
+            proposed = propose(completed.study(), number) if number else dict.fromkeys(bounds, 0.5)
+            weights = {name: float(value) for name, value in proposed.items()}
             heapq.heappush(in_flight, (now + rng.lognormal(0.0, 0.5), number, weights))
             number += 1
         now, _, weights = heapq.heappop(in_flight)

@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evossl.errors import unknown
+from evossl.genes import is_number
+from evossl.space_genes import SpaceWithGenes
 from evossl.types import Stream
 
 Ignore = Literal["colour", "crop", "flip", "time", "speed", "noise"]
@@ -63,6 +66,17 @@ class Backbone(Model):
     width: PositiveInt = 64
 
 
+class Augmentation(Model):
+    """How strongly the training's strong views are augmented in what `ignores` lists.
+
+    The views that the fitness scores always have these defaults.
+    """
+
+    colour_strength: UnitInterval = 1.0  # multiplies the colour jitter, and how often it is gray
+    min_crop_area: Annotated[float, Field(gt=0, le=1)] = 0.3  # CVRL's, as a fraction of the frame
+    noise_strength: Annotated[float, Field(ge=0, le=4)] = 1.0  # multiplies noise, blur and gain
+
+
 class Optimiser(Model):
     """AdamW, SGD or LARS (learning rates near 1), with linear warm-up and cosine decay."""
 
@@ -87,11 +101,6 @@ class Training(Model):
     ema_decay: UnitInterval = 0.99  # of the momentum encoders at the first step; rises to 1
     normalize: Literal["gradient", "none"] = "gradient"
     prune_below: UnitInterval = 0.05
-
-
-def is_number(value: object) -> bool:
-    """Say whether a YAML or JSON value is a number; `true` and `false` are ints only to Python."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class TaskChoice(Model):
@@ -152,6 +161,7 @@ class Sampler(Model):
     name: Literal["cmaes", "ga", "random", "tpe", "nsga2", "pbt"] = "cmaes"
     population: PositiveInt | None = None
     single_tasks_first: bool = False  # right after equal weights, run one trial for each task
+    fast_starter: str | None = None  # a task that each of these trials also trains a little
 
 
 class Stopping(Model):
@@ -216,8 +226,13 @@ class Resources(Model):
     max_concurrent: PositiveInt | None = None
 
 
-class SearchSpace(Model):
-    """A search space file. A published method is a space whose weights are all fixed."""
+class SearchSpace(SpaceWithGenes, Model):
+    """A search space file. A published method is a space whose weights are all fixed.
+
+    A key of `augmentation`, `optimiser` or `training` may declare a range or choices; it then has
+    the gene's default here, and the gene is in `genes`. The genes of task options are found when
+    the space is resolved, because only a task knows the types of its options.
+    """
 
     ignores: tuple[Ignore, ...]
     about: str = ""
@@ -226,6 +241,7 @@ class SearchSpace(Model):
     backbone: Backbone = Backbone()
     clip: Clip = Clip()
     cache: Cache = Cache()
+    augmentation: Augmentation = Augmentation()
     optimiser: Optimiser = Optimiser()
     training: Training = Training()
     fitness: Fitness = Fitness()
@@ -250,6 +266,18 @@ class SearchSpace(Model):
         if all(choice.weight in (0, (0, 0)) for choice in self.tasks.values()):
             raise ValueError(
                 "tasks: every weight is zero, so nothing would be trained; give a task a weight"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_fast_starter(self) -> "SearchSpace":
+        starter = self.sampler.fast_starter
+        if starter is not None and starter not in self.tasks:
+            raise ValueError(f"sampler.fast_starter: {unknown('task', starter, self.tasks)}")
+        if starter is not None and not self.sampler.single_tasks_first:
+            raise ValueError(
+                f"sampler.fast_starter: {starter} has no effect without single-task trials: add "
+                "`single_tasks_first: true`, or remove the key"
             )
         return self
 

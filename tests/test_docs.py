@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?: {4,}|\$ )(?:\.venv/bin/)?evossl +(\S.*)$", re.MULTILINE)
 INLINE_COMMAND = re.compile(r"`evossl ([a-z][^`\n]*)`")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -167,7 +168,7 @@ def test_architecture_lists_every_module_in_layer_order() -> None:
 def test_architecture_lists_every_column_and_history_key() -> None:
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     columns = re.findall(r"^\| `(\w+)` \| (?:int|str|float) \|", page, re.MULTILINE)
-    parts = {"indicators", "weights"}  # columns `indicator.<name>` and `weight.<term>`
+    parts = {"indicators", "weights", "genes"}  # columns such as `weight.<term>`
     assert set(columns) == {field.name for field in fields(TrialRow)} - parts
     (line,) = re.findall(r"^ {4}(\{.*?null\})$", page, re.MULTILINE | re.DOTALL)
     assert set(json.loads(line)) == {field.name for field in fields(StepReport)}
@@ -224,6 +225,27 @@ def cluster_launcher() -> dict[str, object]:
     launcher = YAML(typ="safe").load((ROOT / "ray_cluster.yaml").read_text(encoding="utf-8"))
     assert isinstance(launcher, dict)
     return launcher
+
+
+SPACES_IN_DOCS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(YAML_BLOCK.findall(page.read_text(encoding="utf-8")))
+    if block.startswith("ignores:")
+]
+
+
+def test_a_page_shows_a_search_space() -> None:
+    assert SPACES_IN_DOCS
+
+
+@pytest.mark.parametrize("block", SPACES_IN_DOCS)
+def test_search_spaces_in_docs_can_be_trained(block: str) -> None:
+    from evossl.cli.checks import check_space
+    from evossl.io.spaces import parse_space
+
+    space = parse_space(YAML(typ="safe").load(block), "docs")
+    check_space(space, None, "docs")
 
 
 def test_cluster_launcher_matches_the_schema_of_ray() -> None:

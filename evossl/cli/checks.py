@@ -32,12 +32,14 @@ def check_space(
 
     Raises:
         UserError: an unknown task, place, option, backbone or fitness; weights that are all zero; a
-            stretch that is too short for a task; a missing or unfit teacher; too little memory.
+            stretch that is too short for a task; a missing or unfit teacher; too little memory; a
+            gene with an extreme value at which one of these happens.
     """
     try:
         resolved = resolve_space(space, tasks_folder)
         _check_resolved(resolved)
         preflight(resolved, device)
+        _check_genes(resolved, device)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     return resolved
@@ -69,6 +71,22 @@ def check_search(resolved: ResolvedSpace, where: str) -> None:
         check_sampler(space.sampler, search_genotype(resolved), num_new)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+
+
+def _check_genes(resolved: ResolvedSpace, device: torch.device | None) -> None:
+    """Refuse a gene with an extreme value at which the first step of a trial would fail.
+
+    Each gene is tried alone: the others have their defaults.
+    """
+    for name, gene in resolved.genes.items():
+        for value in gene.extremes:
+            try:
+                trial = resolved.with_genes({name: value})
+                check_every_term_can_be_active(trial)
+                if trial.space.tasks != resolved.space.tasks:  # others change no view and no head
+                    preflight(trial, device)
+            except UserError as error:
+                raise UserError(f"{name}: at {value}: {error}") from error
 
 
 def check_resources(resources: Resources, where: str) -> None:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,6 @@ from evossl.cli.options import (
 from evossl.cli.progress import consecutive_bars, print_message, print_verdict, progress_bar
 from evossl.cli.run import check_run_folder, opened_run, prepare_run_videos, run_info
 from evossl.cli.teacher import teacher_option, with_teacher
-from evossl.config import is_number
 from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext, RunSpec, pick_device
 from evossl.experiment.gradient_scales import measure_run
@@ -42,8 +42,9 @@ from evossl.experiment.verdict_scores import (
     score_for_verdict,
     write_verdict,
 )
-from evossl.experiment.winner import describe_scores, long_training_spec
+from evossl.experiment.winner import describe_scores, genotype_record, long_training_spec
 from evossl.export.encoder_folder import EncoderConfig, export_encoder
+from evossl.genes import GeneValue, is_number
 from evossl.io.yaml_file import parse_yaml
 from evossl.search.genotype import Genotype
 from evossl.training.history import StepReport
@@ -74,7 +75,7 @@ class TrainOptions(RunOptions):
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     show_default="the space's own; equal weights where the space evolves them",
-    help="YAML or JSON file {term: loss weight}, or a run's winner.json.",
+    help="YAML or JSON file {term: loss weight}, or a run's winner.json, with its genes.",
 )
 @teacher_option
 @device_option
@@ -95,20 +96,27 @@ def train(options: TrainOptions) -> None:
     check_run_folder(info, options)
     device = pick_device(options.device)
     resolved = check_space(space, options.tasks_folder, options.space, device)
+    genes = read_genes(options.weights) if options.weights else {}
     if options.weights and given is not None:
-        check_weights_fit(options.weights, given, resolved)
+        check_weights_fit(options.weights, given, genes, resolved)
     weights = given or Genotype.from_weights(term_weights(resolved)).equal_weights()
     with opened_run(info, options) as stored:
-        encoder = _train(stored, options, weights)
+        encoder = _train(stored, options, weights, genes)
     click.echo(f"encoder: {encoder}")
 
 
-def _train(info: RunInfo, options: TrainOptions, weights: dict[str, float]) -> Path:
+def _train(
+    info: RunInfo,
+    options: TrainOptions,
+    weights: dict[str, float],
+    genes: dict[str, GeneValue],
+) -> Path:
     """Train, score and export; return the encoder's folder."""
     prepare_run_videos(info, options)
     context = _open_context(info, options.out)
     steps = context.space.budget.final_steps
     spec = long_training_spec(context.run, 0, weights, steps, options.out)
+    spec = replace(spec, genes=genes)
     result = _run_with_progress(spec, context)
     if result.fitness is None and not result.at_chance:
         raise RunError(f"the training failed: {result.reason}")
@@ -121,13 +129,12 @@ def _train(info: RunInfo, options: TrainOptions, weights: dict[str, float]) -> P
     best = best_step(scores)
     verdict = _judge(spec, context, best.step if best else steps)
     encoder = load_trained(spec, context).cpu()
-    provenance = {
-        "steps": best.step if best else steps,
-        "seed": info.seed,
-        "weights": weights,
-    }
+    provenance = {"steps": best.step if best else steps, "seed": info.seed}
     config = EncoderConfig.from_space(
-        context.space, encoder, warning=verdict.warning, provenance=provenance
+        context.space,
+        encoder,
+        warning=verdict.warning,
+        provenance=provenance | genotype_record(spec),
     )
     export_encoder(encoder, options.out / "encoder", config, replace=True)
     return options.out / "encoder"
@@ -189,13 +196,7 @@ def read_weights(path: Path) -> dict[str, float]:
     Raises:
         UserError: the file cannot be read, or is not a mapping of names to numbers.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = json.loads(text) if path.suffix == ".json" else parse_yaml(text, f"--weights {path}")
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:
-        raise UserError(f"--weights {path}: cannot be read: {error}") from error
+    raw = _read_file(path)
     if isinstance(raw, dict) and isinstance(raw.get("weights"), dict):
         raw = raw["weights"]
     if not isinstance(raw, dict) or not all(is_number(value) for value in raw.values()):
@@ -206,13 +207,45 @@ def read_weights(path: Path) -> dict[str, float]:
     return {str(name): float(value) for name, value in raw.items()}
 
 
-def check_weights_fit(file: Path, weights: Mapping[str, float], resolved: ResolvedSpace) -> None:
-    """Refuse loss weights of a file that do not fit the space, or leave no term active.
+def read_genes(path: Path) -> dict[str, GeneValue]:
+    """Return the genes of a winner's `winner.json`; empty if the file has none.
 
     Raises:
-        UserError: weights that are unknown, missing, outside [0, 1], all zero or all pruned.
+        UserError: the file cannot be read.
+    """
+    raw = _read_file(path)
+    found = raw.get("genes", {}) if isinstance(raw, dict) and "weights" in raw else {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _read_file(path: Path) -> Any:
+    """Return the content of a YAML or JSON file.
+
+    Raises:
+        UserError: it cannot be read.
     """
     try:
-        active_weights(resolved, weights)
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix == ".json" else parse_yaml(text, f"--weights {path}")
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"--weights {path}: cannot be read: {error}") from error
+
+
+def check_weights_fit(
+    file: Path,
+    weights: Mapping[str, float],
+    genes: Mapping[str, GeneValue],
+    resolved: ResolvedSpace,
+) -> None:
+    """Refuse loss weights and genes of a file that do not fit the space.
+
+    Raises:
+        UserError: weights that are unknown, missing, outside [0, 1], all zero or all pruned; genes
+            that the space does not have or does not allow.
+    """
+    try:
+        active_weights(resolved.with_genes(genes), weights)
     except UserError as error:
         raise UserError(f"--weights {file}: {error}") from error

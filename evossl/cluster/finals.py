@@ -14,6 +14,7 @@ from evossl.cluster.run import run_list
 from evossl.cluster.session import Session
 from evossl.config import Resources
 from evossl.experiment.trial import TrialResult, TrialSpec, trial_folder
+from evossl.experiment.winner import genotype_record
 from evossl.io.files import write_json
 from evossl.types import Progress
 
@@ -82,5 +83,5 @@ def _identity(spec: TrialSpec) -> dict[str, Any]:
         "trial": spec.number,
         "steps": spec.steps,
         "seed": spec.run.seed if spec.seed is None else spec.seed,
-        "weights": dict(spec.weights),
+        **genotype_record(spec),
     }

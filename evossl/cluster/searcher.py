@@ -14,7 +14,8 @@ from ray.tune.search import Searcher
 from evossl.errors import RunError, UserError
 from evossl.experiment.trial import TrialResult, TrialSpec
 from evossl.search.completed_trials import TrialStatus
-from evossl.search.study import Proposal, Study
+from evossl.search.proposal import Proposal
+from evossl.search.study import Study
 from evossl.search.table import TrialRow
 
 MAX_ATTEMPTS = 3  # of a trial whose worker dies
@@ -93,7 +94,7 @@ class StudySearcher(StatelessSearcher):
 
     Args:
         study: asked for trials, and told their results.
-        template: what all trials share; number and weights come from each proposal.
+        template: what all trials share; number, weights and genes come from each proposal.
         num_trials: number of ended trials that the study shall hold.
         num_slots: returns how many trials may run at this moment.
         on_row: called with the row of each trial that has ended.
@@ -123,7 +124,8 @@ class StudySearcher(StatelessSearcher):
             return None
         proposal = self._study.ask()
         self._running[trial_id] = proposal
-        spec = replace(self._template, number=proposal.number, weights=dict(proposal.weights))
+        weights, genes = dict(proposal.weights), dict(proposal.genes)
+        spec = replace(self._template, number=proposal.number, weights=weights, genes=genes)
         return spec.inheriting(proposal.parent)
 
     def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:

@@ -1,6 +1,7 @@
 """Loss weights of terms: what the space gives, what a search evolves, which terms are active."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from evossl.config import Weight
 from evossl.errors import UserError, unknown
@@ -9,6 +10,8 @@ from evossl.task import Term
 from evossl.training.objective import check_weights, normalise
 from evossl.training.resolved_space import ResolvedSpace
 from evossl.types import Stream
+
+STARTER_WEIGHT = 0.1  # of a fast starter's terms, beside a task whose weights are at their bounds
 
 
 def term_weights(resolved: ResolvedSpace) -> dict[str, Weight]:
@@ -20,7 +23,8 @@ def search_genotype(resolved: ResolvedSpace) -> Genotype:
     """Return what a search over the space evolves, and which trials it runs first.
 
     With `sampler.single_tasks_first`, these are single-task trials of each task that can be trained
-    on its own, which distillation cannot.
+    on its own, which distillation cannot. `sampler.fast_starter` has a small weight in the others'
+    trials.
     """
     single_tasks = [
         [term.name for term in resolved.terms_of(name)]
@@ -28,7 +32,19 @@ def search_genotype(resolved: ResolvedSpace) -> Genotype:
         if task.teacher_stream_index is None
     ]
     first = single_tasks if resolved.space.sampler.single_tasks_first else ()
-    return Genotype.from_weights(term_weights(resolved), first)
+    genotype = Genotype.from_weights(term_weights(resolved), first, resolved.genes)
+    return replace(genotype, starter=_starter_weights(resolved, genotype))
+
+
+def _starter_weights(resolved: ResolvedSpace, genotype: Genotype) -> dict[str, float]:
+    """Return the small weights of the fast starter's terms, which survive `prune_below`."""
+    starter, sampler = {}, resolved.space.sampler
+    weight = max(STARTER_WEIGHT, resolved.space.training.prune_below)
+    for term in resolved.terms_of(sampler.fast_starter or ""):
+        if term.name in genotype.bounds:
+            low, high = genotype.bounds[term.name]
+            starter[term.name] = min(max(weight, low), high)
+    return starter
 
 
 def active_weights(resolved: ResolvedSpace, weights: Mapping[str, float]) -> dict[str, float]:

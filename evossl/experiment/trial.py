@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evossl.errors import RunError, UserError
@@ -25,6 +25,7 @@ from evossl.experiment.selected_checkpoint import CHECKPOINT, SelectedCheckpoint
 from evossl.experiment.terms import active_weights
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import Score, score
+from evossl.genes import GeneValue
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training.checkpoint import load_encoder_state
 from evossl.training.history import StepReport
@@ -58,6 +59,7 @@ class TrialSpec:
             result is then that of the best score.
         parent: number of the trial whose checkpoint it starts from; None is the initial weights.
         part: which part of a longer training it is.
+        genes: values of the genes other than weights; those left out have their defaults.
     """
 
     number: int
@@ -73,6 +75,7 @@ class TrialSpec:
     keep_best: bool = False
     parent: int | None = None
     part: Part = "whole"
+    genes: Mapping[str, GeneValue] = field(default_factory=dict)
 
     def inheriting(self, parent: int | None) -> "TrialSpec":
         """Return the same trial as a later segment of a population's member, if it has a parent."""
@@ -125,7 +128,7 @@ def run_trial(
         on_scoring: called when the training is over.
 
     Raises:
-        UserError: the weights do not fit the space.
+        UserError: the weights or genes do not fit the space.
         RunError: a fault of the machine (such as a full disk), not of the trial.
     """
     steps = iterate_trial(spec, context, on_scoring)
@@ -237,10 +240,14 @@ class _Trial:
 def _prepare(
     spec: TrialSpec, context: RunContext
 ) -> tuple[MultiTaskModel, Generator[StepReport, None, None]]:
-    """Return a model of the active terms, and its training, which has not started yet."""
-    weights = active_weights(context.resolved, spec.weights)
+    """Return a model of the active terms, and its training, which has not started yet.
+
+    The genes apply to the training alone: the scoring uses the run's own space.
+    """
+    resolved = context.resolved.with_genes(spec.genes)
+    weights = active_weights(resolved, spec.weights)
     seed = spec.run.seed if spec.seed is None else spec.seed
-    model = MultiTaskModel(context.resolved.select(weights), seed).to(context.device)
+    model = MultiTaskModel(resolved.select(weights), seed).to(context.device)
     if context.device.type == "cuda":
         channels_last(model)
     steps = train(

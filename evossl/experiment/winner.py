@@ -78,7 +78,8 @@ def long_training_spec(
 def winner_spec(run: RunSpec, row: TrialRow, steps: int, rank: int) -> TrialSpec:
     """Return the longer training of the `rank`-th best trial (0 is the winner)."""
     name = "winner" if rank == 0 else f"winner-{rank + 1}"
-    return long_training_spec(run, row.trial, row.weights, steps, Path(run.folder) / name)
+    spec = long_training_spec(run, row.trial, row.weights, steps, Path(run.folder) / name)
+    return replace(spec, genes=row.genes)
 
 
 def continued(spec: TrialSpec) -> TrialSpec:
@@ -87,7 +88,7 @@ def continued(spec: TrialSpec) -> TrialSpec:
 
 
 def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
-    """Return a training with the same weights and steps as a trial's, and another seed.
+    """Return a training with a trial's weights, genes and steps, and another seed.
 
     A trial with a parent starts from the same checkpoint again.
     """
@@ -95,7 +96,7 @@ def rerun_spec(template: TrialSpec, row: TrialRow, repeat: int) -> TrialSpec:
     folder = str(Path(run.folder) / "reruns" / f"{row.trial}-{repeat}")
     seed = run.seed + repeat
     spec = TrialSpec(row.trial, row.weights, run, template.steps, folder=folder, seed=seed)
-    return replace(spec, part=template.part).inheriting(row.parent)
+    return replace(spec, part=template.part, genes=row.genes).inheriting(row.parent)
 
 
 def choose_winner(
@@ -125,7 +126,7 @@ def choose_winner(
         scores,
         describe_scores(scores, spec.steps),
     )
-    trial = replace(template, number=row.trial, weights=row.weights)
+    trial = replace(template, number=row.trial, weights=row.weights, genes=row.genes)
     has_own = checkpoint_folder(trial).is_dir()
     own = replace(
         longer,
@@ -200,7 +201,7 @@ def export_winner(winner: Winner, verdict: Verdict, context: RunContext) -> Path
         context.space,
         encoder,
         warning=" ".join(filter(None, warnings)) or None,
-        provenance=provenance | {"steps": winner.steps, "weights": dict(spec.weights)},
+        provenance=provenance | {"steps": winner.steps} | genotype_record(spec),
     )
     export_encoder(encoder, encoder_folder, config, replace=True)
     write_json(winner.folder / "winner.json", summary)
@@ -213,7 +214,7 @@ def winner_summary(winner: Winner, verdict: Verdict) -> Mapping[str, Any]:
     summary = {
         "trial": spec.number,
         "steps": winner.steps,
-        "weights": dict(spec.weights),
+        **genotype_record(spec),
         "fitness": winner.fitness,
         "indicators": dict(winner.indicators),
         "seconds": winner.seconds,
@@ -223,6 +224,12 @@ def winner_summary(winner: Winner, verdict: Verdict) -> Mapping[str, Any]:
     }
     plain: Mapping[str, Any] = json.loads(json.dumps(summary))
     return plain
+
+
+def genotype_record(spec: TrialSpec) -> dict[str, Any]:
+    """Return a training's weights as plain data, and its other genes if there are any."""
+    genes = {"genes": dict(spec.genes)} if spec.genes else {}
+    return {"weights": dict(spec.weights)} | genes
 
 
 def _read_json(path: Path) -> Any:

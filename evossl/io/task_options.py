@@ -6,12 +6,14 @@ A task annotates the options in its `__init__` with these types. A plain range n
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat, PydanticUserError, TypeAdapter, ValidationError
 
 from evossl.config import UnitInterval as UnitInterval
 from evossl.errors import UserError, unknown
+from evossl.genes import Gene, declares_gene, read_gene
 from evossl.io.validation import explain
 
 MAX_COUNT = 1 << 20  # rows or clusters: four times the largest published; protects the memory
@@ -41,13 +43,47 @@ def check_options(where: str, options: Mapping[str, Any], task: Callable[..., ob
     Raises:
         UserError: names the option, what it requires and what was given.
     """
-    annotations = {n: p.annotation for n, p in inspect.signature(task).parameters.items()}
-    annotations.pop("place", None)
+    parameters = _parameters(task)
     for name, value in options.items():
-        if name not in annotations:
-            raise UserError(f"{where}: {unknown('option', name, annotations)}")
-        if problem := _find_problem(f"{where}.{name}", value, annotations[name]):
+        if name not in parameters:
+            raise UserError(f"{where}: {unknown('option', name, parameters)}")
+        if problem := _find_problem(f"{where}.{name}", value, parameters[name].annotation):
             raise UserError(problem)
+
+
+def read_option_genes(
+    where: str, options: Mapping[str, Any], task: Callable[..., object]
+) -> dict[str, Gene]:
+    """Return the genes that the options of a task declare, by their full keys.
+
+    A pair of numbers is a range only if the option's annotation says that it is one number.
+
+    Args:
+        where: location, such as "tasks.moco.options".
+        options: the options in the space, not checked yet.
+        task: the task's class.
+
+    Raises:
+        UserError: a range or choices that the option does not allow; names it and the remedy.
+    """
+    parameters, genes = _parameters(task), dict[str, Gene]()
+    for name, value in options.items():
+        parameter = parameters.get(name)
+        if parameter is None or not declares_gene(value, parameter.annotation):
+            continue
+        key, annotation = f"{where}.{name}", parameter.annotation
+        find_problem = partial(_find_problem, annotation=annotation)
+        try:
+            genes[key] = read_gene(key, value, annotation, parameter.default, find_problem)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    return genes
+
+
+def _parameters(task: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    found = dict(inspect.signature(task).parameters)
+    found.pop("place", None)
+    return found
 
 
 def _find_problem(name: str, value: object, annotation: Any) -> str | None:

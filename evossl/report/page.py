@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from evossl.genes import GeneValue
 from evossl.io.files import write_text
 from evossl.report import sentences, tables
 from evossl.report.cluster_chart import cluster_chart, divergence
@@ -109,14 +110,16 @@ def _charts(run: RunContents) -> dict[str, Any]:
 
 
 def _weights(run: RunContents) -> dict[str, Any] | None:
-    """The loss weights of the winner or, before there is one, of the best trial."""
+    """The loss weights and genes of the winner or, before there is one, of the best trial."""
     title: str
     trial: int | None
     proposed: Mapping[str, float]
+    genes: Mapping[str, GeneValue]
     if run.winner:
         title, trial, proposed = "the winner", None, run.winner.weights
+        genes = run.winner.genes
     elif run.best:
-        trial, proposed = run.best.trial, run.best.weights
+        trial, proposed, genes = run.best.trial, run.best.weights, run.best.genes
         title = f"trial {trial} (the best so far)"
     else:
         return None
@@ -127,8 +130,11 @@ def _weights(run: RunContents) -> dict[str, Any] | None:
         trained = set(run.training.history[-1].loss)
     training = run.space.training
     rescale = training.normalize == "gradient"
-    used = weights_in_use(proposed, training.prune_below, rescale, trained)
+    prune_below = float(genes.get("training.prune_below", training.prune_below))
+    used = weights_in_use(proposed, prune_below, rescale, trained)
     return {
+        "prune_below": prune_below,
+        "genes": [(name, tables.format_gene(value)) for name, value in genes.items()],
         "chart": weight_bars(proposed, used),
         "title": title,
         "num_on": sum(value > 0 for value in used.values()),

@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, FiniteFloat, model_validator
 
+from evossl.genes import GeneValue
+
 
 class Verdict(BaseModel):
     """The verdict of `winner.json`."""
@@ -19,6 +21,7 @@ class Winner(BaseModel):
     trial: int
     steps: int
     weights: dict[str, float]
+    genes: dict[str, GeneValue] = {}
     fitness: float | None
     seconds: float
     note: str | None = None

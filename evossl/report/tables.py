@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evossl.evaluation.audit import DIRECTIONS
+from evossl.genes import GeneValue
 from evossl.search.table import TrialRow
 
 ARROWS_OF_DIRECTION = {
@@ -42,6 +43,7 @@ def trial_table(rows: Sequence[TrialRow], best: TrialRow | None) -> TrialTable:
     """
     names = sorted({name for row in rows for name in row.indicators})
     with_parents = any(row.parent is not None for row in rows)
+    genes = sorted({name for row in rows for name in row.genes})
     columns = [
         Column("trial"),
         *([Column("parent")] if with_parents else []),
@@ -49,6 +51,7 @@ def trial_table(rows: Sequence[TrialRow], best: TrialRow | None) -> TrialTable:
         Column("status"),
         Column("fitness (nats)", ARROWS_OF_DIRECTION["lower"]),
         Column("time (s)"),
+        *(Column(name) for name in genes),
         *(Column(name, ARROWS_OF_DIRECTION.get(DIRECTIONS.get(name, ""), "")) for name in names),
     ]
 
@@ -57,7 +60,8 @@ def trial_table(rows: Sequence[TrialRow], best: TrialRow | None) -> TrialTable:
         parent = [DASH if row.parent is None else str(row.parent)] if with_parents else []
         fixed = [str(row.trial), *parent, row.name or DASH, row.status, format_value(row.fitness)]
         fixed.append(DASH if row.seconds is None else f"{row.seconds:.1f}")
-        found = [format_value(row.indicators.get(name)) for name in names]
+        found = [format_gene(row.genes.get(name)) for name in genes]
+        found += [format_value(row.indicators.get(name)) for name in names]
         return ("best" if is_best else row.status), [*fixed, *found]
 
     order = sorted(rows, key=lambda row: (_sort_key(row.fitness), row.trial))
@@ -75,6 +79,15 @@ def format_value(value: float | None) -> str:
     if value != 0 and (abs(value) < 5e-4 or abs(value) >= 1e5):
         return f"{value:.2e}"
     return f"{value:.3f}"
+
+
+def format_gene(value: GeneValue | None) -> str:
+    """Return the value of a gene: a float with three digits, anything else in full."""
+    if value is None:
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """BoxSampler: an optuna sampler that proposes points of a box from the finished trials in order.
 
-Shapes: D weight. A weight's bounds are mapped to 0 and 1.
+Shapes: D parameter: a loss weight or another gene (`unit_box`).
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from evossl.rng import derive_seed
+from evossl.search.unit_box import is_searchable, position_of, value_at
 
 Point = NDArray[np.float64]
-"""Weights in the unit box, (D,)."""
+"""A point of the unit box, (D,)."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,24 @@ class BoxSampler(optuna.samplers.BaseSampler):
 
     State between proposals is only a memo: it is dropped unless the finished trials are those of
     the last proposal, possibly followed by new ones. `Study` passes an optuna study whose trials
-    are in order of completion. Parameters that are not plain floats are drawn at random.
+    are in order of completion. Parameters with a step are drawn at random.
 
     Args:
         seed: of all draws.
         space: the parameters, if known beforehand; None takes those that all finished trials have.
     """
 
-    min_weights = 1  # with fewer weights, draws are random
+    min_parameters = 1  # with fewer, draws are random
 
     def __init__(self, seed: int, space: Mapping[str, BaseDistribution] | None = None) -> None:
         self._seed = seed
         self._space = space
-        self._box: dict[str, FloatDistribution] = {}
+        self._box: dict[str, BaseDistribution] = {}
         self._finished: list[FrozenTrial] = []
         self._scored: list[ScoredTrial] = []
 
     def _propose(
-        self, scored: list[ScoredTrial], num_weights: int, rng: np.random.Generator
+        self, scored: list[ScoredTrial], box: list[BaseDistribution], rng: np.random.Generator
     ) -> Point:
         """Return the next point; between calls `scored` only grows, except after `_reset`."""
         raise NotImplementedError
@@ -65,7 +66,7 @@ class BoxSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """Return the parameters that are proposed together; optuna calls this for each trial."""
         space = IntersectionSearchSpace().calculate(study) if self._space is None else self._space
-        return dict(_plain_floats(space))
+        return _searchable(space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -76,8 +77,8 @@ class BoxSampler(optuna.samplers.BaseSampler):
             ValueError: the study has several objectives.
         """
         self._check_single_objective(study)
-        box = _plain_floats(search_space)
-        if len(box) < self.min_weights:
+        box = _searchable(search_space)
+        if len(box) < self.min_parameters:
             box = {}
         params = {
             name: self.sample_independent(study, trial, name, distribution)
@@ -87,10 +88,9 @@ class BoxSampler(optuna.samplers.BaseSampler):
         if box:
             self._update_history(study, box)
             rng = np.random.default_rng(derive_seed(self._seed, "trial", trial.number))
-            point_D = self._propose(self._scored, len(box), rng)
-            for (name, bounds), unit in zip(box.items(), point_D, strict=True):
-                weight = bounds.low + float(unit) * (bounds.high - bounds.low)
-                params[name] = min(max(weight, bounds.low), bounds.high)
+            point_D = self._propose(self._scored, list(box.values()), rng)
+            for (name, parameter), position in zip(box.items(), point_D, strict=True):
+                params[name] = value_at(float(position), parameter)
         return params
 
     def sample_independent(
@@ -114,7 +114,7 @@ class BoxSampler(optuna.samplers.BaseSampler):
         if len(study.directions) > 1:
             raise ValueError(f"{type(self).__name__} minimises a single objective, not several")
 
-    def _update_history(self, study: optuna.Study, box: dict[str, FloatDistribution]) -> None:
+    def _update_history(self, study: optuna.Study, box: dict[str, BaseDistribution]) -> None:
         """Append the trials that have finished since the last proposal to the scored ones."""
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if box != self._box or finished[: len(self._finished)] != self._finished:
@@ -130,18 +130,13 @@ class BoxSampler(optuna.samplers.BaseSampler):
         self._finished = finished
 
 
-def _plain_floats(space: Mapping[str, BaseDistribution]) -> dict[str, FloatDistribution]:
-    return {
-        name: distribution
-        for name, distribution in space.items()
-        if isinstance(distribution, FloatDistribution)
-        and not (distribution.log or distribution.step is not None or distribution.single())
-    }
+def _searchable(space: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    return {name: parameter for name, parameter in space.items() if is_searchable(parameter)}
 
 
-def _unit_point(params: Mapping[str, Any], box: Mapping[str, FloatDistribution]) -> Point | None:
+def _unit_point(params: Mapping[str, Any], box: Mapping[str, BaseDistribution]) -> Point | None:
     """Return the trial's point in the unit box, or None if it has none."""
     if not box.keys() <= params.keys():
         return None
-    point_D = np.array([(params[n] - d.low) / (d.high - d.low) for n, d in box.items()])
+    point_D = np.array([position_of(params[name], parameter) for name, parameter in box.items()])
     return point_D if np.all((point_D >= 0) & (point_D <= 1)) else None

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Literal
 
 import optuna
-from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from evossl.genes import Gene, GeneValue
+from evossl.search.unit_box import distributions
 
 TrialStatus = Literal["complete", "at_chance", "failed", "pruned"]
 
@@ -32,11 +34,14 @@ class CompletedTrials:
 
     Args:
         bounds: (low, high) of each evolving weight.
+        genes: what else evolves.
     """
 
-    def __init__(self, bounds: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(
+        self, bounds: Mapping[str, tuple[float, float]], genes: Mapping[str, Gene] | None = None
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # not a line for every trial
-        self._distributions = {name: FloatDistribution(*pair) for name, pair in bounds.items()}
+        self._distributions = distributions(bounds, genes or {})
         self._storage = InMemoryStorage()
         self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], _STUDY_NAME)
         self._num_trials = 0
@@ -45,7 +50,7 @@ class CompletedTrials:
         return self._num_trials
 
     def add(
-        self, evolving: Mapping[str, float], status: TrialStatus, fitness: float | None
+        self, evolving: Mapping[str, GeneValue], status: TrialStatus, fitness: float | None
     ) -> None:
         """Append a finished trial."""
         now = datetime.now()

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from evossl import config
 from evossl.errors import RunError, UserError
+from evossl.genes import Choices, Gene, Range
 from evossl.io.files import write_atomically
 from evossl.search.completed_trials import TrialStatus
 from evossl.search.genotype import Genotype
@@ -35,7 +36,7 @@ class SearchSettings:
     """What determines a search's proposals, besides its results.
 
     Attributes:
-        genotype: the weights, and which evolve.
+        genotype: the weights, which of them evolve, and what else does.
         sampler: the algorithm that proposes weights.
         seed: of the sampler.
     """
@@ -57,6 +58,8 @@ def create_journal(folder: Path, settings: SearchSettings) -> None:
         "bounds": {name: list(pair) for name, pair in genotype.bounds.items()},
         "fixed": dict(genotype.fixed),
         "single_task_sets": [sorted(names) for names in genotype.single_task_sets],
+        "starter": dict(genotype.starter),
+        "genes": {name: asdict(gene) for name, gene in genotype.genes.items()},
         "sampler": settings.sampler.model_dump(),
         "seed": settings.seed,
     }
@@ -88,10 +91,17 @@ def read_settings(folder: Path, attributes: Mapping[str, Any]) -> SearchSettings
         bounds={name: (low, high) for name, (low, high) in record["bounds"].items()},
         fixed=record["fixed"],
         single_task_sets=tuple(frozenset(names) for names in record["single_task_sets"]),
+        starter=record.get("starter", {}),
+        genes={name: _gene(plain) for name, plain in record.get("genes", {}).items()},
     )
     return SearchSettings(
         genotype, config.Sampler.model_validate(record["sampler"]), record["seed"]
     )
+
+
+def _gene(plain: Mapping[str, Any]) -> Gene:
+    """Return the gene that `asdict` turned into plain data."""
+    return Choices(tuple(plain["choices"])) if "choices" in plain else Range(**plain)
 
 
 def read_study(folder: Path, storage: JournalStorage) -> tuple[int, dict[str, Any]]:
@@ -130,13 +140,14 @@ def _flatten(settings: SearchSettings) -> dict[str, str]:
     genotype = settings.genotype
     weights = {f"weight {n}": f"evolved in {list(pair)}" for n, pair in genotype.bounds.items()}
     weights |= {f"weight {n}": f"fixed at {value}" for n, value in genotype.fixed.items()}
+    genes = {f"gene {n}": f"{gene}, {gene.default} at first" for n, gene in genotype.genes.items()}
     single_tasks = {
         f"single-task trial {i}": ", ".join(sorted(names))
         for i, names in enumerate(genotype.single_task_sets, 1)
     }
     sampler = settings.sampler.model_dump()
     choices = {f"sampler.{key}": json.dumps(value) for key, value in sampler.items()}
-    return {"seed": str(settings.seed), **choices, **weights, **single_tasks}
+    return {"seed": str(settings.seed), **choices, **weights, **genes, **single_tasks}
 
 
 def result_record(

@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 
+from evossl.genes import GeneValue
 from evossl.rng import derive_seed
 from evossl.search.box_sampler import Point
+from evossl.search.unit_box import has_order, position_of, value_at
 
 DEFAULT_POPULATION = 8
 MIN_POPULATION = 4  # with fewer members, no quarter is a member
@@ -45,14 +49,14 @@ class Population:
     Args:
         size: P, the number of members.
         seed: of all draws.
-        bounds: (low, high) of each evolving weight.
+        parameters: of the search: evolving weights and other genes.
     """
 
-    def __init__(self, size: int, seed: int, bounds: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(self, size: int, seed: int, parameters: Mapping[str, BaseDistribution]) -> None:
         self._size = size
         self._seed = seed
-        self._bounds = bounds
-        self._evolving: dict[int, Mapping[str, float]] = {}
+        self._parameters = parameters
+        self._evolving: dict[int, Mapping[str, GeneValue]] = {}
         self._order: list[int] = []  # finished trials
         self._value: dict[int, float] = {}
         self._segment: dict[int, int] = {}  # of a trial: how many segments it inherits
@@ -64,7 +68,7 @@ class Population:
         return number < self._size or number - self._size < len(self._order)
 
     def add(
-        self, number: int, parent: int | None, evolving: Mapping[str, float], value: float
+        self, number: int, parent: int | None, evolving: Mapping[str, GeneValue], value: float
     ) -> None:
         """Append a finished trial; its value (lower is better) is infinite if it failed."""
         member = number if number < self._size else self._member[self._order[number - self._size]]
@@ -75,16 +79,26 @@ class Population:
         self._order.append(number)
         self._by_member[member].append(number)
 
-    def propose(self, number: int) -> tuple[dict[str, float], int | None]:
-        """Return the evolving weights of trial `number`, and its parent or None."""
+    def propose(self, number: int) -> tuple[dict[str, GeneValue], int | None]:
+        """Return the weights and genes of trial `number`, and its parent or None."""
         origin = self.origin(number)
         if origin is not None and not origin.perturbs:
             return dict(self._evolving[origin.parent]), origin.parent
         rng = np.random.default_rng(derive_seed(self._seed, "trial", number))
         if origin is None:
-            return _from_unit(rng.uniform(size=len(self._bounds)), self._bounds), None
-        parent_D = _to_unit(self._evolving[origin.parent], self._bounds)
-        return _from_unit(perturb(parent_D, rng), self._bounds), origin.parent
+            return self._values_at(rng.uniform(size=len(self._parameters))), None
+        values, parameters = self._evolving[origin.parent], self._parameters
+        parent_D = np.array([position_of(values[name], p) for name, p in parameters.items()])
+        has_order_D = np.array([has_order(p) for p in parameters.values()])
+        changed = self._values_at(perturb(parent_D, has_order_D, rng))
+        return changed, origin.parent
+
+    def _values_at(self, point_D: Point) -> dict[str, GeneValue]:
+        """Return the values of all parameters at a point of the unit box."""
+        return {
+            name: value_at(float(position), parameter)
+            for (name, parameter), position in zip(self._parameters.items(), point_D, strict=True)
+        }
 
     def living(self) -> list[int]:
         """Return the newest trial of each member that has not failed: what can be inherited."""
@@ -138,27 +152,18 @@ class Population:
         return None
 
 
-def perturb(point_D: Point, rng: np.random.Generator) -> Point:
+def perturb(point_D: Point, has_order_D: NDArray[np.bool_], rng: np.random.Generator) -> Point:
     """Return a copied trial's genes, perturbed in the unit box.
 
     Each gene is multiplied by 0.8 or 1.2 and clipped to the box, or resampled with a probability of
     0.25. With more than 8 genes, the probability is lower, so that 2 are expected to be resampled:
     a copy that differs in a quarter of 140 weights would be a random point. A gene at its lower
-    bound, such as a weight of 0, leaves it only when it is resampled.
+    bound, such as a weight of 0, leaves it only when it is resampled, and so does a choice without
+    an order.
     """
     num_genes = len(point_D)
     probability = min(RESAMPLE_PROBABILITY, MAX_RESAMPLED / num_genes)
     is_resampled_D = rng.random(num_genes) < probability
-    multiplied_D = np.clip(point_D * rng.choice(FACTORS, num_genes), 0.0, 1.0)
+    factor_D = np.where(has_order_D, rng.choice(FACTORS, num_genes), 1.0)
+    multiplied_D = np.clip(point_D * factor_D, 0.0, 1.0)
     return np.where(is_resampled_D, rng.uniform(size=num_genes), multiplied_D)
-
-
-def _to_unit(evolving: Mapping[str, float], bounds: Mapping[str, tuple[float, float]]) -> Point:
-    return np.array([(evolving[name] - low) / (high - low) for name, (low, high) in bounds.items()])
-
-
-def _from_unit(point_D: Point, bounds: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    return {
-        name: min(max(low + float(unit) * (high - low), low), high)
-        for (name, (low, high)), unit in zip(bounds.items(), point_D, strict=True)
-    }

@@ -1,22 +1,26 @@
 """Samplers, each as a function of (seed, trial number, finished trials in order of completion)."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from evossl import config
 from evossl.errors import UserError
+from evossl.genes import GeneValue
 from evossl.rng import derive_seed
-from evossl.search.cmaes_sampler import CmaEsSampler
+from evossl.search.cmaes_sampler import CmaEsSampler, SingleTask
 from evossl.search.genetic_sampler import GeneticSampler
 from evossl.search.genotype import Genotype
 from evossl.search.population import DEFAULT_POPULATION, MIN_POPULATION, Population
+from evossl.search.unit_box import distributions
 
-Propose = Callable[[optuna.Study, int], dict[str, float]]
+Propose = Callable[[optuna.Study, int], dict[str, GeneValue]]
 _MIN_POPULATION = {"cmaes": 4, "ga": 2, "nsga2": 2, "pbt": MIN_POPULATION}
 _NSGA2_POPULATION = 20
 _PARENTS_KEY = "parents"  # attribute: (newest generation with parents, the parents' numbers)
@@ -100,36 +104,43 @@ def make_population(choice: config.Sampler, seed: int, genotype: Genotype) -> Po
     """Return the population of population-based training, or None for other samplers."""
     if choice.name != "pbt" or not genotype.evolves:
         return None
-    return Population(choice.population or DEFAULT_POPULATION, seed, genotype.bounds)
+    parameters = distributions(genotype.bounds, genotype.genes)
+    return Population(choice.population or DEFAULT_POPULATION, seed, parameters)
 
 
 def make_proposer(choice: config.Sampler, seed: int, genotype: Genotype) -> Propose:
-    """Return a function from (finished trials in order, next number) to its evolving weights.
+    """Return a function from (finished trials in order, next number) to its evolving values.
 
     Population-based training has none: see `make_population`.
     """
-    space: dict[str, BaseDistribution] = {
-        name: FloatDistribution(low, high) for name, (low, high) in genotype.bounds.items()
-    }
-    sampler_for = _sampler_factory(choice, seed, space, genotype.single_task_sets)
+    space = distributions(genotype.bounds, genotype.genes)
+    starts = [genotype.initial_values(i + 1) or {} for i in range(len(genotype.single_task_sets))]
+    single_tasks = list(zip(genotype.single_task_sets, starts, strict=True))
+    sampler_for = _sampler_factory(choice, seed, space, single_tasks)
 
-    def propose(finished: optuna.Study, number: int) -> dict[str, float]:
+    def propose(finished: optuna.Study, number: int) -> dict[str, GeneValue]:
         sampler, trial = sampler_for(number), _new_trial(number)
         relative_space = sampler.infer_relative_search_space(finished, trial)
-        weights = sampler.sample_relative(finished, trial, relative_space)
+        values = sampler.sample_relative(finished, trial, relative_space)
         for name, distribution in space.items():
-            if name not in weights:
-                weights[name] = sampler.sample_independent(finished, trial, name, distribution)
-        return {name: float(weights[name]) for name in space}
+            if name not in values:
+                values[name] = sampler.sample_independent(finished, trial, name, distribution)
+        return {name: _plain(values[name]) for name in space}
 
     return propose
+
+
+def _plain(value: Any) -> GeneValue:
+    """Return a value without numpy's types, which JSON does not know."""
+    plain: GeneValue = value.item() if isinstance(value, np.generic) else value
+    return plain
 
 
 def _sampler_factory(
     choice: config.Sampler,
     seed: int,
     space: Mapping[str, BaseDistribution],
-    single_task_sets: tuple[frozenset[str], ...],
+    single_tasks: Sequence[SingleTask],
 ) -> Callable[[int], BaseSampler]:
     """Return a function from a trial's number to its sampler.
 
@@ -140,10 +151,10 @@ def _sampler_factory(
     def trial_seed(number: int) -> int:
         return derive_seed(seed, "trial", number) % 2**32  # numpy takes 32 bits
 
-    if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_weights:
-        cmaes = CmaEsSampler(seed, space, choice.population, single_task_sets)
+    if choice.name == "cmaes" and len(space) >= CmaEsSampler.min_parameters:
+        cmaes = CmaEsSampler(seed, space, choice.population, single_tasks)
         return lambda _: cmaes
-    if choice.name in ("cmaes", "ga"):  # CMA-ES needs at least two weights
+    if choice.name in ("cmaes", "ga"):  # CMA-ES needs at least two parameters
         genetic = GeneticSampler(seed, space)
         if choice.name == "ga" and choice.population:
             genetic = GeneticSampler(seed, space, choice.population)

@@ -8,16 +8,16 @@ finished trials in order of completion, and the journal holds all three.
 import heapq
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
 
-from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from evossl import config
 from evossl.errors import RunError, UserError
+from evossl.genes import GeneValue
 from evossl.search.completed_trials import CompletedTrials, TrialStatus, rank_value
 from evossl.search.genotype import Genotype
 from evossl.search.journal import JOURNAL, DriverLock, cut_torn_line, open_storage
@@ -32,27 +32,16 @@ from evossl.search.journal_records import (
     read_study,
     result_record,
 )
+from evossl.search.proposal import Proposal
 from evossl.search.samplers import check_sampler, make_population, make_proposer
 from evossl.search.table import ControlKind, Status, TrialRow
+from evossl.search.unit_box import distributions
 
-NOTHING_EVOLVES = "every weight of this space is fixed, so trial 0 is the whole search"
+NOTHING_EVOLVES = (
+    "every weight of this space is fixed and no key has a range, so trial 0 is the whole search"
+)
 
 _RESULT_KEY, _PARENT_KEY = "result", "parent"
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """The trial to run next.
-
-    Attributes:
-        number: of the trial.
-        weights: all its weights by name, fixed ones included.
-        parent: the trial whose checkpoint it starts from, or None.
-    """
-
-    number: int
-    weights: Mapping[str, float]
-    parent: int | None = None
 
 
 class Study:
@@ -74,12 +63,10 @@ class Study:
         cut_torn_line(folder / JOURNAL)
         self.genotype, self.sampler = settings.genotype, settings.sampler
         self.seed = settings.seed
-        self._distributions = {
-            name: FloatDistribution(*pair) for name, pair in self.genotype.bounds.items()
-        }
+        self._distributions = distributions(self.genotype.bounds, self.genotype.genes)
         self._propose = make_proposer(self.sampler, self.seed, self.genotype)
         self._population = make_population(self.sampler, self.seed, self.genotype)
-        self._finished = CompletedTrials(self.genotype.bounds)
+        self._finished = CompletedTrials(self.genotype.bounds, self.genotype.genes)
         self._rows: list[TrialRow] = []
         self._controls: list[TrialRow] = []
         self._to_rerun: list[int] = []
@@ -173,21 +160,21 @@ class Study:
         """Return the next trial to run; its status is `running` until `tell` stores its result.
 
         Trials that were running when the search was interrupted, or that were abandoned, come
-        first, with the same number and weights. Then come the initial trials of the genotype, and
+        first, with the same number and values. Then come the initial trials of the genotype, and
         then those that the sampler proposes.
 
         Raises:
-            UserError: no weight evolves, and trial 0 has been returned already.
+            UserError: nothing evolves, and trial 0 has been returned already.
             RunError: the journal cannot be written.
         """
         assert self.can_ask(), "every member of the population is running"
         if self._to_rerun:
             row = self._rows[heapq.heappop(self._to_rerun)]
-            return Proposal(row.trial, row.weights, row.parent)
+            return Proposal(row.trial, row.weights, row.genes, row.parent)
         number = len(self._rows)
         if number and not self.genotype.evolves:
             raise UserError(NOTHING_EVOLVES)
-        evolving, parent = self.genotype.initial_weights(number), None
+        evolving, parent = self.genotype.initial_values(number), None
         if evolving is None and self._population is not None:
             evolving, parent = self._population.propose(number)
         elif evolving is None:
@@ -201,7 +188,8 @@ class Study:
         # This is one line of the journal, so that no kill leaves a trial without its weights.
         self._storage.create_new_trial(self._study_id, template_trial=trial)
         self._rows.append(self._running_row(number, evolving, parent))
-        return Proposal(number, self._rows[-1].weights, parent)
+        row = self._rows[-1]
+        return Proposal(number, row.weights, row.genes, parent)
 
     def tell(
         self,
@@ -302,10 +290,11 @@ class Study:
         return {*self._population.living(), *(n for n in parents if n is not None)}
 
     def _running_row(
-        self, number: int, evolving: Mapping[str, float], parent: int | None
+        self, number: int, evolving: Mapping[str, GeneValue], parent: int | None
     ) -> TrialRow:
         name, weights = self.genotype.trial_name(number), self.genotype.complete(evolving)
-        return TrialRow(number, name, "running", weights=weights, parent=parent)
+        genes = self.genotype.gene_values(evolving)
+        return TrialRow(number, name, "running", weights=weights, genes=genes, parent=parent)
 
     def _check_running(self, number: int) -> None:
         if not 0 <= number < len(self._rows):
@@ -325,7 +314,8 @@ class Study:
     def _add_result(self, number: int, result: Mapping[str, Any]) -> None:
         """Add a result to the samplers' history and to the table."""
         row = self._rows[number]
-        evolving = {name: row.weights[name] for name in self._distributions}
+        values = {**row.weights, **row.genes}
+        evolving = {name: values[name] for name in self._distributions}
         status, fitness = result["status"], result["fitness"]
         self._finished.add(evolving, status, fitness)
         if self._population is not None:

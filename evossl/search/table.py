@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evossl.errors import UserError
+from evossl.genes import GeneValue
 from evossl.io.parquet import SINGLE_THREADED, write_parquet
 
 Status = Literal["complete", "at_chance", "failed", "pruned", "running", "control"]
 ControlKind = Literal["random_init", "noise", "zipf_blobs", "colour_grid"]
 Kind = Literal["trial"] | ControlKind
 KINDS = ("trial", *get_args(ControlKind))
-INDICATOR_PREFIX, WEIGHT_PREFIX = "indicator.", "weight."
+INDICATOR_PREFIX, WEIGHT_PREFIX, GENE_PREFIX = "indicator.", "weight.", "gene."
 
 _FIXED_COLUMNS = [
     ("trial", pa.int64()),
@@ -48,6 +49,7 @@ class TrialRow:
             controls.
         kind: "trial", or the kind of control.
         parent: the trial whose checkpoint it started from; None for the initial weights.
+        genes: values of the genes other than weights; empty for controls.
     """
 
     trial: int
@@ -61,6 +63,7 @@ class TrialRow:
     completed: int | None = None
     kind: Kind = "trial"
     parent: int | None = None
+    genes: Mapping[str, GeneValue] = field(default_factory=dict)
 
     @property
     def is_control(self) -> bool:
@@ -111,10 +114,12 @@ def _arrow(rows: Sequence[TrialRow]) -> pa.Table:
         columns[WEIGHT_PREFIX + name] = pa.array(
             [row.weights.get(name) for row in rows], pa.float64()
         )
+    for name in _names(row.genes for row in rows):  # of one type: see `genes.read_gene`
+        columns[GENE_PREFIX + name] = pa.array([row.genes.get(name) for row in rows])
     return pa.table(columns)
 
 
-def _names(mappings: Iterable[Mapping[str, float]]) -> list[str]:
+def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:
     return sorted({name for mapping in mappings for name in mapping})
 
 
@@ -125,11 +130,14 @@ def _row(record: dict[str, Any]) -> TrialRow:
         raise KeyError(f"kind {record['kind']!r}")
     fixed = {name: record[name] for name, _ in _FIXED_COLUMNS}
     return TrialRow(
-        **fixed, indicators=_part(record, INDICATOR_PREFIX), weights=_part(record, WEIGHT_PREFIX)
+        **fixed,
+        indicators=_part(record, INDICATOR_PREFIX),
+        weights=_part(record, WEIGHT_PREFIX),
+        genes=_part(record, GENE_PREFIX),
     )
 
 
-def _part(record: dict[str, Any], prefix: str) -> dict[str, float]:
+def _part(record: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {
         name.removeprefix(prefix): value
         for name, value in record.items()

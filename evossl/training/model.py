@@ -68,7 +68,7 @@ class MultiTaskModel(nn.Module):
         self.space = space = resolved.space
         self.terms = terms = resolved.terms
         self.seed = seed
-        self.settings = ViewSettings.from_space(space)
+        self.settings = ViewSettings.for_training(space)
         needed = dict.fromkeys(s for term in terms for s in term.streams)
         streams = [s for s in Stream if s in needed or s is Stream.RGB]
         self.encoders = nn.ModuleDict({s: build_encoder(s, space.backbone, seed) for s in streams})

@@ -1,12 +1,14 @@
 """A search space with its task classes and terms: resolved once per process, and passed on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from evossl.config import SearchSpace, TaskChoice
 from evossl.errors import UserError, unknown
+from evossl.genes import Gene, GeneValue
+from evossl.io.task_options import read_option_genes
 from evossl.task import Task, Term
 from evossl.task_loader import find_task, load_catalogue
 from evossl.types import Stream
@@ -17,14 +19,16 @@ class ResolvedSpace:
     """A search space and what its task names refer to.
 
     Attributes:
-        space: the validated search space.
+        space: the validated search space, in which each gene has its default.
         tasks: the class of each task, by the task's name in the space.
         terms: all terms of the space in the order of its tasks, or the selected ones.
+        genes: all genes by their full keys.
     """
 
     space: SearchSpace
     tasks: Mapping[str, type[Task]]
     terms: tuple[Term, ...]
+    genes: Mapping[str, Gene] = field(default_factory=dict)
 
     @cached_property
     def terms_by_name(self) -> Mapping[str, Term]:
@@ -38,6 +42,19 @@ class ResolvedSpace:
     def terms_of(self, task: str) -> tuple[Term, ...]:
         """Return the terms of a task, given by its name in the space."""
         return tuple(term for term in self.terms if term.task == task)
+
+    def with_genes(self, values: Mapping[str, GeneValue]) -> "ResolvedSpace":
+        """Return the space of one trial: the named genes have the given values.
+
+        Raises:
+            UserError: a gene that the space does not have, or a value that it does not allow.
+        """
+        for name, value in values.items():
+            if name not in self.genes:
+                raise UserError(f"{unknown('gene', name, self.genes)}; declare a range for it")
+            if not self.genes[name].contains(value):
+                raise UserError(f"gene {name}: {value!r} must be {self.genes[name]}")
+        return replace(self, space=self.space.with_genes(values)) if values else self
 
     def select(self, names: Collection[str]) -> "ResolvedSpace":
         """Return the same space with only the named terms, in the same order."""
@@ -66,7 +83,11 @@ def resolve_with(space: SearchSpace, catalogue: Mapping[str, type[Task]]) -> Res
         for name, choice in space.tasks.items()
         for term in _terms_of(name, choice, tasks[name], space.streams)
     ]
-    return ResolvedSpace(space, tasks, tuple(terms))
+    genes = dict(space.genes)
+    for name, choice in space.tasks.items():
+        genes |= read_option_genes(f"tasks.{name}.options", choice.options, tasks[name])
+    defaults = {name: gene.default for name, gene in genes.items()}
+    return ResolvedSpace(space.with_genes(defaults), tasks, tuple(terms), genes)
 
 
 def _terms_of(

@@ -116,7 +116,8 @@ class _ViewBuilder:
     def _log_mel(self, view: View, time: TimePlan) -> Tensor:
         waveform_BS = self.clips.waveform_BS
         if view.space.kind == "strong" and "noise" in self.settings.ignores:
-            waveform_BS = augment_waveform(waveform_BS, self.rng, _space_draw(view))
+            strength = self.settings.augmentation.noise_strength
+            waveform_BS = augment_waveform(waveform_BS, self.rng, _space_draw(view), strength)
         return log_mel(waveform_BS, time, self.clips.fps, self.settings.mel_bands)
 
     def _flow(self, view: View, time: TimePlan, space: SpacePlan) -> Tensor:
@@ -160,13 +161,16 @@ class _ViewBuilder:
 
     def _augment_colour(self, view: View, x: Tensor) -> Tensor:
         draw, batch, strong = _space_draw(view), len(x), view.space.kind == "strong"
+        augmentation = self.settings.augmentation
         apply_jitter = jitter_luma if view.stream is Stream.GRAY else jitter
         if strong and "colour" in self.settings.ignores:
-            x = apply_jitter(x, plan_colour(self.rng, draw, batch, None, gray=True))
+            strength = augmentation.colour_strength
+            plan = plan_colour(self.rng, draw, batch, None, gray=True, strength=strength)
+            x = apply_jitter(x, plan)
         if view.jitter_frames:
             x = apply_jitter(x, plan_colour(self.rng, draw, batch, x.shape[1], gray=False))
         if strong and "noise" in self.settings.ignores:
-            x = add_noise(x, self.rng, draw)
+            x = add_noise(x, self.rng, draw, augmentation.noise_strength)
         return x
 
     def _mask(self, view: View, x: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -49,19 +49,21 @@ class ColourPlan:
 
 
 def plan_colour(
-    rng: StepRNG, draw: int, batch: int, frames: int | None, *, gray: bool
+    rng: StepRNG, draw: int, batch: int, frames: int | None, *, gray: bool, strength: float = 1.0
 ) -> ColourPlan:
     """Return a random jitter of each sample, or of each frame if `frames` is given.
 
     `gray` allows grayscale, which is then drawn with `GRAY_PROBABILITY` for each sample.
+    `strength` multiplies this probability and the ranges of the other operations.
     """
     shape = (batch, 1 if frames is None else frames)
     purpose = "colour" if frames is None else "colour of frames"
     u = rng.uniform(draw, purpose, 4, *shape, low=-1.0, high=1.0)
-    u = u * (rng.uniform(draw, f"{purpose} at all", *shape) < JITTER_PROBABILITY)
+    u = strength * u * (rng.uniform(draw, f"{purpose} at all", *shape) < JITTER_PROBABILITY)
     amount = (BRIGHTNESS, CONTRAST, SATURATION)
     brightness, contrast, saturation = (1 + a * v for a, v in zip(amount, u[:3], strict=True))
-    gray_B1 = rng.uniform(draw, "gray", batch, 1) < (GRAY_PROBABILITY if gray else 0.0)
+    gray_probability = GRAY_PROBABILITY * strength if gray else 0.0
+    gray_B1 = rng.uniform(draw, "gray", batch, 1) < gray_probability
     return ColourPlan(brightness, contrast, saturation, HUE * u[3], gray_B1)
 
 
@@ -138,10 +140,13 @@ def _is_below_max(channel: Tensor, value: Tensor) -> Tensor:
     return (value - channel).mul_(1 / MIN_CHROMA).clamp_(max=1)
 
 
-def add_noise(x_BTCHW: Tensor, rng: StepRNG, draw: int) -> Tensor:
-    """Return x plus Gaussian noise whose strength is drawn for each sample, in [0, 1]."""
+def add_noise(x_BTCHW: Tensor, rng: StepRNG, draw: int, strength: float = 1.0) -> Tensor:
+    """Return x plus Gaussian noise whose sigma is drawn for each sample, in [0, 1].
+
+    `strength` multiplies the sigma.
+    """
     batch, count = len(x_BTCHW), x_BTCHW[0].numel()
-    sigma_B = rng.uniform(draw, "noise sigma", batch, high=MAX_NOISE_SIGMA)
+    sigma_B = rng.uniform(draw, "noise sigma", batch, high=MAX_NOISE_SIGMA * strength)
     sigma_B = sigma_B * rng.bernoulli(draw, "noise", NOISE_PROBABILITY, batch)
     noise = rng.overlapping_noise(draw, "noise", batch, count).reshape(x_BTCHW.shape)
     return torch.addcmul(x_BTCHW, noise, sigma_B.view(-1, 1, 1, 1, 1)).clamp_(0, 1)

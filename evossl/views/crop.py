@@ -19,7 +19,6 @@ from evossl.views.settings import ViewSettings
 from evossl.views.spec import View
 from evossl.views.step_rng import StepRNG
 
-RANDOM_CROP_SCALE = (0.3, 1.0)  # fraction of the area; CVRL (Qian et al., CVPR 2021) for video
 RANDOM_CROP_ASPECT = (3 / 4, 4 / 3)  # as for Inception
 CENTRE_JITTER = 0.1  # a central square shrinks by up to this fraction: at 64 pixels, 3 on each side
 MIN_CROP_PIXELS = 2.0  # side of the smallest crop, in pixels of the frame
@@ -70,6 +69,7 @@ def plan_space(
     if strong and "noise" in settings.ignores:
         low, high = BLUR_SIGMA
         sigma_B = rng.uniform(draw, "blur sigma", batch, low=low * size, high=high * size)
+        sigma_B = sigma_B * settings.augmentation.noise_strength
         blur_B = sigma_B * rng.bernoulli(draw, "blur", BLUR_PROBABILITY, batch)
     return SpacePlan(
         box_B4=_draw_box(view, clips, settings, rng, outer),
@@ -92,7 +92,7 @@ def _draw_box(
         region_B4 = outer.box_B4
     scale = space.scale
     if scale is None and space.kind == "strong" and "crop" in settings.ignores:
-        scale = RANDOM_CROP_SCALE
+        scale = (settings.augmentation.min_crop_area, 1.0)
     if space.kind == "clean":
         return _centre_crop(region_B4, torch.zeros(batch, 3, device=frame_B2.device))
     if scale is None:

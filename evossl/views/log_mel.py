@@ -102,12 +102,15 @@ def _average_over_stride(
     return (group * is_used_B1S[..., None]).sum(dim=2) / stride_B[:, None, None]
 
 
-def augment_waveform(waveform_BS: Tensor, rng: StepRNG, draw: int) -> Tensor:
-    """Return the waveform with a random gain and random white noise for each sample."""
+def augment_waveform(waveform_BS: Tensor, rng: StepRNG, draw: int, strength: float = 1.0) -> Tensor:
+    """Return the waveform with a random gain and random white noise for each sample.
+
+    `strength` multiplies the gain in dB and the amplitude of the noise.
+    """
     batch, length = waveform_BS.shape
     gain_B = rng.uniform(draw, "gain", batch, low=-MAX_GAIN_DB, high=MAX_GAIN_DB)
     low, high = NOISE_DB
     noise_B = rng.uniform(draw, "sound noise level", batch, low=low, high=high)
-    level_B = waveform_BS.square().mean(dim=1).sqrt() * 10 ** (noise_B / 20)
+    level_B = strength * waveform_BS.square().mean(dim=1).sqrt() * 10 ** (noise_B / 20)
     noise_BS = rng.overlapping_noise(draw, "sound noise", batch, length)
-    return (waveform_BS + level_B[:, None] * noise_BS) * 10 ** (gain_B / 20)[:, None]
+    return (waveform_BS + level_B[:, None] * noise_BS) * 10 ** (strength * gain_B / 20)[:, None]

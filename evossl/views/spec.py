@@ -91,8 +91,9 @@ class Space:
             it. "clean" takes the central square without randomness, for features that are scored or
             exported.
         scale: smallest and largest area of a random crop, as fractions of the frame's area; its
-            aspect ratio is 3/4 to 4/3. None means the default of `kind`: (0.3, 1) for strong views
-            if `ignores` contains `crop`, otherwise the central square. Not allowed for clean views.
+            aspect ratio is 3/4 to 4/3. None means the default of `kind`: from
+            `augmentation.min_crop_area` to 1 for strong views if `ignores` contains `crop`,
+            otherwise the central square. Not allowed for clean views.
         size: side of the view in pixels; None means `clip.size` of the space.
     """
 

@@ -1,5 +1,6 @@
 """Wrong spaces and options are refused before anything is written, with key and remedy."""
 
+import json
 import re
 from pathlib import Path
 
@@ -324,3 +325,20 @@ def test_wrong_weights_are_refused(run_cli: RunCli, text: str | None, message: s
     assert "--weights weights.yaml: " in found
     assert message in found
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("genes", "message"),
+    [
+        ({"optimiser.lr": 0.5}, "gene optimiser.lr: 0.5 must be in [0.001, 0.1]"),
+        ({"optimiser.rl": 0.01}, "unknown gene 'optimiser.rl': did you mean 'optimiser.lr'"),
+    ],
+)
+def test_wrong_genes_of_a_winner_are_refused(
+    run_cli: RunCli, genes: dict[str, float], message: str
+) -> None:
+    Path("space.yaml").write_text(SPACE + "optimiser: {lr: [0.001, 0.1]}\n")
+    Path("winner.json").write_text(json.dumps({"weights": {"simclr.rgb": 0.5}, "genes": genes}))
+    space = ("--space", "space.yaml", "--data", ".", "--out", "run")
+    found = refused(run_cli, "train", "--weights", "winner.json", *space)
+    assert f"--weights winner.json: {message}" in found

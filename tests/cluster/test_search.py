@@ -21,8 +21,10 @@ from evossl.config import Resources
 from evossl.experiment.run_folder import read_run, write_run
 from evossl.experiment.selected_checkpoint import NUM_SCORES
 from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.report import write_report
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table
+from evossl.training.history import read_history
 from evossl.types import Progress
 from tests.helpers.tiny_runs import WEIGHTS, make_info, make_run, tiny_space
 from tests.helpers.trial_specs import RUN
@@ -141,6 +143,34 @@ def test_measured_gradient_scales_are_stored(finished: FinishedSearch) -> None:
 def test_the_best_and_the_last_checkpoint_are_kept(finished: FinishedSearch) -> None:
     kept = {path.parent.name for path in (finished.folder / "trials").glob("*/checkpoint")}
     assert kept == {*(str(row.trial) for row in finished.trials[:2]), "2"}
+
+
+def test_a_search_evolves_genes_and_records_them(
+    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, session: Session
+) -> None:
+    keys = {
+        "optimiser": {"lr": {"low": 0.0005, "high": 0.02, "log": True}},
+        "training": {"batch_size": 4, "accumulate": [1, 3]},
+        "sampler": {"name": "cmaes", "population": 4},
+        "resources": {"max_concurrent": 1},
+    }
+    folder = tmp_path / "run"
+    make_run(folder, tiny_videos, tiny_cache, **keys)
+    search(folder, replace(PLAN, trials=3), session)
+    found = search(folder, replace(PLAN, trials=6, top=1), session)  # resumed, with more trials
+    rows = {row.trial: row for row in found.trials}
+    names = ("optimiser.lr", "training.accumulate")
+    assert rows[0].genes == dict(zip(names, (0.001, 1), strict=True))
+    assert len({row.genes["optimiser.lr"] for row in rows.values()}) >= 4  # bounds may recur
+    assert {type(row.genes["training.accumulate"]) for row in rows.values()} == {int}
+    for number, row in rows.items():  # the history says what the trial trained with
+        *_, last = read_history(folder / "trials" / str(number) / "history.jsonl")
+        assert 0 < last["lr"] <= row.genes["optimiser.lr"]
+    summary = json.loads((folder / "winner" / "winner.json").read_text())
+    assert summary["genes"] == found.trials[0].genes
+    config = json.loads((folder / "winner" / "encoder" / "config.json").read_text())
+    assert config["provenance"]["genes"] == summary["genes"]
+    assert "optimiser.lr" in write_report(folder).read_text(encoding="utf-8")
 
 
 def test_the_winners_are_exported_in_order(finished: FinishedSearch) -> None:

@@ -87,6 +87,36 @@ def test_single_tasks_first_leaves_out_distillation() -> None:
     assert genotype.fixed == {"arrow_of_time.rgb": 0.5, "arrow_of_time.flow": 0.5}
 
 
+@pytest.mark.parametrize(("prune_below", "small"), [(0.05, 0.1), (0.4, 0.4)])
+def test_a_fast_starter_stays_active_in_single_task_trials(
+    prune_below: float, small: float
+) -> None:
+    tasks = {"simclr": {"places": ["rgb"]}, "byol": {"places": ["rgb"]}}
+    tasks["simsiam"] = {"places": ["rgb"]}
+    sampler = {"single_tasks_first": True, "fast_starter": "simclr"}
+    training = {"batch_size": 6, "prune_below": prune_below}
+    resolved = resolve_space(make_space(tasks, sampler=sampler, training=training))
+    genotype = search_genotype(resolved)
+    alone, byol, simsiam = (genotype.initial_weights(number) for number in (1, 2, 3))
+    assert alone == {"simclr.rgb": 1.0, "byol.rgb": 0.0, "simsiam.rgb": 0.0}
+    assert byol == {"simclr.rgb": small, "byol.rgb": 1.0, "simsiam.rgb": 0.0}
+    assert simsiam == {"simclr.rgb": small, "byol.rgb": 0.0, "simsiam.rgb": 1.0}
+    found = active_weights(resolved, byol)
+    assert found == pytest.approx({"simclr.rgb": small / (1 + small), "byol.rgb": 1 / (1 + small)})
+
+
+@pytest.mark.parametrize(
+    ("sampler", "said"),
+    [
+        ({"single_tasks_first": True, "fast_starter": "simcrl"}, "did you mean 'simclr'"),
+        ({"fast_starter": "simclr"}, "add `single_tasks_first: true`"),
+    ],
+)
+def test_a_fast_starter_that_cannot_help_is_refused(sampler: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=rf"sampler\.fast_starter: .*{said}"):
+        make_space({"simclr": {}}, sampler=sampler)
+
+
 def active(
     weights: dict[str, float], prune_below: float = 0.05, normalize: str = "gradient"
 ) -> dict[str, float]:

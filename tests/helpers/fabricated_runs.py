@@ -188,7 +188,8 @@ def write_winner(folder: Path, info: RunInfo, table: list[TrialRow]) -> None:
     """Write `winner/` as it is after the final training, with its verdict."""
     scored = [row for row in table if not row.is_control and row.fitness is not None]
     best = min(scored, key=lambda row: row.fitness)
-    spec = TrialSpec(best.trial, best.weights, RunSpec.of(folder, info), 2000)
+    run = RunSpec.of(folder, info)
+    spec = TrialSpec(best.trial, best.weights, run, 2000, genes=best.genes)
     result = TrialResult(best.trial, best.fitness - 0.1, None, 300.0, best.indicators)
     winner = Winner(
         spec, spec.steps, result.fitness, result.indicators, result.seconds, folder / "winner"

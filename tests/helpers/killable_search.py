@@ -17,7 +17,8 @@ import numpy as np
 
 from evossl import config
 from evossl.search.journal import JOURNAL
-from evossl.search.study import Proposal, Study
+from evossl.search.proposal import Proposal
+from evossl.search.study import Study
 from tests.helpers.search_loops import GENOTYPE, tell
 
 

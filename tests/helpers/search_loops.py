@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from evossl.search.genotype import Genotype
-from evossl.search.study import Proposal, Study
+from evossl.search.proposal import Proposal
+from evossl.search.study import Study
 
 ROOT = Path(__file__).parents[2]
 GENOTYPE = Genotype(

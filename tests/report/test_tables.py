@@ -1,8 +1,12 @@
 """The tables hold the numbers and reasons of the files."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from evossl.report.tables import format_value, trial_table
-from evossl.search.table import TrialRow
-from tests.helpers.parsed_pages import WrittenReport
+from evossl.search.table import TrialRow, write_table
+from tests.helpers.fabricated_runs import begin_run, trial_rows, write_winner
+from tests.helpers.parsed_pages import WrittenReport, report_page
 
 
 def test_trial_table_holds_every_number_sorted_by_fitness(written: WrittenReport) -> None:
@@ -38,3 +42,25 @@ def test_parents_are_a_column_only_if_a_trial_has_one() -> None:
     alone = trial_table(rows[:1], None)
     assert "parent" not in [column.name for column in alone.columns]
     assert len(alone.rows[0][1]) == len(alone.columns)
+
+
+def test_genes_have_columns_and_the_winner_lists_them(tmp_path: Path) -> None:
+    values = {"optimiser.lr": 0.0031, "optimiser.name": "sgd", "training.accumulate": 2}
+    info = begin_run(tmp_path)
+    rows = [row if row.is_control else replace(row, genes=values) for row in trial_rows(12)]
+    write_table(tmp_path / "trials.parquet", rows)
+    for stage in ("searching", "finished"):
+        if stage == "finished":
+            write_winner(tmp_path, info, rows)
+        page = report_page(tmp_path)
+        heads = [head.text for head in page.by_id("indicators").all("th")]
+        assert heads[5:8] == list(values)
+        shown = [[cell.text for cell in row.all("td")][5:8] for row in page.all("tr")]
+        assert shown.count(["0.0031", "sgd", "2"]) == 12
+        for key, value in {"optimiser.lr": "0.0031", "optimiser.name": "sgd"}.items():
+            assert key in page.by_id("weights").text
+            assert value in page.by_id("weights").text
+
+
+def test_a_page_without_genes_does_not_mention_them(written: WrittenReport) -> None:
+    assert "gene" not in written.page.by_id("weights").text

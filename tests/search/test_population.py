@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from evossl import config
 from evossl.errors import UserError
 from evossl.search.genotype import Genotype
 from evossl.search.population import FACTORS, Population, perturb
+from evossl.search.proposal import Proposal
 from evossl.search.samplers import check_sampler
-from evossl.search.study import Proposal, Study
+from evossl.search.study import Study
 from evossl.search.table import TrialRow
+from evossl.search.unit_box import distributions
 from tests.helpers.search_loops import GENOTYPE, tell
 
 BOUNDS = {"a.rgb": (0.0, 1.0), "b.rgb": (0.2, 0.6)}
@@ -29,7 +32,7 @@ def genes(number: int) -> dict[str, float]:
 
 def population(values: Mapping[int, float], parents: Mapping[int, int] | None = None) -> Population:
     """Return four members whose trials have finished in the order of `values`."""
-    members = Population(4, 0, BOUNDS)
+    members = Population(4, 0, distributions(BOUNDS, {}))
     for number, value in values.items():
         members.add(number, (parents or {}).get(number), genes(number), value)
     return members
@@ -94,16 +97,39 @@ def test_equal_trials_do_not_copy_each_other() -> None:
 def test_a_perturbation_stays_near_or_resamples() -> None:
     rng = np.random.default_rng(0)
     parent_D = np.array([0.0, 0.5, 0.9, 1.0])
-    points_ND = np.array([perturb(parent_D, rng) for _ in range(4000)])
+    points_ND = np.array([perturb(parent_D, np.ones(4, bool), rng) for _ in range(4000)])
     assert points_ND.min() >= 0
     assert points_ND.max() <= 1
     for gene, unit in zip(points_ND.T, parent_D, strict=True):
         multiples = {min(unit * factor, 1.0) for factor in FACTORS}
         share = np.mean([value in multiples for value in gene])
         assert share == pytest.approx(0.75, abs=0.03)  # sd 0.007
-    many_D = np.array([perturb(np.full(140, 0.5), rng) for _ in range(400)])
+    many_D = np.array([perturb(np.full(140, 0.5), np.ones(140, bool), rng) for _ in range(400)])
     resampled = np.mean([sum(v not in (0.4, 0.6) for v in point) for point in many_D])
     assert resampled == pytest.approx(2.0, abs=0.3)  # sd 0.07
+
+
+def test_genes_are_inherited_and_choices_only_resampled() -> None:
+    """A number moves by a factor; a choice without an order is another one only by chance."""
+    kinds = ("sgd", "adamw", "lars")
+    parameters = {
+        "lr": FloatDistribution(1e-4, 1e-1, log=True),
+        "accumulate": IntDistribution(1, 8),
+        "name": CategoricalDistribution(kinds),
+    }
+    members = Population(4, 0, parameters)
+    for number in range(4):
+        values = {"lr": 1e-3, "accumulate": 3, "name": "lars"}
+        members.add(number, None, values, float(number))
+    assert members.propose(4) == ({"lr": 1e-3, "accumulate": 3, "name": "lars"}, 0)
+    changed, parent = members.propose(7)  # trial 3 is the worst of four
+    assert parent == 0
+    assert changed.keys() == parameters.keys()
+    assert isinstance(changed["accumulate"], int)
+    rng, other = np.random.default_rng(0), np.array([True, True, False])
+    points_ND = np.array([perturb(np.array([0.4, 0.4, 5 / 6]), other, rng) for _ in range(2000)])
+    kept = np.mean(points_ND[:, 2] == 5 / 6)
+    assert kept == pytest.approx(0.75, abs=0.04)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +166,7 @@ def _order(number: int) -> float:
 def drive(study: Study, until: int = TRIALS) -> None:
     """Run a search whose state alone decides which running trial ends next."""
     for row in [row for row in study.rows() if row.status == "running"]:
-        assert study.ask() == Proposal(row.trial, row.weights, row.parent)
+        assert study.ask() == Proposal(row.trial, row.weights, parent=row.parent)
     while study.num_finished < until:
         running = [row.trial for row in study.rows() if row.status == "running"]
         is_full = len(running) == IN_FLIGHT or len(study.rows()) == until
@@ -148,7 +174,7 @@ def drive(study: Study, until: int = TRIALS) -> None:
             study.ask()
         else:
             row = study.rows()[min(running, key=_order)]
-            tell(study, Proposal(row.trial, row.weights, row.parent))
+            tell(study, Proposal(row.trial, row.weights, parent=row.parent))
 
 
 def test_a_search_killed_after_any_line_is_unchanged(tmp_path: Path) -> None:
@@ -223,7 +249,7 @@ def trained(seed: int, copies: bool, num_trials: int = 160) -> float:
     """
     rng, bounds = np.random.default_rng([seed, 1]), {f"w{i}.rgb": (0.0, 1.0) for i in range(10)}
     best_D = rng.uniform(size=10) * (rng.random(10) < 0.5)
-    members, loss = Population(8, seed, bounds), dict[int, float]()
+    members, loss = Population(8, seed, distributions(bounds, {})), dict[int, float]()
     order: list[tuple[int, dict[str, float]]] = []
     for number in range(num_trials):
         weights, parent = members.propose(number)
