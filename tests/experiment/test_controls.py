@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evossl.evaluation.audit import DIRECTIONS
 from evossl.experiment.context import RunContext, RunSpec
-from evossl.experiment.controls import NUM_CONTROLS, Control, score_controls
+from evossl.experiment.controls import (
+    FEATURE_SETS,
+    NUM_CONTROLS,
+    Control,
+    control_features,
+    run_random_init,
+    score_controls,
+)
+from evossl.experiment.held_out import held_out_features
 from tests.helpers.tiny_runs import make_run, tiny_space
 
 NAMES = [*(f"random init {i}" for i in range(5)), "noise", "zipf blobs", "colour grid"]
@@ -66,3 +75,17 @@ def test_a_failing_user_fitness_is_the_controls_reason(run: RunSpec, tmp_path: P
     assert [control.name for control in controls] == NAMES
     assert all(control.fitness is None for control in controls)
     assert sum("line 2: ValueError: no" in str(control.reason) for control in controls) >= 5
+
+
+def test_controls_scored_together_equal_those_scored_alone(run: RunSpec) -> None:
+    context = RunContext.open(run)
+    held_out = context.data.selection
+    together = list(control_features(context, held_out, 2))
+    for index in range(2):
+        alone = held_out_features(run_random_init(context, index), context, held_out)
+        for name in FEATURE_SETS:
+            found = getattr(together[index].features, name)
+            assert torch.equal(found, getattr(alone, name))
+    without = list(control_features(context, held_out, 2, with_shuffled=False))
+    assert without[1].features.shuffled_ND is None
+    assert torch.equal(without[1].features.second_ND, together[1].features.second_ND)

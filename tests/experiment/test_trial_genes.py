@@ -15,14 +15,14 @@ from evossl.experiment.held_out import held_out_features
 from evossl.experiment.run_folder import read_run
 from evossl.experiment.terms import search_genotype
 from evossl.experiment.trial import TrialSpec, run_trial, trial_folder
-from evossl.experiment.verdict import decide_verdict
 from evossl.experiment.winner import Winner, choose_winner, export_winner, rerun_spec, winner_spec
 from evossl.models.encoder import build_encoder
 from evossl.search.table import TrialRow
 from evossl.training.history import read_history
 from evossl.types import Stream
 from tests.helpers.tiny_runs import WEIGHTS, make_run, tiny_space
-from tests.helpers.trial_rows import control_rows, trial_row
+from tests.helpers.trial_rows import trial_row
+from tests.helpers.verdicts import verdict_of
 
 LR = {"low": 0.0005, "high": 0.02, "log": True}
 KEYS = {
@@ -94,7 +94,9 @@ def test_features_for_the_fitness_ignore_the_genes(run: RunSpec, context: RunCon
     fixed = {"augmentation": {"colour_strength": 0.1, "min_crop_area": 0.9, "noise_strength": 3}}
     other = RunContext.open(replace(run, space=tiny_space(**fixed).model_dump_json()))
     encoder = build_encoder(Stream.RGB, context.space.backbone, 0)
-    here, there = (asdict(held_out_features(encoder, one)) for one in (context, other))
+    here, there = (
+        asdict(held_out_features(encoder, one, one.data.selection)) for one in (context, other)
+    )
     for name, tensor in here.items():
         if isinstance(tensor, torch.Tensor):
             assert torch.equal(tensor, there[name]), name
@@ -123,7 +125,7 @@ def test_a_winner_keeps_and_records_its_genes(context: RunContext) -> None:
     assert result.fitness is not None
     assert math.isfinite(result.fitness)
     winner = choose_winner(spec, result, row, template)
-    folder = export_winner(winner, decide_verdict([*control_rows(), row], row), context)
+    folder = export_winner(winner, verdict_of(4.0), context)
     assert json.loads((folder / "config.json").read_text())["provenance"]["genes"] == GENES
     assert json.loads((folder.parent / "winner.json").read_text())["genes"] == GENES
     failed = choose_winner(spec, replace(result, fitness=None), _trained(row, context), template)
