@@ -32,8 +32,7 @@ class FactorisedConv3d(nn.Conv3d):
         if self.padding_mode != "zeros" or isinstance(self.padding, str) or not self._is_safe:
             return super().forward(x_BCTHW)
         time, *space = zip(self.kernel_size, self.stride, self.padding, strict=True)
-        is_pointwise = set(self.kernel_size) == {1} and not any(self.padding) and self.groups == 1
-        if is_pointwise and (set(self.stride) == {1} or self.stride[0] > 1):
+        if set(self.kernel_size) == {1} and not any(self.padding) and self.groups == 1:
             return self._mix_channels(x_BCTHW)
         if time == UNUSED:
             return self._convolve_space(x_BCTHW)
@@ -51,6 +50,8 @@ class FactorisedConv3d(nn.Conv3d):
         return self.groups in (1, self.in_channels)
 
     def _mix_channels(self, x_BCTHW: Tensor) -> Tensor:
+        # With strides, `conv2d` would be as fast, but torch 2.14 crashes in its backward pass for
+        # one sample in channels-last memory.
         time, height, width = self.stride
         x_BTHWC = x_BCTHW[:, :, ::time, ::height, ::width].permute(0, 2, 3, 4, 1)
         return F.linear(x_BTHWC, self.weight.flatten(1), self.bias).permute(0, 4, 1, 2, 3)
