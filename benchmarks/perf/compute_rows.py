@@ -111,7 +111,7 @@ ROWS = (
             f"exported-{batch}",
             f"exported encoder, batch {batch}",
             "the plain pytorchvideo network",
-            1.03,
+            0.7,
             partial(exported, batch=batch),
         )
         for batch in (1, 8)

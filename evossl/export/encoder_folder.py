@@ -231,10 +231,22 @@ def load_encoder(path: str | Path) -> VideoEncoder:
     assert weights.keys() >= dict(encoder.named_buffers()).keys(), (
         "a buffer that is not saved would stay empty"
     )
-    encoder.to_empty(device="cpu").load_state_dict(weights)
+    built = encoder.state_dict()
+    laid_out = {name: _with_strides_of(built[name], tensor) for name, tensor in weights.items()}
+    encoder.load_state_dict(laid_out, assign=True)
     if config.warning is not None:
         warnings.warn(f"{folder}: {config.warning}", EncoderWarning, stacklevel=2)
     return VideoEncoder(encoder, config).eval()
+
+
+def _with_strides_of(model: Tensor, values: Tensor) -> Tensor:
+    """Return the values with the exact strides of a tensor of the same shape.
+
+    Convolutions select a kernel by them, even by those of dimensions of size 1. So the loaded
+    encoder computes the same as the exported one, to the bit.
+    """
+    empty = torch.empty_strided(model.shape, model.stride(), dtype=model.dtype)
+    return empty.copy_(values)
 
 
 def read_config(folder: Path) -> EncoderConfig:

@@ -9,6 +9,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Bottleneck, Conv3DNoTemporal
 
 from evossl.config import Backbone
+from evossl.models.backbones.factorised_conv import factorise_convolutions
 from evossl.models.backbones.stages import StagedNetwork, init_convolutions, residual_stages
 
 
@@ -27,4 +28,4 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
     stages = residual_stages(block, Conv3DNoTemporal, backbone.width, strides)
     network = StagedNetwork(stem, stages)
     init_convolutions(network)
-    return network
+    return factorise_convolutions(network)

@@ -37,5 +37,5 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
     ]
     network = StagedNetwork(nn.Identity(), stages)
     init_convolutions(network)
-    # The other backbones would be slower in this memory format on a CPU (docs/performance.md).
+    # On a CPU, its 3-D convolutions are faster in this memory format (docs/performance.md).
     return network.to(memory_format=torch.channels_last_3d)

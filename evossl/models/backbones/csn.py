@@ -8,7 +8,8 @@ from torch import nn
 
 from evossl.config import Backbone
 from evossl.errors import UserError
-from evossl.models.backbones.pytorchvideo import create_csn, with_int_strides
+from evossl.models.backbones.factorised_conv import factorise_convolutions
+from evossl.models.backbones.pytorchvideo import adapted, create_csn
 from evossl.models.backbones.stages import StagedNetwork
 
 DEPTH = 50
@@ -30,4 +31,4 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         input_channel=channels, model_depth=DEPTH, model_num_class=1, stem_dim_out=backbone.width
     )
     stem, *stages, _head = network.blocks
-    return with_int_strides(StagedNetwork(stem, stages))
+    return factorise_convolutions(adapted(StagedNetwork(stem, stages)))

@@ -8,7 +8,8 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from evossl.config import Backbone
-from evossl.models.backbones.pytorchvideo import create_r2plus1d, with_int_strides
+from evossl.models.backbones.factorised_conv import factorise_convolutions
+from evossl.models.backbones.pytorchvideo import adapted, create_r2plus1d
 from evossl.models.backbones.stages import StagedNetwork, init_convolutions, residual_stages
 
 STEM_MID_FACTOR = 45 / 64  # channels between the two convolutions of the stem, per output channel
@@ -26,7 +27,7 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
     stages = residual_stages(BasicBlock, Conv2Plus1D, backbone.width, (1, 2, 2, 2))
     network = StagedNetwork(_stem(channels, backbone.width), stages)
     init_convolutions(network)
-    return network
+    return factorise_convolutions(network)
 
 
 def _build_depth_50(channels: int, width: int) -> StagedNetwork:
@@ -38,7 +39,7 @@ def _build_depth_50(channels: int, width: int) -> StagedNetwork:
         head_pool_kernel_size=(1, 1, 1),
     )
     stem, *stages, _head = network.blocks
-    return with_int_strides(StagedNetwork(stem, stages))
+    return factorise_convolutions(adapted(StagedNetwork(stem, stages)))
 
 
 def _stem(channels: int, width: int) -> nn.Sequential:

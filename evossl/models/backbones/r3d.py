@@ -9,6 +9,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Bottleneck, Conv3DSimple
 
 from evossl.config import Backbone
+from evossl.models.backbones.factorised_conv import factorise_convolutions
 from evossl.models.backbones.stages import StagedNetwork, init_convolutions, residual_stages
 
 BLOCKS = {18: (BasicBlock, (2, 2, 2, 2)), 50: (Bottleneck, (3, 4, 6, 3))}  # type, number per stage
@@ -30,4 +31,4 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
     stages = residual_stages(block, Conv3DSimple, width, (1, 2, 2, 2), counts)
     network = StagedNetwork(stem, stages)
     init_convolutions(network)
-    return network
+    return factorise_convolutions(network)

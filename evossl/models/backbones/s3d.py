@@ -11,6 +11,7 @@ from torchvision.models.video.s3d import SepInceptionBlock3D, TemporalSeparableC
 from torchvision.ops.misc import Conv3dNormActivation
 
 from evossl.config import Backbone
+from evossl.models.backbones.factorised_conv import factorise_convolutions
 from evossl.models.backbones.stages import StagedNetwork, init_convolutions
 
 BLOCKS = (  # blocks of stages 2, 3 and 4: channels of the four branches at width 64
@@ -51,7 +52,7 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         stages.append(nn.Sequential(*parts))
     network = StagedNetwork(stem, stages)
     init_convolutions(network)
-    return network
+    return factorise_convolutions(network)
 
 
 def _pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.MaxPool3d:

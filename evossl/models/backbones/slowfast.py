@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from evossl.config import Backbone
 from evossl.errors import UserError
-from evossl.models.backbones.pytorchvideo import create_slowfast, with_int_strides
+from evossl.models.backbones.factorised_conv import factorise_convolutions
+from evossl.models.backbones.pytorchvideo import adapted, create_slowfast
 from evossl.types import Features
 
 FRAME_RATIO = 4  # frames of the fast pathway per frame of the slow one; the paper's alpha
@@ -68,4 +69,4 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         slowfast_fusion_conv_stride=(FRAME_RATIO, 1, 1),
     )
     stem, *stages, _pool, _head = network.blocks
-    return with_int_strides(SlowFast(stem, stages))
+    return factorise_convolutions(adapted(SlowFast(stem, stages)))

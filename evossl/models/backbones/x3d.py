@@ -9,10 +9,11 @@ from itertools import pairwise
 from torch import nn
 
 from evossl.config import Backbone
+from evossl.models.backbones.factorised_conv import factorise_convolutions
 from evossl.models.backbones.pytorchvideo import (
+    adapted,
     create_x3d_res_stage,
     create_x3d_stem,
-    with_int_strides,
 )
 from evossl.models.backbones.stages import StagedNetwork, init_convolutions
 
@@ -39,6 +40,6 @@ def build(channels: int, backbone: Backbone) -> nn.Module:
         for depth, (dim_in, dim_out) in zip(BLOCKS, pairwise(widths), strict=True)
     ]
     stem = create_x3d_stem(in_channels=channels, out_channels=backbone.width)
-    network = with_int_strides(StagedNetwork(stem, stages))
+    network = adapted(StagedNetwork(stem, stages))
     init_convolutions(network)
-    return network
+    return factorise_convolutions(network)
