@@ -43,7 +43,7 @@ DIRECTIONS: Mapping[str, Direction] = {
 """Which values of a score are better (docs/fitness.md). "either": it depends on the use.
 
 Scores that are not listed are not audited: `effective_clusters`, which is best at Zipf's own number
-(`kl_hard` measures that), and `seconds`, a cost."""
+(`kl_hard` measures that), `ami_chance`, a property of the cluster sizes, and `seconds`, a cost."""
 
 
 @dataclass(frozen=True)

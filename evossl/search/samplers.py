@@ -95,8 +95,9 @@ def _check_pbt(size: int, genotype: Genotype, num_trials: int | None) -> None:
         )
     if num_trials is not None and num_trials < 2 * size:
         raise UserError(
-            f"budget.trials: {num_trials}: with a population of {size}, pbt needs at least "
-            f"{2 * size}, or no trial inherits from another; raise it, or lower sampler.population"
+            f"budget.trials: {num_trials} new trials (re-runs aside): with a population of "
+            f"{size}, pbt needs at least {2 * size}, or no trial inherits from another; raise it, "
+            "or lower sampler.population"
         )
 
 

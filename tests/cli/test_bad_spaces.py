@@ -107,7 +107,7 @@ WRONG = {
     "few trials": (
         "tasks:",
         "sampler: {name: pbt}\nbudget: {trials: 15}\ntasks:",
-        "space.yaml: budget.trials: 15: with a population of 8, pbt needs at least 16",
+        "space.yaml: budget.trials: 12 new trials (re-runs aside): with a population of 8, pbt",
     ),
     "pbt with rungs": (
         "tasks:",

@@ -16,7 +16,7 @@ DATA = {"data", "cache", "workers"}
 SPACE = {"space", "ignores", "tasks"}
 LABELLED = {"data", "label", "workers", "seed"}
 DESIGN = {
-    "demo": ((), {"out"}),
+    "demo": ((), {"out", "seed"}),
     "synth": (("folder",), {"videos", "classes", "seed"}),
     "index": (("videos",), {"out", "workers", "json"}),
     "cache": (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evossl import load_encoder
-from evossl.cluster.search import SearchPlan
+from evossl.cluster.search_job import SearchPlan
 from evossl.cluster.session import Session
 from evossl.experiment.run_folder import read_run
 from evossl.search.study import Study
@@ -18,7 +18,7 @@ from tests.helpers.tiny_runs import make_run
 
 pytestmark = pytest.mark.slow
 STEPS, FINAL_STEPS, TRIALS = 1, 2, 10
-PLAN = SearchPlan(trials=TRIALS, steps=STEPS, final_steps=FINAL_STEPS, repeats=1)
+PLAN = SearchPlan(trials=TRIALS, steps=STEPS, final_steps=FINAL_STEPS, max_reruns=0)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_a_score_of_direction_either_comes_last() -> None:
 
 
 def test_directions_match_the_fitness_page() -> None:
-    """The number of clusters (best at Zipf's) and the seconds (a cost) have no direction."""
+    """The number of clusters (best at Zipf's), chance and seconds (a cost) have no direction."""
     page = (Path(__file__).parents[2] / "docs" / "fitness.md").read_text(encoding="utf-8")
     better = dict(re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", page, re.MULTILINE))
     words = {"lower": "low", "higher": "high", "near 1": "near 1"}
@@ -90,7 +90,7 @@ def test_directions_match_the_fitness_page() -> None:
     found = score(ScoringFeatures(*views), Fitness(clusters=4), 0).indicators
     shown = compare_scores([TrialRow(0, "", "complete", 1.0, indicators=found)], {0: 0.5})
     assert {one.score for one in shown} == DIRECTIONS.keys()
-    assert found.keys() - DIRECTIONS.keys() == {"effective_clusters", "seconds"}
+    assert found.keys() - DIRECTIONS.keys() == {"effective_clusters", "ami_chance", "seconds"}
 
 
 @pytest.fixture

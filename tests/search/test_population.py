@@ -141,7 +141,7 @@ def test_genes_are_inherited_and_choices_only_resampled() -> None:
             None,
             "sampler.population: pbt needs at least 4, not 1; raise it, or remove the key",
         ),
-        ({}, GENOTYPE, 15, "budget.trials: 15: with a population of 8, pbt needs at least 16"),
+        ({}, GENOTYPE, 15, "with a population of 8, pbt needs at least 16"),
         (
             {"population": 4},
             Genotype(BOUNDS, {}, tuple(frozenset([name]) for name in BOUNDS) * 2),

@@ -29,6 +29,10 @@ class FactorisedConv3d(nn.Conv3d):
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """Return the output map, in channels-last memory."""
         x_BCTHW = x_BCTHW.contiguous(memory_format=torch.channels_last_3d)
+        # On the meta device, `conv2d` returns another memory format; elsewhere this copies nothing.
+        return self._convolve(x_BCTHW).contiguous(memory_format=torch.channels_last_3d)
+
+    def _convolve(self, x_BCTHW: Tensor) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str) or not self._is_safe:
             return super().forward(x_BCTHW)
         time, *space = zip(self.kernel_size, self.stride, self.padding, strict=True)
