@@ -20,6 +20,7 @@ from evossl.fitness.standardise import Standardiser, preprocess
 
 NUM_CLUSTERINGS = 4
 NUM_TWINS = 5
+NUM_WHITENED = 8
 NUM_PERMUTATIONS = 50
 NUM_NEIGHBOURS = 10
 NUM_HALVES = 5
@@ -41,6 +42,18 @@ def agreement(clean_ND: Tensor, first_ND: Tensor, second_ND: Tensor, seed: int) 
     """Return the AMI between the clusters of two views, the indicator `ami_views`."""
     labels = clusters_of_views(clean_ND, [first_ND, second_ND], seed)
     return statistics.fmean(adjusted_mutual_information(a_N, b_N) for a_N, b_N in labels)
+
+
+def whitened_agreement(clean_ND: Tensor, first_ND: Tensor, second_ND: Tensor, seed: int) -> float:
+    """Return the AMI of two views on the 8 main axes of the clean clips, each of variance 1.
+
+    Clusters then do not only cut the first axis, which can hold most of the variance.
+    """
+    mean_D = clean_ND.mean(dim=0)
+    _, _, axis_RD = torch.linalg.svd((clean_ND - mean_D).double(), full_matrices=False)
+    axis_RD = axis_RD[:NUM_WHITENED].float()
+    sets = [(x_ND - mean_D) @ axis_RD.T for x_ND in (clean_ND, first_ND, second_ND)]
+    return agreement(sets[0], sets[1], sets[2], seed)  # which standardises each axis
 
 
 def permuted_agreement(

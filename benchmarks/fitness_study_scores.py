@@ -90,7 +90,7 @@ def row_of(encoder: Encoder) -> Row:
     is_full = LIDAR_VIEWS[0] in x
     row |= default_scores(x) | accuracies(x, folder, PROTOCOLS if is_full else PROTOCOLS[:1])
     if is_full:
-        row |= view_scores(x) | stream_scores(x, load_file(folder / "fixed.safetensors"))
+        row |= view_scores(x) | stream_scores(x, other_streams(folder))
     encoder.scores.write_text(json.dumps(row), encoding="utf-8")
     return row
 
@@ -124,6 +124,7 @@ def view_scores(x: Mapping[str, Tensor]) -> Row:
     one, two = VIEW_PAIRS["ami_disjoint"]
     return row | {
         "ami_gaussian": own,
+        "ami_whitened": candidates.whitened_agreement(clean_ND, x["first"], x["second"], 0),
         "ami_disjoint_gaussian": candidates.gaussian_agreement(clean_ND, x[one], x[two], 0),
         "lidar8": candidates.lidar_of_views(torch.stack(many, dim=1)),
         "lidar2_same_clips": candidates.lidar_of_views(torch.stack(many[:2], dim=1)),
@@ -133,10 +134,25 @@ def view_scores(x: Mapping[str, Tensor]) -> Row:
     }
 
 
-def stream_scores(x: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> Row:
-    """Return the agreement of RGB with other streams, fixed or trained, in both forms."""
-    others = {f"fixed_{name}": fixed[name] for name in FIXED_STREAMS if name in fixed}
-    others |= {f"trained_{name}": x[name] for name in TRAINED_STREAMS if name in x}
+def other_streams(folder: Path) -> dict[str, Tensor]:
+    """Return features of other streams of the held-out clips of a data set.
+
+    They are fixed ones, and those of the flow and sound encoders of the training with equal
+    weights, which are the same for all encoders that are compared.
+    """
+    fixed = load_file(folder / "fixed.safetensors")
+    found = {f"fixed_{name}": fixed[name] for name in FIXED_STREAMS if name in fixed}
+    steps = sorted(int(file.stem) for file in (folder / "equal").glob("*.safetensors"))
+    if (folder / "equal" / "done.json").is_file() and steps:
+        trained = load_file(folder / "equal" / f"{steps[-1]}.safetensors")
+        for name in TRAINED_STREAMS:
+            if name in trained:
+                found[f"reference_{name}"] = trained[name].float()
+    return found
+
+
+def stream_scores(x: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Row:
+    """Return the agreement of RGB with other streams, in both forms."""
     if not torch.isfinite(x["clean"]).all():
         return {}
     row: Row = {}

@@ -138,3 +138,15 @@ def test_lidar_of_many_views_equals_a_naive_one(candidates: ModuleType) -> None:
     p_J = value_J / value_J.sum() + 1e-7
     expected = math.exp(-(p_J * np.log(p_J)).sum())
     assert candidates.lidar_of_views(x_NVD) == pytest.approx(expected)
+
+
+def test_whitening_finds_clusters_beside_a_large_axis(candidates: ModuleType) -> None:
+    """On one noisy axis of large variance, shared by many features, and clusters on another."""
+    cluster_N1 = (torch.arange(200) % 2 * 2.0 - 1)[:, None]
+
+    def view(seed: int) -> Tensor:
+        wide = 3 * draw(200, 1, seed=seed).expand(-1, 20)
+        return torch.cat([wide + 0.1 * draw(200, 20, seed=seed + 10), 2 * cluster_N1], dim=1)
+
+    views = [view(seed) for seed in (1, 2, 3)]
+    assert candidates.whitened_agreement(*views, 0) > candidates.agreement(*views, 0)
