@@ -53,16 +53,21 @@ LARGEST_HALF = 6e4
 NUM_RANDOM_INITS = 3
 ACTIVE_SHARE = 0.35  # of the terms of a random weighting
 FIRST = (
-    "equal",
     "simclr",
-    "random 0",
-    "random 1",
     "order_binary",
     "video_prediction",
     "interpolation",
-    *(f"random {i}" for i in range(2, 7)),
+    "random 0",
+    "random 1",
+    "random 5",
+    "tempo",
+    "simsiam",
+    "random 4",
+    "random 3",
+    "equal",
+    "random 2",
 )
-SECOND = ("tempo", "simsiam", "reconstruction", "arrow_of_time", "swav", "byol")
+SECOND = ("random 6", "reconstruction", "arrow_of_time", "swav", "byol")
 THIRD = ("multimodal_contrast", "cross_modal_transfer", "multimodal_alignment", "random 7")
 
 
@@ -89,16 +94,18 @@ def jobs_of(out: Path, real: Path | None) -> Iterator[Job]:
     inits = tuple(f"random_init {i}" for i in range(NUM_RANDOM_INITS))
     motion = [DataSet("motion", seed, out) for seed in (0, 1)]
     noise = [DataSet(name, seed, out) for name in ("noise2.5", "noise20") for seed in (0, 1)]
-    yield from (Job(motion[0], name) for name in (*inits, *FIRST, *SECOND[:2]))
-    yield from (Job(data, name) for data in noise for name in (*inits, "simclr"))
-    yield from (Job(motion[1], name) for name in (*inits, *FIRST, *SECOND[:2]))
+    yield from (Job(motion[0], name) for name in (*inits, *FIRST))
+    yield from (Job(data, name) for data in noise for name in (*inits[:2], "simclr"))
+    yield from (Job(motion[1], name) for name in (*inits, *FIRST))
     yield from (Job(data, name) for name in (*SECOND, *THIRD) for data in motion)
     yield from (Job(data, name) for name in ("equal", "order_binary") for data in noise)
     if real is None:
         return
     for name in ("words", "surveillance"):
         data = DataSet(name, 0, out, real)
-        for weighting in (*inits, "equal", "multimodal_contrast", *FIRST[1:], "byol"):
+        tasks = data.space().tasks
+        singles = [name for name in FIRST if " " in name or name == "equal" or name in tasks]
+        for weighting in (*inits, *singles, "multimodal_contrast", "byol"):
             yield Job(data, weighting)
 
 

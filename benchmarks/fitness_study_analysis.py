@@ -73,6 +73,7 @@ CANDIDATES = {
     "lidar": "LiDAR, 2 views, all clips",
     "lidar8": "LiDAR, 8 views, 100 clips",
 }
+UNSTORED = ("seconds", "has_reference")
 NEGATED = ("kl_hard", "ami_shuffled")
 
 
@@ -231,7 +232,7 @@ def main() -> None:
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows as CSV, with 5 significant digits."""
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "seconds"))
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in UNSTORED))
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(names)

@@ -77,7 +77,9 @@ def all_encoders(out: Path) -> list[Encoder]:
 def row_of(encoder: Encoder) -> Row:
     """Return the stored row of an encoder; compute what it lacks."""
     if encoder.scores.is_file():
-        return dict(json.loads(encoder.scores.read_text(encoding="utf-8")))
+        found: Row = json.loads(encoder.scores.read_text(encoding="utf-8"))
+        if found["has_reference"] == has_reference(encoder.file.parents[1]):
+            return found
     x = {name: value.float() for name, value in load_file(encoder.file).items()}
     folder = encoder.file.parents[1]
     done = json.loads((encoder.file.parent / "done.json").read_text(encoding="utf-8"))
@@ -86,6 +88,7 @@ def row_of(encoder: Encoder) -> Row:
         "weighting": encoder.weighting,
         "step": encoder.step,
         "weights": done.get("weights", {}),
+        "has_reference": has_reference(folder),
     }
     is_full = LIDAR_VIEWS[0] in x
     row |= default_scores(x) | accuracies(x, folder, PROTOCOLS if is_full else PROTOCOLS[:1])
@@ -134,6 +137,11 @@ def view_scores(x: Mapping[str, Tensor]) -> Row:
     }
 
 
+def has_reference(folder: Path) -> bool:
+    """Say whether a data set has its training with equal weights."""
+    return (folder / "equal" / "done.json").is_file()
+
+
 def other_streams(folder: Path) -> dict[str, Tensor]:
     """Return features of other streams of the held-out clips of a data set.
 
@@ -143,7 +151,7 @@ def other_streams(folder: Path) -> dict[str, Tensor]:
     fixed = load_file(folder / "fixed.safetensors")
     found = {f"fixed_{name}": fixed[name] for name in FIXED_STREAMS if name in fixed}
     steps = sorted(int(file.stem) for file in (folder / "equal").glob("*.safetensors"))
-    if (folder / "equal" / "done.json").is_file() and steps:
+    if has_reference(folder) and steps:
         trained = load_file(folder / "equal" / f"{steps[-1]}.safetensors")
         for name in TRAINED_STREAMS:
             if name in trained:
