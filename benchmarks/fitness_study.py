@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fitness_study_data import Banks, DataSet, load_banks, open_run
+from fitness_study_data import NOISE, Banks, DataSet, load_banks, open_run
 from fitness_study_views import CROSS_VIEWS, names_at
 from safetensors.torch import save_file
 from torch import Tensor
@@ -55,17 +55,17 @@ ACTIVE_SHARE = 0.35  # of the terms of a random weighting
 FIRST = (
     "simclr",
     "order_binary",
-    "video_prediction",
-    "interpolation",
-    "random 0",
-    "random 1",
-    "random 5",
-    "tempo",
-    "simsiam",
     "random 4",
+    "random 0",
+    "tempo",
+    "video_prediction",
+    "random 5",
     "random 3",
+    "random 1",
+    "interpolation",
     "equal",
     "random 2",
+    "simsiam",
 )
 SECOND = ("random 6", "reconstruction", "arrow_of_time", "swav", "byol")
 THIRD = ("multimodal_contrast", "cross_modal_transfer", "multimodal_alignment", "random 7")
@@ -93,7 +93,7 @@ def jobs_of(out: Path, real: Path | None) -> Iterator[Job]:
     """Yield all jobs, the most useful ones first."""
     inits = tuple(f"random_init {i}" for i in range(NUM_RANDOM_INITS))
     motion = [DataSet("motion", seed, out) for seed in (0, 1)]
-    noise = [DataSet(name, seed, out) for name in ("noise2.5", "noise20") for seed in (0, 1)]
+    noise = [DataSet(name, seed, out) for name in NOISE for seed in (0, 1)]
     yield from (Job(motion[0], name) for name in (*inits, *FIRST))
     yield from (Job(data, name) for data in noise for name in (*inits[:2], "simclr"))
     yield from (Job(motion[1], name) for name in (*inits, *FIRST))

@@ -45,6 +45,7 @@ CANDIDATES = {
     "minus_fitness": "default fitness (sign turned)",
     "kl_hard": "Zipf KL, hard shares (sign turned)",
     "ami_views": "AMI of the fitness's views",
+    "ami_and_flow": "mean of AMI and flow's clusters predicted",
     "mrr": "MRR of the fitness's views",
     "beyond_gaussian": "AMI minus AMI of the Gaussian twin",
     "beyond_gaussian_ratio": "AMI over AMI of the Gaussian twin",
@@ -141,6 +142,12 @@ def interval(rows: Sequence[Row], statistic: Statistic) -> str:
 def spearman_of(score: str, target: str) -> Statistic:
     """Return the statistic: Spearman's correlation of a score with an accuracy."""
     return lambda rows: correlation(ranks(rows, score), ranks(rows, target))
+
+
+def gain_over_default(score: str, target: str) -> Statistic:
+    """Return by how much a score's correlation exceeds that of the default fitness."""
+    own, default = spearman_of(score, target), spearman_of("minus_fitness", target)
+    return lambda rows: own(rows) - default(rows)
 
 
 def within_families(score: str, target: str) -> Statistic:

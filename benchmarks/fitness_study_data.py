@@ -44,7 +44,10 @@ EXTRA_TASKS = {
     "byol": ("rgb",),
     "swav": ("rgb",),
 }
-NOISE = {"noise20": (120, 20.0), "noise2.5": (240, 2.5)}
+NOISE = {"noise2.5": (240, 2.5), "noise20": (120, 20.0), "pattern": (600, 2.5)}
+"""Videos with nothing to understand, and their seconds. Those of "pattern" can be recognised: each
+shows its own fixed 4 x 4 pattern of grays under the noise."""
+PATTERN_SIDE, PATTERN_SHARE = 4, 0.7
 NOISE_FPS, NOISE_SIDE = 12, 64
 WORDS_TASKS = (
     "simclr",
@@ -63,7 +66,7 @@ class DataSet:
     """A data set with one seed: its videos, labelled videos and space.
 
     Attributes:
-        name: "motion", "noise20", "noise2.5", "words" or "surveillance".
+        name: "motion", a name of `NOISE`, "words" or "surveillance".
         seed: of the videos, of the initial weights and of the views.
         out: the study's folder.
         real: the folder of the real clips, or None.
@@ -113,7 +116,7 @@ class DataSet:
             return build_index(str(source), manifest)
         if self.name in NOISE:
             videos = self.out / "videos" / f"{self.name}-{self.seed}"
-            write_noise(videos, *NOISE[self.name], self.seed)
+            write_noise(videos, self.name, self.seed)
             return build_index(str(videos), manifest)
         assert self.real is not None, "name the folder of the real clips: --real DIR"
         folder = self.real / self.name
@@ -121,14 +124,20 @@ class DataSet:
         return build_index(str(table if table.is_file() else folder), manifest)
 
 
-def write_noise(folder: Path, num_videos: int, seconds: float, seed: int) -> None:
-    """Write videos whose pixels are independent noise, so that there is nothing to understand."""
+def write_noise(folder: Path, name: str, seed: int) -> None:
+    """Write the videos of a set of `NOISE`: their pixels are independent noise in every frame."""
+    num_videos, seconds = NOISE[name]
     frames = round(seconds * NOISE_FPS)
     for number in range(num_videos):
         path = folder / f"{number:04d}.mp4"
         if not path.is_file():
             rng = np.random.default_rng([seed, number])
             pixels = rng.integers(0, 256, (frames, NOISE_SIDE, NOISE_SIDE, 3), dtype=np.uint8)
+            if name == "pattern":
+                small = rng.integers(0, 256, (PATTERN_SIDE, PATTERN_SIDE, 1))
+                cells = np.ones((NOISE_SIDE // PATTERN_SIDE, NOISE_SIDE // PATTERN_SIDE, 1))
+                mixed = PATTERN_SHARE * np.kron(small, cells) + (1 - PATTERN_SHARE) * pixels
+                pixels = mixed.astype(np.uint8)
             sound = 0.1 * rng.standard_normal(round(seconds * 16_000))
             write_mp4(path, pixels, NOISE_FPS, sound.astype(np.float32))
 

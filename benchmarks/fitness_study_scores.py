@@ -198,6 +198,8 @@ def derived(row: Row) -> Row:
     found = dict(row)
     fitness = row.get("fitness")
     found["minus_fitness"] = -math.inf if fitness is None else -fitness
+    if "predict_fixed_flow" in row:
+        found["ami_and_flow"] = (row["ami_views"] + row["predict_fixed_flow"]) / 2
     for name, own, twin in (
         ("beyond", "ami_views", "ami_gaussian"),
         ("disjoint_beyond", "ami_disjoint", "ami_disjoint_gaussian"),

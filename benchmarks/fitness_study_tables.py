@@ -112,11 +112,18 @@ def candidate_tables(name: str, rows: Sequence[Row]) -> Iterator[str]:
             continue
         lines = [f"Scores and {target} accuracy on {name}: {len(chosen)} encoders"]
         biased = [f"bias to {family}" for family in FAMILIES]
-        lines += _head(["score", "all", "within families", "partial", *biased, "below random init"])
+        lines += _head(
+            ["score", "all", "gain", "within families", "partial", *biased, "below random init"]
+        )
         for score, label in CANDIDATES.items():
             if not any(score in row for row in chosen):
                 continue
-            statistics_of = (analysis.spearman_of, analysis.within_families, analysis.partial_of)
+            statistics_of = (
+                analysis.spearman_of,
+                analysis.gain_over_default,
+                analysis.within_families,
+                analysis.partial_of,
+            )
             cells = [label, *(interval(chosen, make(score, target)) for make in statistics_of)]
             for family in FAMILIES:
                 bias = partial(analysis.bias_of, score, target)
