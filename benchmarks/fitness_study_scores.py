@@ -76,24 +76,26 @@ def all_encoders(out: Path) -> list[Encoder]:
 
 def row_of(encoder: Encoder) -> Row:
     """Return the stored row of an encoder; compute what it lacks."""
-    if encoder.scores.is_file():
-        found: Row = json.loads(encoder.scores.read_text(encoding="utf-8"))
-        if found["has_reference"] == has_reference(encoder.file.parents[1]):
-            return found
-    x = {name: value.float() for name, value in load_file(encoder.file).items()}
     folder = encoder.file.parents[1]
-    done = json.loads((encoder.file.parent / "done.json").read_text(encoding="utf-8"))
-    row: Row = {
-        "data": encoder.data,
-        "weighting": encoder.weighting,
-        "step": encoder.step,
-        "weights": done.get("weights", {}),
-        "has_reference": has_reference(folder),
-    }
+    x = {name: value.float() for name, value in load_file(encoder.file).items()}
     is_full = LIDAR_VIEWS[0] in x
-    row |= default_scores(x) | accuracies(x, folder, PROTOCOLS if is_full else PROTOCOLS[:1])
+    if encoder.scores.is_file():
+        row: Row = json.loads(encoder.scores.read_text(encoding="utf-8"))
+        if row["has_reference"] == has_reference(folder):
+            return row
+    else:
+        done = json.loads((encoder.file.parent / "done.json").read_text(encoding="utf-8"))
+        row = {
+            "data": encoder.data,
+            "weighting": encoder.weighting,
+            "step": encoder.step,
+            "weights": done.get("weights", {}),
+        }
+        row |= default_scores(x) | accuracies(x, folder, PROTOCOLS if is_full else PROTOCOLS[:1])
+        row |= view_scores(x) if is_full else {}
+    row["has_reference"] = has_reference(folder)
     if is_full:
-        row |= view_scores(x) | stream_scores(x, other_streams(folder))
+        row |= stream_scores(x, other_streams(folder))
     encoder.scores.write_text(json.dumps(row), encoding="utf-8")
     return row
 
