@@ -116,7 +116,8 @@ def candidate_tables(name: str, rows: Sequence[Row]) -> Iterator[str]:
             ["score", "all", "gain", "within families", "partial", *biased, "below random init"]
         )
         for score, label in CANDIDATES.items():
-            if not any(score in row for row in chosen):
+            own = [row for row in chosen if score in row]
+            if not own:
                 continue
             statistics_of = (
                 analysis.spearman_of,
@@ -124,12 +125,12 @@ def candidate_tables(name: str, rows: Sequence[Row]) -> Iterator[str]:
                 analysis.within_families,
                 analysis.partial_of,
             )
-            cells = [label, *(interval(chosen, make(score, target)) for make in statistics_of)]
+            cells = [label, *(interval(own, make(score, target)) for make in statistics_of)]
             for family in FAMILIES:
                 bias = partial(analysis.bias_of, score, target)
-                found = analysis.over_strata(chosen, bias(family))
+                found = analysis.over_strata(own, bias(family))
                 cells.append(f"{found:+.2f}" if math.isfinite(found) else "-")
-            cells.append(f"{below_random_init(rows, chosen, score):.0%}")
+            cells.append(f"{below_random_init(rows, own, score):.0%}")
             lines.append(f"| {' | '.join(cells)} |")
         yield "\n".join(lines)
 
