@@ -39,9 +39,10 @@ from evossl.io.spaces import load_space
 from evossl.models.encoder import Encoder
 from evossl.models.precise_bn import update_bn_statistics
 from evossl.rng import derive_seed
-from evossl.training.loop import Schedule, TrainingFailedError, train
+from evossl.training.loop import TrainingFailedError, train
 from evossl.training.model import MultiTaskModel
 from evossl.training.objective import Objective
+from evossl.training.schedule import Schedule
 from evossl.types import Stream
 
 RUNGS = (50, 100, 200, 300, 500, 700, 1000)

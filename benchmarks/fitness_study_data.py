@@ -192,14 +192,14 @@ def held_out_bank(context: RunContext) -> dict[str, Tensor]:
     """Return the inputs of every view; the first four are those of `held_out_features`."""
     parts: dict[str, list[Tensor]] = {}
     seed = derive_seed(context.run.seed, "score")
-    count = len(context.data.held_out_videos)
+    count = len(context.data.selection.videos)
     shortest = min(context.space.clip.stretch, _num_frames(context))
     views = held_out_views(context.settings, shortest) | {
         stream: CROSS_VIEWS[stream] for stream in context.space.streams[1:]
     }
     for start in range(0, count, SCORING_BATCH_SIZE):
         rows = range(start, min(start + SCORING_BATCH_SIZE, count))
-        clips = context.data.held_out.clips(rows, draw=0)
+        clips = context.data.selection.loader.clips(rows, draw=0)
         needed = {n: v for n, v in views.items() if n not in LIDAR_VIEWS or start < NUM_LIDAR_CLIPS}
         recipes = [view.input_key for view in needed.values()]
         inputs = build_views(recipes, clips, context.settings, seed=seed, step=start)
@@ -215,8 +215,8 @@ def held_out_bank(context: RunContext) -> dict[str, Tensor]:
 
 def _num_frames(context: RunContext) -> int:
     """Frames of the shortest held-out clip."""
-    rows = range(len(context.data.held_out_videos))
-    return int(context.data.held_out.clips(rows, draw=0).num_frames_B.min())
+    rows = range(len(context.data.selection.videos))
+    return int(context.data.selection.loader.clips(rows, draw=0).num_frames_B.min())
 
 
 def labelled_bank(data: DataSet, context: RunContext) -> Tensor:
@@ -233,7 +233,7 @@ def labelled_bank(data: DataSet, context: RunContext) -> Tensor:
         clips.append(torch.stack(parts, dim=1).flatten(0, 1).half())
     columns = ("motion", "appearance") if data.name == "motion" else ("label",)
     labels = {name: _labels(index, name, [v.path for v in report.readable]) for name in columns}
-    held_out = [video.path for video in context.data.held_out_videos]
+    held_out = [video.path for video in context.data.selection.videos]
     train = data.train_index()
     known: dict[str, Any] = {
         "labelled": labels,
