@@ -5,9 +5,13 @@ counts two. A smaller input counts by its pixels, and a momentum encoder or a fr
 backward pass. Heads and the making of views are not counted.
 """
 
+from collections.abc import Iterable, Mapping
 from math import prod
 
+from evossl.config import SearchSpace
 from evossl.experiment.preflight import planned_views
+from evossl.experiment.terms import active_weights
+from evossl.genes import GeneValue
 from evossl.training.resolved_space import ResolvedSpace
 from evossl.types import Stream
 from evossl.views.settings import ViewSettings
@@ -25,13 +29,38 @@ def passes_per_step(resolved: ResolvedSpace) -> float:
     Raises:
         UserError: a task does not accept its options.
     """
-    space = resolved.space
+    return count_passes(planned_views(resolved), resolved.space)
+
+
+def count_passes(views: Iterable[View], space: SearchSpace) -> float:
+    """Return the encoder passes of one optimiser step that needs the given, distinct views."""
     settings, fps = ViewSettings.from_space(space), space.cache.fps
 
     def num_pixels(view: View) -> int:
         """Pixels of one clip: frames x height x width, or bands x columns of sound."""
         return view.num_pieces * prod(input_shape(view, settings, fps)[1:])
 
-    per_batch = sum(PASSES[view.encoder] * num_pixels(view) for view in planned_views(resolved))
-    full_size = num_pixels(View(Stream.RGB, space=CLEAN))
-    return per_batch / full_size * space.training.accumulate
+    per_batch = sum(PASSES[view.encoder] * num_pixels(view) for view in views)
+    return per_batch / num_pixels(View(Stream.RGB, space=CLEAN)) * space.training.accumulate
+
+
+def num_steps(
+    passes: int,
+    resolved: ResolvedSpace,
+    weights: Mapping[str, float],
+    genes: Mapping[str, GeneValue] | None = None,
+) -> int:
+    """Return the optimiser steps that a number of encoder passes allows, at least 1.
+
+    Args:
+        passes: encoder passes of the whole training.
+        resolved: the space with all of its terms.
+        weights: lambda of every term, as proposed.
+        genes: values of the genes other than weights.
+
+    Raises:
+        UserError: the weights or genes do not fit the space.
+    """
+    own = resolved.with_genes(genes or {})
+    active = own.select(active_weights(own, weights))
+    return max(1, round(passes / passes_per_step(active)))

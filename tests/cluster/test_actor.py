@@ -10,7 +10,7 @@ import torch
 
 from evossl.cluster.actor import TrialActor
 from evossl.errors import RunError, UserError
-from evossl.experiment.trial import TrialResult
+from evossl.experiment.trial_spec import TrialResult
 
 
 def actor_that_raises(error: BaseException) -> TrialActor:

@@ -15,10 +15,10 @@ def test_progress_neither_decreases_nor_exceeds_the_total() -> None:
     callback, reported = make_callback(8, 4)
     first, second = (SimpleNamespace(trial_id=name) for name in "ab")
     for done in (1, 3, 1, 2, 4):  # its worker died after step 3
-        callback.on_trial_result(0, [], first, {"steps": done})
+        callback.on_trial_result(0, [], first, {"share": done / 4})
     callback.on_trial_complete(0, [], first)
     assert reported == [1, 3, 3, 3, 4, 4]
-    callback.on_trial_result(0, [], second, {"steps": 2})
+    callback.on_trial_result(0, [], second, {"share": 0.5})
     callback.on_trial_error(0, [], second)
     assert reported[-2:] == [6, 8]
     callback.on_trial_complete(0, [], first)
@@ -28,6 +28,6 @@ def test_progress_neither_decreases_nor_exceeds_the_total() -> None:
 def test_a_trial_that_ends_early_counts_as_all_its_steps() -> None:
     callback, reported = make_callback(8, 4)
     trial = SimpleNamespace(trial_id="a")
-    callback.on_trial_result(0, [], trial, {"steps": 1})
+    callback.on_trial_result(0, [], trial, {"share": 0.25})
     callback.on_trial_complete(0, [], trial)
     assert reported == [1, 4]
