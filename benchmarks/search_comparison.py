@@ -50,6 +50,9 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "PBT": {"sampler": {"name": "pbt", "population": 4}},
     "genetic algorithm": {"sampler": {"name": "ga", "population": 4}},
     "CMA-ES with genes": {"sampler": {"name": "cmaes", "population": 4}, **GENES},
+    "CMA-ES, single tasks first": {
+        "sampler": {"name": "cmaes", "population": 4, "single_tasks_first": True}
+    },
     EQUAL_STEPS: {"sampler": {"name": "cmaes", "population": 4}},
 }
 """The searches, and the keys of the case's space that each replaces."""
@@ -87,7 +90,7 @@ def search(setup: Setup, method: str, session: Session) -> dict[str, Any]:
     space, folder = search_space(setup, method), setup.method_folder(method)
     began = time.monotonic()
     info = _open_run(setup, folder, space)
-    outcome = run_search(folder, info, _plan(space), session, REPORTER)
+    outcome = run_search(folder, info, SearchPlan.of(resolve_space(space)), session, REPORTER)
     [encoder] = outcome.encoders
     seconds = time.monotonic() - began
     winner = json.loads((folder / "winner" / "winner.json").read_text(encoding="utf-8"))
@@ -98,16 +101,6 @@ def search(setup: Setup, method: str, session: Session) -> dict[str, Any]:
         "trials": grade_trials(folder, setup),
         "scores": grade_encoder(load_encoder(encoder), setup),
     }
-
-
-def _plan(space: SearchSpace) -> SearchPlan:
-    budget = space.budget
-    return SearchPlan(
-        trials=budget.trials,
-        steps=budget.steps,
-        final_steps=budget.final_steps,
-        max_reruns=budget.max_reruns,
-    )
 
 
 def _open_run(setup: Setup, folder: Path, space: SearchSpace) -> RunInfo:

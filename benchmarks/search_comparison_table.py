@@ -29,6 +29,7 @@ SEARCHES = {
     "PBT": "population-based training",
     "random-search": "random search",
     "CMA-ES-with-genes": "CMA-ES with genes",
+    "CMA-ES-single-tasks-first": "CMA-ES, single tasks first",
     "CMA-ES-equal-steps": "CMA-ES, equal steps per trial",
 }
 SINGLE_TASKS = tuple(RIVALS)[1:]

@@ -200,11 +200,19 @@ class Budget(Model):
 
     trials: PositiveInt = 32  # re-runs included
     reruns: Annotated[int, Field(ge=0)] | None = None  # None: a quarter, from 12 trials on
-    steps: PositiveInt = 500
+    steps: PositiveInt | Literal["auto"] = "auto"  # auto: what the search's pilot finds
     final_steps: PositiveInt = 2000
     passes: PositiveInt | None = None  # in place of `steps`: a forward pass is 1, its backward 2
     final_passes: PositiveInt | None = None  # in place of `final_steps`
     deadline_seconds: PositiveFloat | None = None
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _check_steps(cls, steps: object) -> object:
+        is_count = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
+        if not is_count and steps != "auto":
+            raise ValueError(f"needs a number of steps, or auto; got {steps!r}")
+        return steps
 
     @model_validator(mode="after")
     def _check_reruns(self) -> "Budget":

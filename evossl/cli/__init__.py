@@ -24,6 +24,7 @@ VERBS = {
     "cache": ("evossl.cli.data", "Decode every video once into the clip cache."),
     "init": ("evossl.cli.init", "Choose `ignores` by what it does to your clips; write a space."),
     "train": ("evossl.cli.train", "Train one encoder with given loss weights."),
+    "pilot": ("evossl.cli.pilot", "Find out how many steps a trial needs on your videos."),
     "search": ("evossl.cli.search", "Evolve the loss weights on your videos; export the winner."),
     "export": ("evossl.cli.export", "Export the encoder of a run or of a training."),
     "evaluate": ("evossl.cli.evaluate", "Score an encoder on labelled videos, beside random init."),

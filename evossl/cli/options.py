@@ -13,7 +13,7 @@ parameters that click passes:
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
@@ -107,6 +107,22 @@ def check_device(ctx: click.Context, parameter: click.Parameter, value: str | No
     raise click.BadParameter(unknown("device", value, ("cpu", "cuda", "cuda:0")))
 
 
+class StepsOrAuto(click.ParamType[int | str]):
+    """A number of steps, or the word `auto`."""
+
+    name = "steps"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Return the number or the word.
+
+        Raises:
+            click.BadParameter: anything else.
+        """
+        return "auto" if value == "auto" else int(COUNT.convert(value, param, ctx))
+
+
 seed_option = click.option(
     "--seed",
     type=click.IntRange(0),
@@ -172,7 +188,7 @@ space_options = option_group(
 
 
 def read_space(
-    source: str, ignores: str | None, budget: dict[str, int | None] | None = None
+    source: str, ignores: str | None, budget: Mapping[str, int | str | None] | None = None
 ) -> SearchSpace:
     """Return a search space with the changes that the command line makes.
 
@@ -188,7 +204,7 @@ def read_space(
     if ignores is not None:
         overrides["ignores"] = parse_ignores(ignores)
     space = load_space(source, overrides)
-    given: dict[str, int | None] = {
+    given: dict[str, int | str | None] = {
         key: value for key, value in (budget or {}).items() if value is not None
     }
     for steps, passes in (("steps", "passes"), ("final_steps", "final_passes")):

@@ -15,6 +15,7 @@ from evossl.cli.options import (
     COUNT,
     PATH,
     RunOptions,
+    StepsOrAuto,
     data_options,
     describe_ignores,
     device_option,
@@ -42,7 +43,7 @@ class SearchOptions(RunOptions):
     """Options of `evossl search`."""
 
     trials: int | None = None
-    steps: int | None = None
+    steps: int | str | None = None
     final_steps: int | None = None
     top: int = 1
     reruns: int | None = None
@@ -65,10 +66,10 @@ class SearchOptions(RunOptions):
 )
 @click.option(
     "--steps",
-    type=COUNT,
-    metavar="N",
+    type=StepsOrAuto(),
+    metavar="N|auto",
     show_default="the space's budget",
-    help="Training steps of a trial.",
+    help="Training steps of a trial; with auto, a pilot finds out how many it needs.",
 )
 @click.option(
     "--final-steps",
@@ -191,6 +192,7 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
     Raises:
         UserError, RunError: see `opened_run`, `prepare_videos` and `run_search`.
     """
+    from evossl.cluster.pilot import with_pilot_steps
     from evossl.cluster.search import run_search
     from evossl.cluster.search_job import Reporter, SearchPlan
     from evossl.cluster.session import ray_session
@@ -200,8 +202,6 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
     print_message(f"ignores {', '.join(space.ignores)}: {describe_ignores(space.ignores)}")
     with opened_run(info, options) as stored:
         warn_if_few_videos(prepare_run_videos(stored, options), space)
-        folder = Path(stored.tasks_folder) if stored.tasks_folder else None
-        plan = SearchPlan.of(resolve_space(space, folder), options.top)
         if not options.address:
             print_message("starting Ray on this machine")
         with ray_session(options.address) as session:
@@ -210,6 +210,9 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
             elif session.is_local:
                 print_message("Ray's dashboard did not start; the search continues without it")
             reporter = Reporter(progress_bar, print_message)
+            stored = with_pilot_steps(options.out, stored, session, reporter)
+            folder = Path(stored.tasks_folder) if stored.tasks_folder else None
+            plan = SearchPlan.of(resolve_space(stored.parsed_space, folder), options.top)
             outcome = run_search(options.out, stored, plan, session, reporter)
     print_verdict(outcome.verdict)
     return outcome

@@ -43,7 +43,7 @@ def run_finals(
     results = []
     for spec, before in zip(specs, stored, strict=True):
         result = before or next(new_results)
-        if before is None and result.fitness is not None:
+        if before is None and (result.fitness is not None or result.at_chance):
             _write_record(spec, _identity(spec) | {"result": asdict(result)})
         results.append(result)
     return results

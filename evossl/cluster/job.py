@@ -12,6 +12,7 @@ import torch
 
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
+from evossl.experiment.context import RunContext, RunSpec
 from evossl.training.memory_use import OUT_OF_MEMORY
 from evossl.types import Progress
 
@@ -52,6 +53,26 @@ def run_on_worker(job: Callable[..., T], resources: Resources, *args: Any, progr
         raise RunError(f"a worker died: {error}") from error
     result: T = value
     return result
+
+
+def run_in_context(
+    job: Callable[[RunContext, Progress], T],
+    resources: Resources,
+    run: RunSpec,
+    *,
+    progress: Progress,
+) -> T:
+    """Return `job(context, progress)`, run in a worker that opens the run's context.
+
+    Raises:
+        UserError, RunError: see `run_on_worker`.
+    """
+    result: T = run_on_worker(_in_context, resources, job, run, progress=progress)
+    return result
+
+
+def _in_context(job: Callable[[RunContext, Progress], T], run: RunSpec, progress: Progress) -> T:
+    return job(RunContext.open(run), progress)
 
 
 def set_num_threads(cpus: float) -> None:

@@ -4,28 +4,23 @@ The study's journal, `run.yaml` and the folders of finished trainings are the on
 that was killed anywhere skips what is done, and proposes what it would have proposed.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from evossl.cluster.final_phase import SearchOutcome, finish_search
-from evossl.cluster.job import run_on_worker
+from evossl.cluster.job import run_in_context
 from evossl.cluster.run import TrialsPlan, run_trials
+from evossl.cluster.scales import with_gradient_scales
 from evossl.cluster.search_job import Reporter, SearchJob, SearchPlan
 from evossl.cluster.session import Session
 from evossl.errors import RunError
-from evossl.experiment.context import RunContext, RunSpec
+from evossl.experiment.context import RunSpec
 from evossl.experiment.controls import NUM_CONTROLS, score_controls
-from evossl.experiment.gradient_scales import measure_run
-from evossl.experiment.run_folder import RunInfo, write_run
+from evossl.experiment.run_folder import RunInfo
 from evossl.experiment.terms import search_genotype
 from evossl.search.forecast import forecast
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, write_table
 from evossl.training.resolved_space import resolve_space
-from evossl.types import Progress
-
-T = TypeVar("T")
 
 
 def run_search(
@@ -47,7 +42,7 @@ def run_search(
     """
     space = info.parsed_space
     session.check_fits(space.resources)
-    info = _with_gradient_scales(folder, info, session, reporter)
+    info = with_gradient_scales(folder, info, session, reporter)
     search = SearchJob(RunSpec.of(folder, info), space, plan, session, reporter)
     with _open_study(folder, info) as study:
         _announce(search, study)
@@ -67,30 +62,17 @@ def _announce(search: SearchJob, study: Study) -> None:
         f"{total:,} training steps in trials of {plan.steps:,}, then {plan.final_steps:,} steps "
         "each for the winner and equal weights"
     )
+    if (seconds := search.forecast_seconds(study.genotype)) is not None:
+        search.reporter.message(f"about {describe_duration(seconds)}, by the speed of the pilot")
     if plan.passes or plan.final_passes:
         search.reporter.message(
             "these are steps of equal weights; with budget.passes, cheaper losses train for more"
         )
 
 
-def _with_gradient_scales(
-    folder: Path, info: RunInfo, session: Session, reporter: Reporter
-) -> RunInfo:
-    """Return `info` with the gradient scales; measures them once and stores them in `run.yaml`."""
-    if info.gradient_scales:
-        return info
-    resources = session.divide_cpus(info.parsed_space.resources, num_jobs=1)
-    run = RunSpec.of(folder, info)
-    with reporter.progress_bar("measuring each loss's gradient scale") as progress:
-        scales = run_on_worker(_in_context, resources, measure_run, run, progress=progress)
-    info = info.with_gradient_scales(scales)
-    write_run(folder, info)
-    return info
-
-
-def _in_context(job: Callable[[RunContext, Progress], T], run: RunSpec, progress: Progress) -> T:
-    """Open the run's context in this worker, and return `job(context, progress)`."""
-    return job(RunContext.open(run), progress)
+def describe_duration(seconds: float) -> str:
+    """Return a duration in minutes or hours, for people."""
+    return f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} hours"
 
 
 def _open_study(folder: Path, info: RunInfo) -> Study:
@@ -110,9 +92,7 @@ def _add_controls(search: SearchJob, study: Study) -> None:
     resources = search.session.divide_cpus(search.space.resources, num_jobs=1)
     title = "scoring the controls: random inits, noise, blobs, colours"
     with search.reporter.progress_bar(title) as progress:
-        controls = run_on_worker(
-            _in_context, resources, score_controls, search.run, progress=progress
-        )
+        controls = run_in_context(score_controls, resources, search.run, progress=progress)
     for control in controls:
         if control.name not in existing:  # some exist if the driver was killed between two of them
             study.add_control(

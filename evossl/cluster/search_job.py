@@ -9,9 +9,10 @@ from pathlib import Path
 from evossl.cluster.session import Session
 from evossl.config import SearchSpace
 from evossl.experiment.context import RunSpec
-from evossl.experiment.passes import num_steps
+from evossl.experiment.passes import num_steps, passes_per_step
+from evossl.experiment.pilot import read_seconds_per_pass
 from evossl.experiment.racing import round_sizes
-from evossl.experiment.terms import term_weights
+from evossl.experiment.terms import active_weights, term_weights
 from evossl.experiment.trial_spec import TrialSpec, sized
 from evossl.genes import GeneValue
 from evossl.search.genotype import Genotype
@@ -47,12 +48,15 @@ class SearchPlan:
 
     @classmethod
     def of(cls, resolved: ResolvedSpace, top: int = 1) -> "SearchPlan":
-        """Return the plan that a space's budget describes."""
+        """Return the plan that a space's budget describes, after the pilot if it has one."""
         budget = resolved.space.budget
         equal = Genotype.from_weights(term_weights(resolved)).equal_weights()
 
-        def steps(prescribed: int, passes: int | None) -> int:
-            return prescribed if passes is None else num_steps(passes, resolved, equal)
+        def steps(prescribed: int | str, passes: int | None) -> int:
+            if passes is not None:
+                return num_steps(passes, resolved, equal)
+            assert isinstance(prescribed, int), "the pilot comes first"
+            return prescribed
 
         return cls(
             budget.trials,
@@ -140,6 +144,21 @@ class SearchJob:
             return plan.final_steps
         passes = plan.final_passes + inherited * (plan.passes or 0)
         return num_steps(passes, self._resolved, weights, genes)
+
+    def forecast_seconds(self, genotype: Genotype) -> float | None:
+        """Return about how long the trainings take at most, or None without a pilot's measurement.
+
+        All trials are counted as if they trained every loss.
+        """
+        seconds_per_pass = read_seconds_per_pass(Path(self.run.folder))
+        if seconds_per_pass is None:
+            return None
+        plan, slots = self.plan, self.session.num_slots(self.space.resources)
+        equal = active_weights(self._resolved, genotype.equal_weights())
+        per_step = passes_per_step(self._resolved.select(equal)) * seconds_per_pass
+        num_steps_in_turn = plan.trials * plan.steps / slots
+        num_steps_in_turn += (plan.top + 1) * plan.final_steps / min(slots, plan.top + 1)
+        return num_steps_in_turn * per_step
 
     @cached_property
     def _resolved(self) -> ResolvedSpace:

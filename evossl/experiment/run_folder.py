@@ -151,6 +151,7 @@ def open_run(folder: Path, info: RunInfo, resume: bool) -> RunInfo:
         raise UserError(f"--out {folder}: there is a run already; add --resume to continue it")
     stored = check_same_run(folder, info)
     changed = {key: info.space[key] for key in CHANGEABLE_KEYS}
+    changed["budget"] = _with_known_steps(changed["budget"], stored.space["budget"])
     now = replace(stored, space=stored.space | changed, device=info.device, cache=info.cache)
     if now != stored:
         write_run(folder, now)
@@ -211,9 +212,14 @@ def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
     ]
     for key in ("steps", "passes"):
         old, new = old_space["budget"][key], new_space["budget"][key]
-        if old != new:
+        if old != new and new != "auto":
             lines.append(f"{key}: {old} in the folder, {new} given")
     return lines
+
+
+def _with_known_steps(given: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a budget with the steps that the run's pilot has found, where it asks for `auto`."""
+    return {**given, "steps": stored["steps"]} if given["steps"] == "auto" else given
 
 
 def _resolved_source(source: str) -> Path:

@@ -246,6 +246,8 @@ def _deadline(spec: TrialSpec, context: RunContext) -> float | None:
         return None
     if spec.passes and budget.passes:
         return budget.deadline_seconds * max(1.0, spec.passes / budget.passes)
+    if budget.steps == "auto":  # a training of the pilot
+        return budget.deadline_seconds
     return budget.deadline_seconds * max(1.0, spec.steps / budget.steps)
 
 
