@@ -26,6 +26,7 @@ from evossl.experiment.trial import (
     rung_indicator,
 )
 from evossl.io.files import is_disk_full
+from evossl.training.cpu_share import describe_starvation
 from evossl.training.history import StepReport
 
 
@@ -38,7 +39,8 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the process, once. Training begins at the first `step`."""
         share = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-        set_num_threads(share.get("CPU", 1))
+        self._cpus: float = share.get("CPU", 1)
+        set_num_threads(self._cpus)
         self._rate = Gauge("evossl_clips_per_second", "Training clips per second of a trial.")
         self._wait = Gauge("evossl_data_wait_share", "Share of its time a trial waits for clips.")
         self._context: RunContext | None = None
@@ -73,7 +75,8 @@ class TrialActor(tune.Trainable):
             return rung_report(report)
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
-        return {"done": False, "steps": report.step}
+        starved = describe_starvation(f"trial {self._number}", report.cpu_share, self._cpus)
+        return {"done": False, "steps": report.step, "starved": starved}
 
     def cleanup(self) -> None:
         """Stop a training that is under way."""
