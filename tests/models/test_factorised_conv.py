@@ -83,10 +83,11 @@ def test_channels_last_maps_stay_channels_last(kernel: str, draw: Draw) -> None:
     assert x.grad.is_contiguous(memory_format=LAST)
 
 
-def test_a_convolution_of_many_weights_keeps_them_plain(
-    draw: Draw, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kernel", ["space", "full", "same", "mirrored"])
+def test_a_convolution_of_many_weights_has_them_plain(
+    kernel: str, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = nn.Conv3d(4, 6, 3, padding=1)
+    plain = nn.Conv3d(4, 6, **KERNELS[kernel])
     x = draw(2, 4, 4, 6, 6)
     wanted = results(plain, x)
     assert not factorise_convolutions(deepcopy(plain)).weight.is_contiguous()

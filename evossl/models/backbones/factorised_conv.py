@@ -5,9 +5,8 @@ In channels-last memory, (B, T, H, W, C), a 1 x k x k convolution is a 2-D convo
 one a matrix product. These views copy nothing, and the 2-D kernels of a CPU are faster than its 3-D
 ones (docs/performance.md). On a GPU the outputs are the same; its speed has not been measured.
 
-A k x k x k convolution stays 3-D. If it has many weights, they have plain memory: in channels-last
-memory the CPU's kernel returns the gradient of the weights in plain memory, and torch converts it
-twice, which takes as long as the rest of the backward pass.
+All other kernels stay 3-D. Large kernels over space have plain memory: in channels-last memory,
+torch copies the gradient of their weights twice, from one memory format to the other and back.
 
 Shapes: B clip, C channel, T time, H height, W width.
 """
@@ -20,13 +19,14 @@ from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
 
-MIN_PLAIN_WEIGHTS = 2**20
-"""From this number of weights on, a 3-D convolution computes in plain memory.
+MIN_PLAIN_WEIGHTS = 2**19
+"""From this number of weights on, a convolution over space computes in plain memory.
 
-One convolution, forward and backward, in plain memory with a copy of its input and output, over
-channels-last memory (2026-12-01, 8 clips): 1.14 and 1.08 for 128 x 128 x 27 weights (128 channels,
-4 x 16 x 16 and 2 x 8 x 8), 0.83 for 256 x 256 x 27 (256, 2 x 8 x 8), 0.41 for 512 x 512 x 27
-(512, 1 x 4 x 4).
+Time of one convolution, forward and backward, in plain memory with copies of its input and output,
+over that in channels-last memory (2026-12-01, 8 clips): for 3 x 3 x 3 and 128 channels 1.14
+(4 x 16 x 16) and 1.08 (2 x 8 x 8), 256 channels 0.83 (2 x 8 x 8), 512 channels 0.41 (1 x 4 x 4);
+for 1 x 3 x 3 and 128 channels 1.17 (8 x 8 x 8), 256 channels 0.85 (4 x 4 x 4), 512 channels 0.57
+(2 x 2 x 2). Kernels over time alone gain nothing.
 """
 
 UNUSED = (1, 1, 0)  # kernel, stride and padding of an axis that a convolution leaves as it is
@@ -58,14 +58,17 @@ class FactorisedConv3d(nn.Conv3d):
         return self._convolve_in_3d(x_BCTHW)
 
     def _convolve_in_3d(self, x_BCTHW: Tensor) -> Tensor:
-        if self.weight.is_contiguous() and self.has_many_weights:
-            x_BCTHW = x_BCTHW.contiguous()
-        return super().forward(x_BCTHW)
+        return super().forward(x_BCTHW.contiguous() if self._is_plain else x_BCTHW)
 
     @property
-    def has_many_weights(self) -> bool:
-        """Whether a 3-D convolution with this kernel is faster in plain memory."""
-        return self.groups == 1 and self.weight.numel() >= MIN_PLAIN_WEIGHTS
+    def prefers_plain_memory(self) -> bool:
+        """Whether this kernel is faster in plain memory, with weights in plain memory."""
+        spans_space = max(self.kernel_size[1:]) > 1
+        return spans_space and self.groups == 1 and self.weight.numel() >= MIN_PLAIN_WEIGHTS
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.prefers_plain_memory and self.weight.is_contiguous()
 
     @property
     def _is_safe(self) -> bool:
@@ -85,8 +88,9 @@ class FactorisedConv3d(nn.Conv3d):
 
     def _convolve_space(self, x_BCTHW: Tensor) -> Tensor:
         frames = x_BCTHW.transpose(1, 2)
+        images = frames.flatten(0, 1)
         out = F.conv2d(
-            frames.flatten(0, 1),
+            images.contiguous() if self._is_plain else images,
             self.weight.squeeze(2),
             self.bias,
             self.stride[1:],
@@ -119,12 +123,12 @@ def factorise_convolutions(network: Module) -> Module:
 
     The modules are changed in place, and keep their weights and names. Weights are converted to
     channels-last memory, in which maps then stay from the first convolution on. Only those of large
-    3-D kernels remain in plain memory; see `MIN_PLAIN_WEIGHTS`.
+    kernels over space are in plain memory; see `MIN_PLAIN_WEIGHTS`.
     """
     network.to(memory_format=torch.channels_last_3d)
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             module.__class__ = FactorisedConv3d
-            if min(module.kernel_size) > 1 and module.has_many_weights:
+            if module.prefers_plain_memory:
                 module.weight.data = module.weight.data.contiguous()
     return network
