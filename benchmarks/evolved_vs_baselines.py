@@ -39,7 +39,8 @@ from evossl.experiment.gradient_scales import measure_run
 from evossl.experiment.held_out import held_out_features, scoring_features
 from evossl.experiment.split import HeldOut
 from evossl.experiment.terms import search_genotype
-from evossl.experiment.trial import TrialSpec, load_trained, run_trial
+from evossl.experiment.trial import load_trained, run_trial
+from evossl.experiment.trial_spec import TrialSpec
 from evossl.export.encoder_folder import EncoderConfig, VideoEncoder
 from evossl.fitness.score import score
 from evossl.io.spaces import load_space

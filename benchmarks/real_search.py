@@ -10,7 +10,7 @@ from perf.bench_folder import BenchFolder
 from evossl.cluster.run import TrialsPlan, run_trials
 from evossl.cluster.session import ray_session
 from evossl.config import Resources, Sampler
-from evossl.experiment.trial import TrialSpec
+from evossl.experiment.trial_spec import TrialSpec
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 

@@ -50,7 +50,8 @@ from evossl.evaluation.splits import make_folds
 from evossl.experiment.context import RunContext
 from evossl.experiment.gradient_scales import measure_run
 from evossl.experiment.held_out import calibrate
-from evossl.experiment.trial import TrialSpec, load_trained, run_trial
+from evossl.experiment.trial import load_trained, run_trial
+from evossl.experiment.trial_spec import TrialSpec
 from evossl.export.encoder_folder import EncoderConfig, VideoEncoder, export_encoder
 from evossl.io.spaces import load_space
 from evossl.models.encoder import Encoder, build_encoder

@@ -193,12 +193,17 @@ class Budget(Model):
     """How many trials and training steps a search may use.
 
     `reruns` of the trials repeat the best ones with other seeds, so that luck does not win.
+    `passes` gives each trial the same compute in place of the same steps: it trains for as many
+    steps as that number of encoder passes allows, more if its losses are cheap. `final_passes` does
+    so for the winner.
     """
 
     trials: PositiveInt = 32  # re-runs included
     reruns: Annotated[int, Field(ge=0)] | None = None  # None: a quarter, from 12 trials on
     steps: PositiveInt = 500
     final_steps: PositiveInt = 2000
+    passes: PositiveInt | None = None  # in place of `steps`: a forward pass is 1, its backward 2
+    final_passes: PositiveInt | None = None  # in place of `final_steps`
     deadline_seconds: PositiveFloat | None = None
 
     @model_validator(mode="after")

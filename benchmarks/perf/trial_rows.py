@@ -14,7 +14,8 @@ from evossl.cluster.session import ray_session
 from evossl.config import Sampler, SearchSpace
 from evossl.experiment.context import RunContext
 from evossl.experiment.held_out import FEATURES_FILE
-from evossl.experiment.trial import TrialResult, TrialSpec, run_trial
+from evossl.experiment.trial import run_trial
+from evossl.experiment.trial_spec import TrialResult, TrialSpec
 from evossl.io.spaces import load_space
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study

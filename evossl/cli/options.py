@@ -179,7 +179,7 @@ def read_space(
     Args:
         source: the value of `--space`.
         ignores: the value of `--ignores`, or None.
-        budget: keys of `budget`; those that are None are not changed.
+        budget: keys of `budget`; those that are None are not changed. Steps replace passes.
 
     Raises:
         UserError: see `load_space` and `parse_ignores`.
@@ -188,7 +188,12 @@ def read_space(
     if ignores is not None:
         overrides["ignores"] = parse_ignores(ignores)
     space = load_space(source, overrides)
-    given = {key: value for key, value in (budget or {}).items() if value is not None}
+    given: dict[str, int | None] = {
+        key: value for key, value in (budget or {}).items() if value is not None
+    }
+    for steps, passes in (("steps", "passes"), ("final_steps", "final_passes")):
+        if steps in given:
+            given[passes] = None
     return space.model_copy(update={"budget": space.budget.model_copy(update=given)})
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -193,18 +194,14 @@ def search_videos(info: RunInfo, options: SearchOptions) -> "SearchOutcome":
     from evossl.cluster.search import run_search
     from evossl.cluster.search_job import Reporter, SearchPlan
     from evossl.cluster.session import ray_session
+    from evossl.training.resolved_space import resolve_space
 
     space = info.parsed_space
     print_message(f"ignores {', '.join(space.ignores)}: {describe_ignores(space.ignores)}")
     with opened_run(info, options) as stored:
         warn_if_few_videos(prepare_run_videos(stored, options), space)
-        plan = SearchPlan(
-            trials=space.budget.trials,
-            steps=space.budget.steps,
-            final_steps=space.budget.final_steps,
-            top=options.top,
-            max_reruns=space.budget.max_reruns,
-        )
+        folder = Path(stored.tasks_folder) if stored.tasks_folder else None
+        plan = SearchPlan.of(resolve_space(space, folder), options.top)
         if not options.address:
             print_message("starting Ray on this machine")
         with ray_session(options.address) as session:

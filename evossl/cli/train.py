@@ -26,16 +26,12 @@ from evossl.cli.teacher import teacher_option, with_teacher
 from evossl.errors import RunError, UserError
 from evossl.experiment.context import RunContext, RunSpec, pick_device
 from evossl.experiment.gradient_scales import measure_run
+from evossl.experiment.passes import num_steps
 from evossl.experiment.run_folder import RunInfo, write_run
 from evossl.experiment.selected_checkpoint import NUM_SCORES, best_step, read_scores
 from evossl.experiment.terms import active_weights, term_weights
-from evossl.experiment.trial import (
-    TrialResult,
-    TrialSpec,
-    checkpoint_folder,
-    load_trained,
-    run_trial,
-)
+from evossl.experiment.trial import load_trained, run_trial
+from evossl.experiment.trial_spec import TrialResult, TrialSpec, checkpoint_folder
 from evossl.experiment.verdict import Verdict, decide_verdict
 from evossl.experiment.verdict_scores import (
     gather_evidence,
@@ -115,7 +111,7 @@ def _train(
     """Train, score and export; return the encoder's folder."""
     prepare_run_videos(info, options)
     context = _open_context(info, options.out)
-    steps = context.space.budget.final_steps
+    steps = _num_steps(context, weights, genes)
     spec = long_training_spec(context.run, 0, weights, steps, options.out)
     spec = replace(spec, genes=genes)
     result = _run_with_progress(spec, context)
@@ -139,6 +135,15 @@ def _train(
     )
     export_encoder(encoder, options.out / "encoder", config, replace=True)
     return options.out / "encoder"
+
+
+def _num_steps(
+    context: RunContext, weights: Mapping[str, float], genes: Mapping[str, GeneValue]
+) -> int:
+    budget = context.space.budget
+    if budget.final_passes is None:
+        return budget.final_steps
+    return num_steps(budget.final_passes, context.resolved, weights, genes)
 
 
 def _judge(spec: TrialSpec, context: RunContext, steps: int) -> Verdict:

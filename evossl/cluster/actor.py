@@ -18,13 +18,8 @@ from ray.util.metrics import Gauge
 from evossl.cluster.job import describe_exception, set_num_threads
 from evossl.errors import RunError
 from evossl.experiment.context import RunContext, RunSpec
-from evossl.experiment.trial import (
-    RungResult,
-    TrialResult,
-    TrialSpec,
-    iterate_trial,
-    rung_indicator,
-)
+from evossl.experiment.trial import iterate_trial
+from evossl.experiment.trial_spec import RungResult, TrialResult, TrialSpec, rung_indicator
 from evossl.io.files import is_disk_full
 from evossl.training.cpu_share import describe_starvation
 from evossl.training.history import StepReport
@@ -72,11 +67,12 @@ class TrialActor(tune.Trainable):
             reason = describe_exception(error)
             return final_report(TrialResult(self._number, None, reason, seconds, {}))
         if isinstance(report, RungResult):
-            return rung_report(report)
+            return rung_report(report, self._num_steps)
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
         starved = describe_starvation(f"trial {self._number}", report.cpu_share, self._cpus)
-        return {"done": False, "steps": report.step, "starved": starved}
+        share = report.step / self._num_steps
+        return {"done": False, "share": share, "starved": starved}
 
     def cleanup(self) -> None:
         """Stop a training that is under way."""
@@ -84,7 +80,7 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         spec = trial_spec(config["trial"])
-        self._number = spec.number
+        self._number, self._num_steps = spec.number, spec.steps
         self._began = time.monotonic()
         self._steps = self._run(spec)
 
@@ -103,15 +99,15 @@ def final_report(result: TrialResult) -> dict[str, Any]:
     return {"done": True, "result": json.dumps(asdict(result))}
 
 
-def rung_report(report: RungResult) -> dict[str, Any]:
-    """Return what Tune is given at a rung.
+def rung_report(report: RungResult, num_steps: int) -> dict[str, Any]:
+    """Return what Tune is given at a rung of a trial of `num_steps` steps.
 
     The scheduler decides by `rung` and `fitness`; `pruned` is the trial's result if it is stopped.
     """
     result = report.result
     return {
         "done": False,
-        "steps": report.step,
+        "share": report.step / num_steps,
         "number": result.number,
         "rung": rung_indicator(report.rung),
         "fitness": math.inf if result.fitness is None else result.fitness,

@@ -38,7 +38,8 @@ class ProgressCallback(tune.Callback):
     Args:
         done: steps of trials that ended before this session.
         total: steps of all trials.
-        steps_per_trial: what a trial that ends counts for, even if it ends early.
+        steps_per_trial: what a trial that ends counts for, even if it ends early or has other
+            steps; a running one counts for its share.
         progress: called with (steps done, steps in total), or None.
         warn: called once, with a sentence, if a trial gets too little CPU time; or None.
     """
@@ -67,7 +68,7 @@ class ProgressCallback(tune.Callback):
         self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
     ) -> None:
         """Count the steps of a trial that has logged one; warn of the first that is starved."""
-        self._running[trial.trial_id] = result.get("steps", self._steps_per_trial)
+        self._running[trial.trial_id] = round(result.get("share", 1.0) * self._steps_per_trial)
         self._report()
         if self._warn and result.get("starved"):
             self._warn(result["starved"])

@@ -11,12 +11,8 @@ from evossl.cluster.search_job import SearchJob
 from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.racing import Racer, race
 from evossl.experiment.selected_checkpoint import NUM_SCORES
-from evossl.experiment.trial import (
-    TrialResult,
-    TrialSpec,
-    checkpoint_folder,
-    inherited_steps,
-)
+from evossl.experiment.trial import inherited_steps
+from evossl.experiment.trial_spec import TrialResult, TrialSpec, checkpoint_folder
 from evossl.experiment.verdict import Evidence, Verdict, decide_verdict
 from evossl.experiment.verdict_scores import (
     VerdictScores,
@@ -93,7 +89,7 @@ def race_best(search: SearchJob, best: Sequence[TrialRow]) -> list[Racer]:
     sizes, resources = search.plan.round_sizes, search.space.resources
 
     def run_round(rows: Sequence[TrialRow], number: int) -> list[float | None]:
-        specs = [rerun_spec(search.template, row, number) for row in rows]
+        specs = [rerun_spec(search.trial_spec(row), row, number) for row in rows]
         title = f"re-running the best {len(rows)} trials with another seed"
         with search.reporter.progress_bar(title) as progress:
             results = run_finals(
@@ -118,33 +114,47 @@ def _describe_racer(racer: Racer) -> str:
 
 def _train(search: SearchJob, racers: Sequence[Racer], rows: Sequence[TrialRow]) -> _FinalTrainings:
     """Train the winners, and equal weights for as long."""
-    plan, run = search.plan, search.run
-    best = [racer.row for racer in racers[: plan.top]]
-    specs = [winner_spec(run, row, plan.final_steps, rank) for rank, row in enumerate(best)]
+    run = search.run
+    best = [racer.row for racer in racers[: search.plan.top]]
+    specs = [
+        winner_spec(run, row, search.final_steps(row.weights, row.genes), rank)
+        for rank, row in enumerate(best)
+    ]
     if search.template.part != "whole":
         specs = [continued(spec) for spec in specs]
-    equal = None
-    if best[0].name != EQUAL_WEIGHTS:
-        weights = next(row.weights for row in rows if row.name == EQUAL_WEIGHTS)
-        folder = Path(run.folder) / EQUAL_WEIGHTS_FOLDER
-        steps = inherited_steps(specs[0]) + plan.final_steps
-        equal = long_training_spec(run, 0, weights, steps, folder)
+    equal = _equal_weights_spec(search, specs[0], rows) if best[0].name != EQUAL_WEIGHTS else None
     everything = [*specs, equal] if equal else specs
     resources = search.session.divide_cpus(search.space.resources, num_jobs=len(everything))
     named = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"
-    title = f"training {named}{' and equal weights' if equal else ''}, {plan.final_steps} steps"
+    title = f"training {named}{' and equal weights' if equal else ''}, {specs[0].steps} steps"
     with search.reporter.progress_bar(title) as progress:
         results = run_finals(
             everything, search.session, resources, progress, search.reporter.message
         )
     winners = [
-        choose_winner(spec, result, row, search.template)
+        choose_winner(spec, result, row, search.trial_spec(row))
         for spec, result, row in zip(specs, results, best, strict=False)
     ]
     if equal and _has_failed(results[-1]):
         search.reporter.message(f"equal weights cannot be compared: {results[-1].reason}")
         equal = None
     return _FinalTrainings(winners, equal)
+
+
+def _equal_weights_spec(
+    search: SearchJob, winner: TrialSpec, rows: Sequence[TrialRow]
+) -> TrialSpec:
+    """Return a training of equal weights, as long as the winner's with all that it inherits."""
+    by_number = {row.trial: row for row in rows}
+    weights = next(row.weights for row in rows if row.name == EQUAL_WEIGHTS)
+    folder = Path(search.run.folder) / EQUAL_WEIGHTS_FOLDER
+    num_inherited, parent = 0, winner.parent
+    while parent is not None:
+        num_inherited, parent = num_inherited + 1, by_number[parent].parent
+    steps = search.final_steps(weights, {}, num_inherited)
+    if search.plan.final_passes is None:
+        steps += inherited_steps(winner)
+    return long_training_spec(search.run, 0, weights, steps, folder)
 
 
 def _has_failed(result: TrialResult) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from evossl.cluster.run import run_list
 from evossl.cluster.session import Session
 from evossl.config import Resources
-from evossl.experiment.trial import TrialResult, TrialSpec, trial_folder
+from evossl.experiment.trial_spec import TrialResult, TrialSpec, trial_folder
 from evossl.experiment.winner import genotype_record
 from evossl.io.files import write_json
 from evossl.types import Progress

@@ -22,7 +22,7 @@ from evossl.cluster.session import Session
 from evossl.cluster.tracker import TrialTracker
 from evossl.config import Resources, Stopping
 from evossl.errors import RunError
-from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.experiment.trial_spec import TrialResult, TrialSpec
 from evossl.search.study import Study
 from evossl.search.table import TrialRow
 from evossl.types import Progress
@@ -41,6 +41,7 @@ class TrialsPlan:
         resources: CPUs and GPUs of one trial.
         stopping: rule of early stopping.
         num_best: number of best trials that keep their checkpoints.
+        sized: gives a trial the steps that it may train; see `trial_spec.sized`.
     """
 
     template: TrialSpec
@@ -48,6 +49,7 @@ class TrialsPlan:
     resources: Resources = ONE_CPU
     stopping: Stopping = NO_STOPPING
     num_best: int = 1
+    sized: Callable[[TrialSpec], TrialSpec] = lambda spec: spec
 
 
 def run_trials(
@@ -88,6 +90,7 @@ def run_trials(
         plan.num_trials,
         num_slots=lambda: session.num_slots(resources) + num_waiting,
         on_row=tracker.record,
+        sized=plan.sized,
     )
     steps = template.steps
     callback = ProgressCallback(
@@ -117,7 +120,7 @@ def run_list(
         return []
     searcher = ListSearcher(specs, lambda: session.num_slots(resources))
     longest = max(spec.steps for spec in specs)
-    callback = ProgressCallback(0, sum(spec.steps for spec in specs), longest, progress, warn)
+    callback = ProgressCallback(0, longest * len(specs), longest, progress, warn)
     _tune(searcher, len(specs), resources, callback)
     for index, spec in enumerate(specs):
         if index not in searcher.results:

@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from evossl.config import Stopping
-from evossl.experiment.trial import rung_indicator
+from evossl.experiment.trial_spec import rung_indicator
 from evossl.search.stopping import is_promoted
 from evossl.search.table import TrialRow
 

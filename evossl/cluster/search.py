@@ -67,6 +67,10 @@ def _announce(search: SearchJob, study: Study) -> None:
         f"{total:,} training steps in trials of {plan.steps:,}, then {plan.final_steps:,} steps "
         "each for the winner and equal weights"
     )
+    if plan.passes or plan.final_passes:
+        search.reporter.message(
+            "these are steps of equal weights; with budget.passes, cheaper losses train for more"
+        )
 
 
 def _with_gradient_scales(
@@ -135,6 +139,7 @@ def _run_trials(search: SearchJob, study: Study) -> list[TrialRow]:
         resources=search.space.resources,
         stopping=search.space.stopping,
         num_best=num_best,
+        sized=search.sized,
     )
     with reporter.progress_bar(f"searching, {trials.num_trials} trials") as progress:
         run_trials(

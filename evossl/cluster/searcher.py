@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from evossl.errors import RunError, UserError
-from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.experiment.trial_spec import TrialResult, TrialSpec
 from evossl.search.completed_trials import TrialStatus
 from evossl.search.proposal import Proposal
 from evossl.search.study import Study
@@ -98,6 +98,7 @@ class StudySearcher(StatelessSearcher):
         num_trials: number of ended trials that the study shall hold.
         num_slots: returns how many trials may run at this moment.
         on_row: called with the row of each trial that has ended.
+        sized: gives a trial the steps that it may train.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class StudySearcher(StatelessSearcher):
         num_trials: int,
         num_slots: Callable[[], int],
         on_row: Callable[[TrialRow], None],
+        sized: Callable[[TrialSpec], TrialSpec] = lambda spec: spec,
     ) -> None:
         super().__init__()
+        self._sized = sized
         self._study = study
         self._template = template
         self._num_trials = num_trials
@@ -126,7 +129,7 @@ class StudySearcher(StatelessSearcher):
         self._running[trial_id] = proposal
         weights, genes = dict(proposal.weights), dict(proposal.genes)
         spec = replace(self._template, number=proposal.number, weights=weights, genes=genes)
-        return spec.inheriting(proposal.parent)
+        return self._sized(spec).inheriting(proposal.parent)
 
     def finish(self, trial_id: str, result: TrialResult | None, *, pruned: bool) -> None:
         """Report the result to the study; a worker that died too often is a failed trial."""

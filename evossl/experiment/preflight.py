@@ -70,16 +70,7 @@ def preflight(resolved: ResolvedSpace, device: torch.device | None = None) -> No
     space = resolved.space
     settings, fps, stretch = ViewSettings.from_space(space), space.cache.fps, space.clip.stretch
     check_fits(View(Stream.RGB), settings, stretch, fps, "fitness: its view")
-    streams = dict.fromkeys([Stream.RGB, *(s for term in resolved.terms for s in term.streams)])
-    encoders = {stream: _encoder(stream, space) for stream in streams}
-    _check_encoder_weights(encoders, space)
-    shapes = {
-        stream: encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
-        for stream, encoder in encoders.items()
-    }
-    plan = _SpacePlan(
-        space, encoders, {term: _plan_term(term, shapes, resolved) for term in resolved.terms}
-    )
+    plan = _plan(resolved)
     for term, term_plan in plan.terms.items():
         options = space.tasks[term.task].options
         source = f"{term.name} {options}" if options else term.name  # options may be the cause
@@ -88,6 +79,30 @@ def preflight(resolved: ResolvedSpace, device: torch.device | None = None) -> No
     if device is not None:
         free = free_memory(device)
         _check_step(plan, device, free, _check_state(plan, free))
+
+
+def planned_views(resolved: ResolvedSpace) -> list[View]:
+    """Return the distinct views of a training step of a space's terms, without building a model.
+
+    Raises:
+        UserError: a task does not accept its options.
+    """
+    return _plan(resolved).views
+
+
+def _plan(resolved: ResolvedSpace) -> _SpacePlan:
+    """Build encoders and tasks without memory, and plan the views."""
+    space = resolved.space
+    settings, fps = ViewSettings.from_space(space), space.cache.fps
+    streams = dict.fromkeys([Stream.RGB, *(s for term in resolved.terms for s in term.streams)])
+    encoders = {stream: _encoder(stream, space) for stream in streams}
+    _check_encoder_weights(encoders, space)
+    shapes = {
+        stream: encoder.shape(input_shape(View(stream, space=CLEAN), settings, fps))
+        for stream, encoder in encoders.items()
+    }
+    terms = {term: _plan_term(term, shapes, resolved) for term in resolved.terms}
+    return _SpacePlan(space, encoders, terms)
 
 
 def _encoder(stream: Stream, space: SearchSpace) -> Encoder:

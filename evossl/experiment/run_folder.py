@@ -24,7 +24,7 @@ from evossl.io.files import write_text
 from evossl.io.spaces import parse_space
 from evossl.io.yaml_file import dump_yaml, parse_yaml
 
-CHANGEABLE_KEYS = ("budget", "resources")  # of a space, by a resume; budget.steps aside
+CHANGEABLE_KEYS = ("budget", "resources")  # of a space, by a resume; budget.steps and passes aside
 VERDICT_FILE = "verdict.json"
 REMEDY = "Restore the file from a copy, or start a new run with another --out"
 PACKAGES = ("torch", "torchvision", "torchaudio", "pytorchvideo", "ray", "optuna", "cmaes", "numpy")
@@ -209,9 +209,10 @@ def _differences(stored: RunInfo, given: RunInfo) -> list[str]:
         for key in sorted(old_space.keys() - set(CHANGEABLE_KEYS))
         if old_space[key] != new_space[key]
     ]
-    old_steps, new_steps = old_space["budget"]["steps"], new_space["budget"]["steps"]
-    if old_steps != new_steps:
-        lines.append(f"steps: {old_steps} in the folder, {new_steps} given")
+    for key in ("steps", "passes"):
+        old, new = old_space["budget"][key], new_space["budget"][key]
+        if old != new:
+            lines.append(f"{key}: {old} in the folder, {new} given")
     return lines
 
 

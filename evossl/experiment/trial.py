@@ -2,18 +2,18 @@
 
     result = run_trial(TrialSpec(number=0, weights={"simclr.rgb": 1.0, ...}, run=run), context)
 
-A spec and a result are plain data, so they can cross a process border.
+It fails only for its own reasons; a fault of the machine is raised.
 """
 
 import copy
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from evossl.errors import RunError, UserError
-from evossl.experiment.context import RunContext, RunSpec
+from evossl.experiment.context import RunContext
 from evossl.experiment.held_out import (
     FEATURES_FILE,
     calibrate,
@@ -21,11 +21,19 @@ from evossl.experiment.held_out import (
     write_clusters,
     write_features,
 )
-from evossl.experiment.selected_checkpoint import CHECKPOINT, SelectedCheckpoint, best_step
+from evossl.experiment.passes import count_passes
+from evossl.experiment.selected_checkpoint import SelectedCheckpoint, best_step
 from evossl.experiment.terms import active_weights
+from evossl.experiment.trial_spec import (
+    RungResult,
+    TrialResult,
+    TrialSpec,
+    checkpoint_folder,
+    rung_indicator,
+    trial_folder,
+)
 from evossl.fitness.features import ScoringFeatures
 from evossl.fitness.score import Score, score
-from evossl.genes import GeneValue
 from evossl.models.encoder import Encoder, build_encoder
 from evossl.training.checkpoint import load_encoder_state
 from evossl.training.history import StepReport
@@ -33,84 +41,11 @@ from evossl.training.loop import TrainingFailedError, train
 from evossl.training.memory_use import OUT_OF_MEMORY, is_out_of_memory
 from evossl.training.model import MultiTaskModel, channels_last
 from evossl.training.objective import Objective
-from evossl.training.schedule import Inheritance, Part, Schedule
+from evossl.training.schedule import Inheritance, Schedule
 from evossl.types import Progress, Stream
 
 OnScoring = Callable[[], Progress]
 """Called when a trial's scoring begins; returns the callback for (clips done, clips in total)."""
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """One genotype to be trained, as plain data.
-
-    Attributes:
-        number: of the trial; its folder is `trials/<number>`.
-        weights: lambda of every term, as proposed.
-        run: what it shares with the run's other trials.
-        steps: optimiser steps.
-        folder: where it writes; None is the run's `trials/<number>`.
-        seed: None is the run's; re-runs that measure the noise have another one.
-        log_every: steps between two reports.
-        resume: continue from the folder's checkpoint, if there is one.
-        save_every: steps between two checkpoints; None saves only at the end.
-        rungs: reported steps at which the trial is scored on its way, for early stopping.
-        keep_best: keep the encoder of the best score, at a rung or at the end, in `selected/`; the
-            result is then that of the best score.
-        parent: number of the trial whose checkpoint it starts from; None is the initial weights.
-        part: which part of a longer training it is.
-        genes: values of the genes other than weights; those left out have their defaults.
-    """
-
-    number: int
-    weights: Mapping[str, float]
-    run: RunSpec
-    steps: int
-    folder: str | None = None
-    seed: int | None = None
-    log_every: int = 10
-    resume: bool = False
-    save_every: int | None = None
-    rungs: tuple[int, ...] = ()
-    keep_best: bool = False
-    parent: int | None = None
-    part: Part = "whole"
-    genes: Mapping[str, GeneValue] = field(default_factory=dict)
-
-    def inheriting(self, parent: int | None) -> "TrialSpec":
-        """Return the same trial as a later segment of a population's member, if it has a parent."""
-        return self if parent is None else replace(self, parent=parent, part="middle")
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """A trial's fitness in nats (lower is better), or the reason why it has none.
-
-    `at_chance` says that the encoder was scored, but agrees with itself no better than chance.
-    """
-
-    number: int
-    fitness: float | None
-    reason: str | None
-    seconds: float
-    indicators: Mapping[str, float]
-    clips_per_second: float = 0.0
-    data_wait: float = 0.0
-    at_chance: bool = False
-
-
-@dataclass(frozen=True)
-class RungResult:
-    """The result that a trial would have if it were stopped at a rung (1, 2, ...)."""
-
-    rung: int
-    step: int
-    result: TrialResult
-
-
-def rung_indicator(rung: int) -> str:
-    """Return the name of the indicator that holds a trial's fitness at a rung (1, 2, ...)."""
-    return f"rung{rung}"
 
 
 def run_trial(
@@ -167,6 +102,7 @@ class _Trial:
         self._began = time.monotonic()
         self._last: StepReport | None = None
         self._at_rungs: dict[str, float] = {}
+        self._passes_per_step = 0.0
         self._selected = (
             SelectedCheckpoint(trial_folder(spec), spec.resume) if spec.keep_best else None
         )
@@ -178,17 +114,24 @@ class _Trial:
             fitness=scored.fitness if scored else None,
             reason=reason,
             seconds=time.monotonic() - self._began,
-            indicators=(dict(scored.indicators) if scored else {}) | self._at_rungs,
+            indicators=self._indicators(scored),
             clips_per_second=self._last.clips_per_second if self._last else 0.0,
             data_wait=self._last.data_wait if self._last else 0.0,
             at_chance=scored is not None and scored.is_at_chance,
         )
+
+    def _indicators(self, scored: Score | None) -> dict[str, float]:
+        """Return what was measured of the encoder, at the rungs, and what it cost so far."""
+        steps = self._last.step if self._last else 0
+        cost = {"steps": float(steps), "passes": steps * self._passes_per_step}
+        return (dict(scored.indicators) if scored else {}) | self._at_rungs | cost
 
     def train(self) -> Generator[StepReport | RungResult, None, Encoder]:
         """Train the active terms, score the encoder at each rung, and return it."""
         spec = self._spec
         model, steps = _prepare(spec, self._context)
         student = model.encoder(Stream.RGB)
+        self._passes_per_step = count_passes(model.plan.forwards, model.space)
         with closing(steps):
             for report in steps:
                 self._last = report
@@ -219,7 +162,8 @@ class _Trial:
         if best is None:  # the last step stands for a training that was at chance throughout
             self._write(scored, features)
             return result
-        indicators = dict(best.indicators)
+        cost = {name: result.indicators[name] for name in ("steps", "passes")}
+        indicators = dict(best.indicators) | cost
         return replace(
             result, fitness=best.fitness, reason=None, indicators=indicators, at_chance=False
         )
@@ -300,6 +244,8 @@ def _deadline(spec: TrialSpec, context: RunContext) -> float | None:
     budget = context.space.budget
     if budget.deadline_seconds is None:
         return None
+    if spec.passes and budget.passes:
+        return budget.deadline_seconds * max(1.0, spec.passes / budget.passes)
     return budget.deadline_seconds * max(1.0, spec.steps / budget.steps)
 
 
@@ -316,11 +262,6 @@ def _score(
         raise TrainingFailedError(str(error)) from error
 
 
-def trial_folder(spec: TrialSpec) -> Path:
-    """Return the folder that a trial writes to."""
-    return Path(spec.folder or Path(spec.run.folder) / "trials" / str(spec.number))
-
-
 def load_trained(spec: TrialSpec, context: RunContext) -> Encoder:
     """Return the RGB encoder that a finished trial's result is of, with BatchNorm calibrated.
 
@@ -328,12 +269,6 @@ def load_trained(spec: TrialSpec, context: RunContext) -> Encoder:
         UserError: there is no checkpoint, or it is one of another space.
     """
     return load_encoder_from(checkpoint_folder(spec), context)
-
-
-def checkpoint_folder(spec: TrialSpec) -> Path:
-    """Return the folder of the weights that a finished trial's result is of."""
-    selected = trial_folder(spec) / CHECKPOINT
-    return selected if spec.keep_best and selected.is_dir() else selected.with_name("checkpoint")
 
 
 def load_encoder_from(checkpoint: Path, context: RunContext) -> Encoder:

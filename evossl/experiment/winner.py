@@ -11,13 +11,8 @@ import torch
 from evossl.errors import RunError
 from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.selected_checkpoint import StepScore, best_step, read_scores, scored_steps
-from evossl.experiment.trial import (
-    TrialResult,
-    TrialSpec,
-    checkpoint_folder,
-    load_encoder_from,
-    trial_folder,
-)
+from evossl.experiment.trial import load_encoder_from
+from evossl.experiment.trial_spec import TrialResult, TrialSpec, checkpoint_folder, trial_folder
 from evossl.experiment.verdict import Verdict
 from evossl.experiment.verdict_scores import verdict_record
 from evossl.export.encoder_folder import EncoderConfig, export_encoder

@@ -11,7 +11,7 @@ import torch
 
 from evossl.cluster.actor import TrialActor
 from evossl.errors import RunError, UserError
-from evossl.experiment.trial import TrialResult
+from evossl.experiment.trial_spec import TrialResult
 from evossl.training.history import StepReport
 
 
@@ -77,7 +77,8 @@ def test_a_starved_trial_says_so_in_its_report(
     report = StepReport(7, 1.0, 0.1, 1.0, 1.0, 1.0, 0.0, {}, {}, {}, cpu_share=cpu_share)
     actor = TrialActor.__new__(TrialActor)
     actor._steps, actor._number, actor._cpus = iter([report]), 3, cpus  # type: ignore[assignment]
+    actor._num_steps = 28
     actor._rate = actor._wait = SimpleNamespace(set=lambda _: None)  # type: ignore[assignment]
     sent = actor.step()
-    assert (sent["done"], sent["steps"]) == (False, 7)
+    assert (sent["done"], sent["share"]) == (False, 0.25)
     assert str(sent["starved"]).startswith(words)

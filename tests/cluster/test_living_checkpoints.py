@@ -10,7 +10,7 @@ from evossl.cluster.actor import final_report, trial_spec
 from evossl.cluster.searcher import StudySearcher
 from evossl.cluster.tracker import TrialTracker
 from evossl.config import Sampler
-from evossl.experiment.trial import TrialResult
+from evossl.experiment.trial_spec import TrialResult
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from tests.helpers.search_loops import fitness

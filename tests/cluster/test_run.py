@@ -11,7 +11,7 @@ from evossl.cluster.session import Session
 from evossl.config import Resources, Sampler
 from evossl.errors import RunError
 from evossl.experiment.context import RunSpec
-from evossl.experiment.trial import TrialSpec
+from evossl.experiment.trial_spec import TrialSpec
 from evossl.search.genotype import Genotype
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table

@@ -15,7 +15,8 @@ from evossl.cluster.rungs import RungScheduler
 from evossl.cluster.session import Session
 from evossl.config import Resources, Sampler, Stopping
 from evossl.experiment.context import RunContext
-from evossl.experiment.trial import RungResult, TrialResult, TrialSpec, run_trial
+from evossl.experiment.trial import run_trial
+from evossl.experiment.trial_spec import RungResult, TrialResult, TrialSpec
 from evossl.search.genotype import Genotype
 from evossl.search.stopping import is_promoted
 from evossl.search.study import Study
@@ -28,7 +29,7 @@ CONTINUE, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
 
 def report(number: int, fitness: float | None) -> dict[str, Any]:
-    return rung_report(RungResult(1, 5, TrialResult(number, fitness, "stopped", 1.0, {})))
+    return rung_report(RungResult(1, 5, TrialResult(number, fitness, "stopped", 1.0, {})), 10)
 
 
 def decisions(scheduler: RungScheduler, reports: list[dict[str, Any]]) -> list[str]:
@@ -39,7 +40,7 @@ def test_the_worse_half_is_stopped_at_a_rung() -> None:
     scheduler = RungScheduler(RULE, [])
     reports = [report(0, 3.0), report(1, 4.0), report(2, None), report(3, 2.0)]
     assert decisions(scheduler, reports) == [CONTINUE, STOP, STOP, CONTINUE]
-    assert decisions(scheduler, [{"done": False, "steps": 3}]) == [CONTINUE], "not at a rung"
+    assert decisions(scheduler, [{"done": False, "share": 0.3}]) == [CONTINUE], "not at a rung"
 
 
 def test_a_retried_trial_does_not_compete_with_itself() -> None:
@@ -57,7 +58,7 @@ def test_scores_of_an_earlier_session_count() -> None:
 def test_the_scheduler_is_given_plain_data(fitness: float | None) -> None:
     plain = report(7, fitness)
     assert plain["fitness"] == (math.inf if fitness is None else fitness)
-    assert (plain["number"], plain["steps"], plain["rung"]) == (7, 5, "rung1")
+    assert (plain["number"], plain["share"], plain["rung"]) == (7, 0.5, "rung1")
     assert asdict(TrialResult(7, fitness, "stopped", 1.0, {}))["reason"] in plain["pruned"]
 
 

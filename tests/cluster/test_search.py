@@ -20,7 +20,7 @@ from evossl.cluster.session import Session
 from evossl.config import Resources
 from evossl.experiment.run_folder import read_run, write_run
 from evossl.experiment.selected_checkpoint import NUM_SCORES
-from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.experiment.trial_spec import TrialResult, TrialSpec
 from evossl.report import write_report
 from evossl.search.study import Study
 from evossl.search.table import TrialRow, read_table
@@ -240,6 +240,25 @@ def test_a_larger_budget_continues_the_search(finished: FinishedSearch, session:
     reruns = sorted((finished.folder / "reruns").glob("*/training.json"))
     assert len(reruns) == 2
     assert larger.outcome.verdict.evidence.num_compared == 4 + 2 + NUM_SCORES
+
+
+@pytest.mark.slow
+def test_trials_of_a_budget_of_passes_cost_the_same(
+    tmp_path: Path, tiny_videos: Path, tiny_cache: Path, session: Session
+) -> None:
+    training = {"batch_size": 4, "prune_below": 0.5}
+    make_run(tmp_path / "run", tiny_videos, tiny_cache, training=training)
+    plan = SearchPlan(6, steps=4, final_steps=6, passes=36, final_passes=54)
+    search(tmp_path / "run", plan, session)
+    rows = [row for row in read_table(tmp_path / "run" / "trials.parquet") if row.fitness]
+    rows = [row for row in rows if not row.is_control]
+    assert {round(row.indicators["passes"]) for row in rows} == {36}
+    assert len({row.indicators["steps"] for row in rows}) > 1, "some trials pruned a loss"
+    for folder in ("winner", "equal_weights"):
+        file = tmp_path / "run" / folder / "training.json"
+        if file.is_file():  # equal weights are not trained again if they won
+            result = json.loads(file.read_text(encoding="utf-8"))["result"]
+            assert round(result["indicators"]["passes"]) == 54
 
 
 @pytest.mark.slow

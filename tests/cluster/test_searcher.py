@@ -17,7 +17,7 @@ from evossl.cluster.callbacks import ProgressCallback, StopOnFault
 from evossl.cluster.searcher import WORKER_DIED, ListSearcher, StudySearcher
 from evossl.config import Sampler
 from evossl.errors import RunError
-from evossl.experiment.trial import TrialResult
+from evossl.experiment.trial_spec import TrialResult
 from evossl.search.study import Study
 from evossl.search.table import TrialRow
 from tests.helpers.trial_specs import GENOTYPE, SPEC

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from evossl.errors import RunError
 from evossl.experiment.context import RunContext
-from evossl.experiment.trial import TrialSpec, run_trial, trial_folder
+from evossl.experiment.trial import run_trial
+from evossl.experiment.trial_spec import TrialSpec, trial_folder
 from evossl.experiment.winner import continued, rerun_spec, winner_spec
 from evossl.search.table import TrialRow
 from evossl.training.checkpoint import read_state

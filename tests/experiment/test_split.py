@@ -19,7 +19,8 @@ from evossl.experiment.split import (
     quarantine_undecodable,
     split_videos,
 )
-from evossl.experiment.trial import TrialSpec, run_trial
+from evossl.experiment.trial import run_trial
+from evossl.experiment.trial_spec import TrialSpec
 from tests.helpers.tiny_runs import WEIGHTS, make_info, make_run
 
 

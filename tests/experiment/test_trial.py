@@ -19,14 +19,8 @@ from evossl.errors import RunError, UserError
 from evossl.evaluation.audit import DIRECTIONS
 from evossl.experiment import trial as trial_module
 from evossl.experiment.context import RunContext, RunSpec
-from evossl.experiment.trial import (
-    RungResult,
-    TrialResult,
-    TrialSpec,
-    iterate_trial,
-    run_trial,
-    rung_indicator,
-)
+from evossl.experiment.trial import iterate_trial, run_trial
+from evossl.experiment.trial_spec import RungResult, TrialResult, TrialSpec, rung_indicator
 from evossl.io.spaces import load_space, parse_space
 from evossl.task import TaskBatch
 from evossl.task_loader import load_catalogue

@@ -14,7 +14,8 @@ from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.held_out import held_out_features
 from evossl.experiment.run_folder import read_run
 from evossl.experiment.terms import search_genotype
-from evossl.experiment.trial import TrialSpec, run_trial, trial_folder
+from evossl.experiment.trial import run_trial
+from evossl.experiment.trial_spec import TrialSpec, trial_folder
 from evossl.experiment.winner import Winner, choose_winner, export_winner, rerun_spec, winner_spec
 from evossl.models.encoder import build_encoder
 from evossl.search.table import TrialRow

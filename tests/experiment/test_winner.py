@@ -12,14 +12,8 @@ from evossl import load_encoder
 from evossl.errors import RunError
 from evossl.experiment.context import RunContext
 from evossl.experiment.selected_checkpoint import SCORES_FILE
-from evossl.experiment.trial import (
-    TrialResult,
-    TrialSpec,
-    checkpoint_folder,
-    load_trained,
-    run_trial,
-    trial_folder,
-)
+from evossl.experiment.trial import load_trained, run_trial
+from evossl.experiment.trial_spec import TrialResult, TrialSpec, checkpoint_folder, trial_folder
 from evossl.experiment.winner import (
     Winner,
     choose_winner,

@@ -14,7 +14,7 @@ from evossl.data.cache.clip_file import clip_bytes, clip_path
 from evossl.data.index.index import SCHEMA, Index, Video
 from evossl.experiment.context import RunSpec
 from evossl.experiment.run_folder import RunInfo, stamp, write_run
-from evossl.experiment.trial import TrialResult, TrialSpec
+from evossl.experiment.trial_spec import TrialResult, TrialSpec
 from evossl.experiment.winner import Winner, winner_summary
 from evossl.fitness.zipf import zipf_pmf
 from evossl.io.files import write_json

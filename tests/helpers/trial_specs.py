@@ -1,7 +1,7 @@
 """A trial spec and a genotype for tests that train nothing."""
 
 from evossl.experiment.context import RunSpec
-from evossl.experiment.trial import TrialSpec
+from evossl.experiment.trial_spec import TrialSpec
 from evossl.search.genotype import Genotype
 from tests.helpers.tiny_runs import RAW, WEIGHTS
 
