@@ -11,6 +11,7 @@ from unittest import mock
 from perf.bench_folder import BenchFolder
 
 NUM_REPEATS = 7
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,14 @@ class Row:
         return measurement.median <= self.target
 
 
-def seconds_per_call(work: Callable[[], object], calls: int = 1) -> float:
-    """Return the wall time of one call, the mean of `calls` in a row."""
-    begin = time.perf_counter()
+def seconds_per_call(
+    work: Callable[[], object], calls: int = 1, clock: Clock = time.perf_counter
+) -> float:
+    """Return the time of one call, the mean of `calls` in a row."""
+    begin = clock()
     for _ in range(calls):
         work()
-    return (time.perf_counter() - begin) / calls
+    return (clock() - begin) / calls
 
 
 @contextmanager
@@ -91,6 +94,7 @@ def measure_ratio(
     repeats: int = NUM_REPEATS,
     calls: int = 1,
     unit: str = "ms",
+    clock: Clock = time.perf_counter,
 ) -> Measurement:
     """Return the time of `ours` divided by that of `reference`.
 
@@ -103,17 +107,19 @@ def measure_ratio(
         repeats: number of pairs.
         calls: calls of each per repeat; short work is timed many times at once.
         unit: of the medians in the details: "ms", "us" or "s".
+        clock: `time.thread_time` for work of a single thread, whose time then hardly depends on
+            what else the machine does.
     """
     ours(), reference()
 
     pairs = []
     for repeat in range(repeats):
         if repeat % 2:
-            mine = seconds_per_call(ours, calls)
-            pairs.append((mine, seconds_per_call(reference, calls)))
+            mine = seconds_per_call(ours, calls, clock)
+            pairs.append((mine, seconds_per_call(reference, calls, clock)))
         else:
-            other = seconds_per_call(reference, calls)
-            pairs.append((seconds_per_call(ours, calls), other))
+            other = seconds_per_call(reference, calls, clock)
+            pairs.append((seconds_per_call(ours, calls, clock), other))
     return ratios_of(pairs, unit)
 
 

@@ -43,6 +43,7 @@ from evossl.export.encoder_folder import EncoderConfig, export_encoder
 from evossl.genes import GeneValue, is_number
 from evossl.io.yaml_file import parse_yaml
 from evossl.search.genotype import Genotype
+from evossl.training.cpu_share import describe_starvation
 from evossl.training.history import StepReport
 from evossl.training.resolved_space import ResolvedSpace
 
@@ -176,9 +177,15 @@ def _run_with_progress(spec: TrialSpec, context: RunContext) -> TrialResult:
     skipped: dict[str, int] = {}
     with consecutive_bars() as next_bar, SummaryWriter(f"{spec.folder}/tensorboard") as board:
         progress = next_bar("training")
+        was_starved = False
 
         def on_report(report: StepReport) -> None:
+            nonlocal was_starved
             progress(report.step, spec.steps)
+            starved = describe_starvation("the training", report.cpu_share)
+            if starved and not was_starved:
+                print_message(starved)
+                was_starved = True
             for name, value in report.loss.items():
                 board.add_scalar(f"loss/{name}", value, report.step)
             board.add_scalar("objective", report.total, report.step)

@@ -21,6 +21,7 @@ from evossl.experiment.context import RunContext, RunSpec
 from evossl.experiment.trial import iterate_trial
 from evossl.experiment.trial_spec import RungResult, TrialResult, TrialSpec, rung_indicator
 from evossl.io.files import is_disk_full
+from evossl.training.cpu_share import describe_starvation
 from evossl.training.history import StepReport
 
 
@@ -33,7 +34,8 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Prepare the process, once. Training begins at the first `step`."""
         share = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-        set_num_threads(share.get("CPU", 1))
+        self._cpus: float = share.get("CPU", 1)
+        set_num_threads(self._cpus)
         self._rate = Gauge("evossl_clips_per_second", "Training clips per second of a trial.")
         self._wait = Gauge("evossl_data_wait_share", "Share of its time a trial waits for clips.")
         self._context: RunContext | None = None
@@ -68,7 +70,9 @@ class TrialActor(tune.Trainable):
             return rung_report(report, self._num_steps)
         self._rate.set(report.clips_per_second)
         self._wait.set(report.data_wait)
-        return {"done": False, "share": report.step / self._num_steps}
+        starved = describe_starvation(f"trial {self._number}", report.cpu_share, self._cpus)
+        share = report.step / self._num_steps
+        return {"done": False, "share": share, "starved": starved}
 
     def cleanup(self) -> None:
         """Stop a training that is under way."""

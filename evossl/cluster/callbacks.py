@@ -3,6 +3,7 @@
 Tune pickles its callbacks. Neither of them can be restored from a pickle, and none needs to be.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
@@ -40,10 +41,16 @@ class ProgressCallback(tune.Callback):
         steps_per_trial: what a trial that ends counts for, even if it ends early or has other
             steps; a running one counts for its share.
         progress: called with (steps done, steps in total), or None.
+        warn: called once, with a sentence, if a trial gets too little CPU time; or None.
     """
 
     def __init__(
-        self, done: int, total: int, steps_per_trial: int, progress: Progress | None
+        self,
+        done: int,
+        total: int,
+        steps_per_trial: int,
+        progress: Progress | None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self._done = done
         self._reported = 0
@@ -51,6 +58,7 @@ class ProgressCallback(tune.Callback):
         self._steps_per_trial = steps_per_trial
         self._running: dict[str, int] = {}
         self._progress = progress
+        self._warn = warn
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: a progress bar holds locks that cannot be pickled."""
@@ -59,9 +67,12 @@ class ProgressCallback(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
     ) -> None:
-        """Count the steps of a trial that has logged one."""
+        """Count the steps of a trial that has logged one; warn of the first that is starved."""
         self._running[trial.trial_id] = round(result.get("share", 1.0) * self._steps_per_trial)
         self._report()
+        if self._warn and result.get("starved"):
+            self._warn(result["starved"])
+            self._warn = None
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         """Count all steps of a trial that has ended, perhaps before its last step."""

@@ -92,7 +92,9 @@ def race_best(search: SearchJob, best: Sequence[TrialRow]) -> list[Racer]:
         specs = [rerun_spec(search.trial_spec(row), row, number) for row in rows]
         title = f"re-running the best {len(rows)} trials with another seed"
         with search.reporter.progress_bar(title) as progress:
-            results = run_finals(specs, search.session, resources, progress)
+            results = run_finals(
+                specs, search.session, resources, progress, search.reporter.message
+            )
         return [result.fitness for result in results]
 
     scored = [row for row in best if row.fitness is not None]  # at chance there is nothing to race
@@ -126,7 +128,9 @@ def _train(search: SearchJob, racers: Sequence[Racer], rows: Sequence[TrialRow])
     named = "the winner" if len(specs) == 1 else f"the best {len(specs)} trials"
     title = f"training {named}{' and equal weights' if equal else ''}, {specs[0].steps} steps"
     with search.reporter.progress_bar(title) as progress:
-        results = run_finals(everything, search.session, resources, progress)
+        results = run_finals(
+            everything, search.session, resources, progress, search.reporter.message
+        )
     winners = [
         choose_winner(spec, result, row, search.trial_spec(row))
         for spec, result, row in zip(specs, results, best, strict=False)

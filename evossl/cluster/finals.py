@@ -5,7 +5,7 @@ Each training's folder has a `training.json` that identifies it and, once finish
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ def run_finals(
     session: Session,
     resources: Resources,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[TrialResult]:
     """Return the results of trainings, in order; runs only those that have not finished before.
 
@@ -39,7 +40,7 @@ def run_finals(
     missing = [spec for spec, result in zip(specs, stored, strict=True) if result is None]
     for spec in missing:
         _begin(spec)
-    new_results = iter(run_list(missing, session, resources, progress))
+    new_results = iter(run_list(missing, session, resources, progress, warn))
     results = []
     for spec, before in zip(specs, stored, strict=True):
         result = before or next(new_results)

@@ -58,6 +58,7 @@ def run_trials(
     session: Session,
     on_row: Callable[[TrialRow], None] | None = None,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> None:
     """Run the trials that the study proposes until `plan.num_trials` of its trials have ended.
 
@@ -72,6 +73,7 @@ def run_trials(
         session: the connected Ray.
         on_row: called with the row of each trial that has ended.
         progress: called with (steps done, steps in total).
+        warn: called once, with a sentence, if a trial gets too little CPU time.
 
     Raises:
         RunError: the disk is full, or Tune itself failed.
@@ -92,7 +94,7 @@ def run_trials(
     )
     steps = template.steps
     callback = ProgressCallback(
-        study.num_finished * steps, plan.num_trials * steps, steps, progress
+        study.num_finished * steps, plan.num_trials * steps, steps, progress, warn
     )
     try:
         _tune(searcher, num_left, resources, callback, RungScheduler(plan.stopping, study.rows()))
@@ -105,8 +107,11 @@ def run_list(
     session: Session,
     resources: Resources,
     progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[TrialResult]:
     """Run the given trials, and return their results in the same order.
+
+    See `run_trials` for `progress` and `warn`.
 
     Raises:
         RunError: a trial's worker died too often, the disk is full, or Tune itself failed.
@@ -115,7 +120,7 @@ def run_list(
         return []
     searcher = ListSearcher(specs, lambda: session.num_slots(resources))
     longest = max(spec.steps for spec in specs)
-    callback = ProgressCallback(0, longest * len(specs), longest, progress)
+    callback = ProgressCallback(0, longest * len(specs), longest, progress, warn)
     _tune(searcher, len(specs), resources, callback)
     for index, spec in enumerate(specs):
         if index not in searcher.results:

@@ -128,6 +128,7 @@ def _run_trials(search: SearchJob, study: Study) -> list[TrialRow]:
             search.session,
             on_row=lambda row: reporter.message(describe_row(row)),
             progress=progress,
+            warn=reporter.message,
         )
     best = study.best(num_best)
     if not best:

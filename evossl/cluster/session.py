@@ -6,9 +6,10 @@ interfaces, which no setting changes: see docs/cluster.md.
 
 import logging
 import os
+import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ import ray
 
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
+
+NICENESS = "RAY_worker_niceness"
+"""How much nicer than this process the workers of a local Ray are; the user may set it."""
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,7 +31,7 @@ ENVIRONMENT = {
     "TUNE_FORCE_TRIAL_CLEANUP_S": "10",  # trials still running when a run stops are killed
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a space mean the same in a worker
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_worker_niceness": "5",  # with Ray's default 15, any other program starves a trial
+    NICENESS: "0",  # with Ray's default 15, any other program starves a trial
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Environment variables of Ray and Tune, set unless the user has set them."""
@@ -104,8 +108,11 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
         dashboard: start the local Ray's dashboard; the session continues if it does not start.
 
     Raises:
+        UserError: the environment variable `RAY_worker_niceness` is not a whole number from -20
+            to 19.
         RunError: nothing answers at `address`, or Ray did not start in time on this machine.
     """
+    _check_niceness(os.environ)
     os.environ.update({key: v for key, v in ENVIRONMENT.items() if key not in os.environ})
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray's own messages during start-up are silenced: what fails is raised, except the dashboard.
@@ -129,6 +136,20 @@ def ray_session(address: str | None, dashboard: bool = True) -> Iterator[Session
         yield Session(f"http://{url}" if url else None, is_local=address is None)
     finally:
         ray.shutdown()
+
+
+def _check_niceness(environment: Mapping[str, str]) -> None:
+    """Refuse a value with which Ray would crash instead of raising.
+
+    Raises:
+        UserError: it is not a whole number from -20 to 19.
+    """
+    value = environment.get(NICENESS, "0")
+    if not re.fullmatch(r"-?\d{1,2}", value) or not -20 <= int(value) <= 19:
+        raise UserError(
+            f"{NICENESS}={value} in the environment: is not a whole number from -20 to 19; unset "
+            f"it, or give for example {NICENESS}=10"
+        )
 
 
 def _start_failure(address: str | None, error: Exception) -> str:

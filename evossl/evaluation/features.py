@@ -118,13 +118,14 @@ def extract_features(
     """Return features_ND: the mean of the embeddings of each video's clean clips.
 
     Args:
-        encoder: in any mode; it is put into eval mode for the features.
+        encoder: in any mode; it is not changed.
         loader: of the videos.
         videos: rows of the loader.
         num_clips: clips per video.
         progress: called with (videos done, videos in total).
     """
-    mean = mean_over_clips(encoder, encoder.config, loader, videos, num_clips, progress)
+    network = encoder.for_inference()
+    mean = mean_over_clips(network, encoder.config, loader, videos, num_clips, progress)
     return np.asarray(mean.numpy(), dtype=np.float32)
 
 

@@ -38,6 +38,8 @@ class StepReport:
         weighted: each term's part of the objective.
         skipped: batches so far in which a term had too few valid samples.
         conflict: None in steps that do not measure it.
+        cpu_share: share of the CPU time it asked for that the training got lately; None if unknown
+            or if too short a time has passed. See `cpu_share.CpuMeter`.
     """
 
     step: int
@@ -51,6 +53,7 @@ class StepReport:
     weighted: dict[str, float]
     skipped: dict[str, int]
     conflict: Conflict | None = None
+    cpu_share: float | None = None
 
 
 def append(path: Path, report: StepReport) -> None:

@@ -23,6 +23,7 @@ from evossl.training.checkpoint import (
     save_checkpoint,
 )
 from evossl.training.conflict import measure_conflict
+from evossl.training.cpu_share import CpuMeter
 from evossl.training.denormals import flush_denormals
 from evossl.training.history import Conflict, StepReport
 from evossl.training.model import BatchLosses, MultiTaskModel
@@ -191,7 +192,7 @@ def _batches(
 
 
 class _Meter:
-    """Counts clips, seconds and data waits since a training started or resumed."""
+    """Counts clips, seconds, data waits and CPU time since a training started or resumed."""
 
     def __init__(self, loader: ClipLoader, start: int, clips_per_step: int) -> None:
         self.skipped: Counter[str] = Counter()
@@ -200,6 +201,7 @@ class _Meter:
         self._clips_per_step = clips_per_step
         self._began = time.monotonic()
         self._waited = loader.wait_seconds  # of earlier trials in a warm worker
+        self._cpu = CpuMeter()
 
     @property
     def seconds(self) -> float:
@@ -228,6 +230,7 @@ class _Meter:
             weighted=_floats(result.weighted),
             skipped=dict(self.skipped),
             conflict=result.conflict,
+            cpu_share=self._cpu.share(),
         )
 
 

@@ -231,7 +231,7 @@ def _build_task(
 
 def _load_teachers(plan: ViewPlan) -> dict[str, nn.Module]:
     folders = sorted({view.teacher for view in plan.forwards if view.teacher is not None})
-    return {folder: load_encoder(folder).requires_grad_(False) for folder in folders}
+    return {folder: load_encoder(folder).for_inference() for folder in folders}
 
 
 def _key(term: str) -> str:

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from evossl.cli.progress import (
 from evossl.cli.search import warn_if_few_videos
 from evossl.data.index.index import build_index
 from evossl.io.spaces import load_space
+from evossl.training.cpu_share import CpuMeter
+from evossl.training.history import read_history
 from evossl.types import Progress
 from tests.helpers.cli_runner import RunCli
 
@@ -119,3 +122,18 @@ def test_a_search_warns_of_too_few_held_out_clips_only(
     monkeypatch.setattr("evossl.fitness.score.RECOMMENDED_CLIPS", held_out)
     warn_if_few_videos(index, space)
     assert "are held out" not in capsys.readouterr().err
+
+
+def test_a_starved_training_says_so_once(
+    run_cli: RunCli, videos: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = chain([0.9, 0.123, 0.2], repeat(None))
+    monkeypatch.setattr(CpuMeter, "share", lambda _: next(shares))
+    beside = trained.parent
+    argv = ["train", "--data", videos, "--space", beside / "space.yaml", "--steps", "4"]
+    output = run_cli(*argv, "--cache", beside / "cache", "--out", "run")
+    assert output.code == 0, output.err
+    assert output.err.count("of the CPU time that it asks for") == 1
+    assert "the training gets 12 % of the CPU time that it asks for" in output.err
+    logged = [line["cpu_share"] for line in read_history(Path("run/history.jsonl"))]
+    assert logged[:3] == [0.9, 0.123, 0.2]

@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from evossl.cluster.actor import TrialActor
 from evossl.errors import RunError, UserError
 from evossl.experiment.trial_spec import TrialResult
+from evossl.training.history import StepReport
 
 
 def actor_that_raises(error: BaseException) -> TrialActor:
@@ -59,3 +61,24 @@ def test_a_fault_of_the_machine_is_no_result(error: Exception) -> None:
 def test_a_lost_gpu_ends_the_process() -> None:
     with pytest.raises(torch.AcceleratorError):
         actor_that_raises(torch.AcceleratorError("device-side assert")).step()
+
+
+@pytest.mark.parametrize(
+    ("cpu_share", "cpus", "words"),
+    [
+        (0.12, 1.0, "trial 3 gets 12 % of the CPU time"),
+        (0.4, 0.5, "None"),  # no less than its half of a CPU
+        (None, 1.0, "None"),
+    ],
+)
+def test_a_starved_trial_says_so_in_its_report(
+    cpu_share: float | None, cpus: float, words: str
+) -> None:
+    report = StepReport(7, 1.0, 0.1, 1.0, 1.0, 1.0, 0.0, {}, {}, {}, cpu_share=cpu_share)
+    actor = TrialActor.__new__(TrialActor)
+    actor._steps, actor._number, actor._cpus = iter([report]), 3, cpus  # type: ignore[assignment]
+    actor._num_steps = 28
+    actor._rate = actor._wait = SimpleNamespace(set=lambda _: None)  # type: ignore[assignment]
+    sent = actor.step()
+    assert (sent["done"], sent["share"]) == (False, 0.25)
+    assert str(sent["starved"]).startswith(words)

@@ -31,3 +31,15 @@ def test_a_trial_that_ends_early_counts_as_all_its_steps() -> None:
     callback.on_trial_result(0, [], trial, {"share": 0.25})
     callback.on_trial_complete(0, [], trial)
     assert reported == [1, 4]
+
+
+def test_starvation_is_reported_once_in_a_phase() -> None:
+    warnings: list[str] = []
+    callback = ProgressCallback(0, 8, 4, None, warnings.append)
+    first, second = (SimpleNamespace(trial_id=name) for name in "ab")
+    callback.on_trial_result(0, [], first, {"share": 0.25, "starved": None})
+    assert warnings == []
+    for share in (0.5, 0.75):
+        callback.on_trial_result(0, [], first, {"share": share, "starved": "trial 1 gets 9 %"})
+        callback.on_trial_result(0, [], second, {"share": share, "starved": "trial 2 gets 8 %"})
+    assert warnings == ["trial 1 gets 9 %"]

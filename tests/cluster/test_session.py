@@ -1,15 +1,18 @@
 """A Ray session: how many trials fit, how CPUs are divided, and what happens if Ray fails."""
 
 import logging
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 
-from evossl.cluster.session import Session, ray_session
+from evossl.cluster.job import run_on_worker
+from evossl.cluster.session import NICENESS, Session, ray_session
 from evossl.config import Resources
 from evossl.errors import RunError, UserError
+from evossl.types import Progress
 
 
 @pytest.fixture
@@ -105,3 +108,41 @@ def test_a_session_starts_silently_without_its_dashboard(
         assert session == Session(None, is_local=True)
         assert logging.getLogger("ray").level == logging.ERROR, "later errors are logged"
     assert not caplog.records
+
+
+def _nice_level(progress: Progress) -> int:
+    return os.nice(0)
+
+
+@pytest.mark.usefixtures("session")
+def test_a_worker_is_as_nice_as_its_search() -> None:
+    """A search started with `nice -n 10` has workers of nice level 10, any other one of 0."""
+    level = run_on_worker(_nice_level, Resources(), progress=lambda *_: None)
+    assert level == os.nice(0)
+
+
+@pytest.mark.parametrize("value", ["", "much", "1.5", "20", "-21", " 5"])
+def test_a_nice_level_that_crashes_ray_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(NICENESS, value)
+    message = f"{NICENESS}={value} in the environment: is not a whole number from -20 to 19"
+    with pytest.raises(UserError, match=message), ray_session(None):
+        pass
+
+
+def test_the_users_own_nice_level_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake `init` finds the level in the environment, as Ray's own processes do."""
+    found: list[str] = []
+
+    def init(**_: Any) -> SimpleNamespace:
+        found.append(os.environ[NICENESS])
+        return SimpleNamespace(dashboard_url=None)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    for value in ("-20", "19"):
+        monkeypatch.setenv(NICENESS, value)
+        with ray_session(None):
+            pass
+    assert found == ["-20", "19"]

@@ -45,6 +45,20 @@ def test_a_loaded_encoder_returns_identical_outputs(
     assert {name: map_.shape[1] for name, map_ in stages.items()} == loaded.config.stages
 
 
+def test_an_encoder_for_inference_returns_the_same_features(folder: Path, draw: Draw) -> None:
+    loaded, x = load_encoder(folder).train(), draw(2, 3, 8, 32, 32)
+    statistics = {name: buffer.clone() for name, buffer in loaded.named_buffers()}
+    fast = loaded.for_inference()
+    found, stages = fast(x), fast.stages(x)
+    assert loaded.training, "the encoder itself can still be trained"
+    assert all(torch.equal(buffer, statistics[name]) for name, buffer in loaded.named_buffers())
+    wanted = loaded.eval()(x).detach()
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * float(wanted.std()))
+    assert stages.keys() == loaded.config.stages.keys()
+    assert not found.requires_grad
+    assert not any(isinstance(part, torch.nn.BatchNorm3d) for part in fast.modules())
+
+
 def test_evossl_load_encoder_returns_it_in_eval_mode(folder: Path) -> None:
     encoder = evossl.load_encoder(str(folder))
     assert not any(part.training for part in encoder.modules())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evossl.config import Backbone
+from evossl.models.backbones import factorised_conv
 from evossl.models.backbones.factorised_conv import FactorisedConv3d, factorise_convolutions
 from evossl.models.encoder import BACKBONES, build_encoder
 from evossl.types import Stream
@@ -80,6 +81,24 @@ def test_channels_last_maps_stay_channels_last(kernel: str, draw: Draw) -> None:
     assert out.is_contiguous(memory_format=LAST)
     assert x.grad is not None
     assert x.grad.is_contiguous(memory_format=LAST)
+
+
+@pytest.mark.parametrize("kernel", ["space", "full", "same", "mirrored"])
+def test_a_convolution_of_many_weights_has_them_plain(
+    kernel: str, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = nn.Conv3d(4, 6, **KERNELS[kernel])
+    x = draw(2, 4, 4, 6, 6)
+    wanted = results(plain, x)
+    assert not factorise_convolutions(deepcopy(plain)).weight.is_contiguous()
+    monkeypatch.setattr(factorised_conv, "MIN_PLAIN_WEIGHTS", plain.weight.numel())
+    ours = factorise_convolutions(deepcopy(plain))
+    assert ours.weight.is_contiguous()
+    for layout in (x, x.contiguous(memory_format=LAST)):
+        ours.zero_grad()
+        for name, found in results(ours, layout).items():
+            torch.testing.assert_close(found, wanted[name], rtol=1e-5, atol=1e-4)
+        assert ours(layout).is_contiguous(memory_format=LAST)
 
 
 @pytest.mark.parametrize("kernel", ["space", "time", "point"])
