@@ -87,7 +87,7 @@ class Case:
         return parse_space({**raw, **ignores, **changes}, self.label)
 
 
-_SYNTHETIC = {
+_SYNTHETIC: Mapping[str, Any] = {
     "space": "demo",
     "budget": Budget(trials=12, steps=120, final_steps=600),
     "num_folds": 3,

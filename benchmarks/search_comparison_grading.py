@@ -75,5 +75,7 @@ def _accuracies(
     for protocol in PROTOCOLS:
         metrics = evaluate_folds(FROZEN_PROTOCOLS[protocol], features, folds, 0)
         summary = summarise(metrics, folds, data.group_N, 0)
-        accuracies[protocol] = float(summary["balanced_accuracy"])
+        value = summary["balanced_accuracy"]
+        assert isinstance(value, float)
+        accuracies[protocol] = value
     return accuracies

@@ -8,7 +8,6 @@ from types import ModuleType
 import pytest
 
 from evossl.config import Stopping
-from evossl.search.table import TrialRow
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RUN_WITHOUT_RAY = """
@@ -74,13 +73,10 @@ def test_a_slow_driver_is_named_as_the_bottleneck(simulate: ModuleType) -> None:
 def test_a_replayed_rule_stops_the_worst_and_counts_steps() -> None:
     import early_stopping
 
-    rows = [
-        TrialRow(i, "", "complete", score, None, 1.0, {"rung1": score}, {}, completed=i)
-        for i, score in enumerate([4.0, 3.0, 5.0, 6.0])
-    ]
+    trials = [{250: score, 1000: score} for score in (4.0, 3.0, 5.0, 6.0)]
     rule = Stopping(rungs=(0.25,), keep_fraction=0.5, min_trials=2)
-    found = early_stopping.replay(rows, rule)
-    assert (found.stopped, found.best) == (0.5, 1)
+    found = early_stopping.replay(trials, rule)
+    assert (found.stopped, found.rank) == (0.5, 1)
     assert found.saved == pytest.approx(0.5 * 0.75)
 
 
