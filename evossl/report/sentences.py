@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from evossl.config import Budget
 from evossl.report.contents import RunContents
 from evossl.report.trial_ranking import fitness_of, is_scored, random_inits
 
@@ -88,3 +89,16 @@ def format_duration(seconds: float | None) -> str:
 def count_noun(count: int, noun: str) -> str:
     """Return "1 trial" or "2,000 trials"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def describe_budget(budget: Budget) -> str:
+    """Return how many trials a run may have, and how long they and the winner train."""
+    trial = _length(budget.steps, budget.passes)
+    winner = _length(budget.final_steps, budget.final_passes)
+    return f"{count_noun(budget.trials, 'trial')} of {trial}, and {winner} for the winner"
+
+
+def _length(steps: int | str, passes: int | None) -> str:
+    if passes is not None:
+        return f"{passes:,} encoder passes"
+    return count_noun(steps, "step") if isinstance(steps, int) else "the steps that the pilot finds"

@@ -28,6 +28,10 @@ DESIGN = {
         (),
         DATA | SPACE | {"out", "steps", "weights", "teacher", "device", "resume", "seed"},
     ),
+    "pilot": (
+        (),
+        DATA | SPACE | {"out", "steps", "address", "teacher", "device", "resume", "seed", "json"},
+    ),
     "search": (
         (),
         DATA

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from evossl.report.sentences import format_duration, ignores_sentences, resume_command
+from evossl.config import Budget
+from evossl.report.sentences import (
+    describe_budget,
+    format_duration,
+    ignores_sentences,
+    resume_command,
+)
 from evossl.search.table import TrialRow, write_table
 from tests.helpers.fabricated_runs import TERMS, begin_run, trial_rows, write_winner
 from tests.helpers.parsed_pages import WrittenReport, report_page
@@ -53,3 +59,18 @@ def test_colour_decides_between_motion_and_appearance() -> None:
 def test_durations_have_readable_units() -> None:
     said = [format_duration(seconds) for seconds in (None, 3.21, 59, 185, 7800)]
     assert said == ["–", "3.2 s", "59 s", "3 min 05 s", "2 h 10 min"]  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({"steps": 500}, "32 trials of 500 steps, and 2,000 steps for the winner"),
+        ({}, "32 trials of the steps that the pilot finds, and 2,000 steps for the winner"),
+        (
+            {"trials": 1, "passes": 9000, "final_passes": 36000},
+            "1 trial of 9,000 encoder passes, and 36,000 encoder passes for the winner",
+        ),
+    ],
+)
+def test_a_budget_is_described_in_its_own_unit(budget: dict[str, int], expected: str) -> None:
+    assert describe_budget(Budget(**budget)) == expected
